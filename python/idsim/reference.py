@@ -1,7 +1,7 @@
 """The definition of every answer that the engine gives, in NumPy float64: slow and plain.
 
-Each compiled path is compared with these functions byte for byte, so nothing here is fast, clever or
-tolerant. The score of two rows is fixed down to the order of its additions:
+Each compiled path is compared with these functions byte for byte, so nothing here is fast, clever
+or tolerant. The score of two rows is fixed down to the order of its additions:
 
 - ``dot``: 32 interleaved float64 lanes. Lane ``l`` starts at 0.0 and adds the products of elements
   ``l, l+32, l+64, ...`` in ascending order; the lanes are then folded by halves (16, 8, 4, 2, 1).
@@ -13,11 +13,13 @@ tolerant. The score of two rows is fixed down to the order of its additions:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 __all__ = [
     "cosine",
@@ -28,8 +30,8 @@ __all__ = [
     "l2",
     "merge_topk",
     "normalize",
-    "pairs_above",
     "paired_scores",
+    "pairs_above",
     "score_matrix",
     "search",
 ]
@@ -45,11 +47,11 @@ QUERY_BLOCK = 4
 GALLERY_BLOCK = 512
 
 
-# --- rows -------------------------------------------------------------------------------------------------
+# --- rows -----------------------------------------------------------------------------------------
 
 
 def as_float32(rows: npt.ArrayLike, name: str = "rows") -> Float32:
-    """Return a [n, d] matrix as float32: 16-bit floats are widened exactly, float64 is rounded once."""
+    """Return [n, d] as float32: 16-bit floats are widened exactly, float64 is rounded once."""
     array = np.asarray(rows)
     if array.ndim != 2:
         raise ValueError(f"{name} must be a matrix [n, d], not an array of {array.ndim} dimensions")
@@ -87,7 +89,7 @@ def _prepare(
     return q, np.where(keep[:, None], x, np.float32(0)), keep
 
 
-# --- canonical scores -------------------------------------------------------------------------------------
+# --- canonical scores -----------------------------------------------------------------------------
 
 
 def _fold(lanes: Float64) -> Float64:
@@ -99,7 +101,7 @@ def _fold(lanes: Float64) -> Float64:
 
 
 def _lane_columns(rows: Float32) -> Float64:
-    """Return float64 [steps, 32, n]: element ``32 * step + lane`` of each row, missing elements 0."""
+    """Return float64 [steps, 32, n]: element ``32 * step + lane`` of each row, else 0."""
     n, d = rows.shape
     steps = -(-d // LANES)
     padded = np.zeros((n, steps * LANES), dtype=np.float64)
@@ -189,7 +191,7 @@ def normalize(rows: npt.ArrayLike) -> Float32:
         return np.divide(wide, norm, out=np.zeros_like(wide), where=norm > 0).astype(np.float32)
 
 
-# --- questions to the scores ------------------------------------------------------------------------------
+# --- questions to the scores ----------------------------------------------------------------------
 
 
 def reaches(scores: Float32, threshold: float, metric: str) -> npt.NDArray[np.bool_]:
@@ -205,7 +207,9 @@ def _allowed(q: int, keep: npt.NDArray[np.bool_], exclude: Exclude) -> npt.NDArr
         return allowed
     if isinstance(exclude, str):
         if exclude != "self":
-            raise ValueError(f"exclude must be None, 'self' or a pair of label arrays, not {exclude!r}")
+            raise ValueError(
+                f"exclude must be None, 'self' or a pair of label arrays, not {exclude!r}"
+            )
         allowed &= np.arange(q)[:, None] != np.arange(len(keep))[None, :]
         return allowed
     query_groups, gallery_groups = (np.asarray(labels) for labels in exclude)
@@ -287,7 +291,7 @@ def search(
 def merge_topk(
     parts: Sequence[tuple[Float32, Int64]], k: int | None = None, metric: str = "cosine"
 ) -> tuple[Float32, Int64]:
-    """Return the k best of several top-k results with global ids; k is by default the widest part's."""
+    """Return the k best of several results with global ids; k is by default the widest part's."""
     if not parts:
         raise ValueError("parts must hold at least one result")
     width = max(part[1].shape[1] for part in parts) if k is None else k
@@ -310,7 +314,7 @@ def count_above(
     exclude: Exclude = None,
     nonfinite: str = "raise",
 ) -> Int64:
-    """Return int64 [q, t]: how many gallery rows score at least each threshold (``l2``: at most)."""
+    """Return int64 [q, t]: how many gallery rows reach each threshold (``l2``: at most it)."""
     q, x, keep = _prepare(queries, gallery, nonfinite)
     matrix = score_matrix(q, x, metric)
     allowed = _allowed(len(q), keep, exclude)

@@ -1,0 +1,1 @@
+"""What the tests share: data makers, comparators, guard pages and forms of arrays."""
