@@ -1,0 +1,23 @@
+# Run as `cmake -DSOURCE_DIR=... -P check_layers.cmake`: which part of csrc may include which.
+
+set(python "Python\\.h|pybind11|torch")
+set(core_forbidden "${python}|\"(cpu|cuda|bindings)/|cuda_runtime")
+set(cpu_forbidden "${python}|\"(cuda|bindings)/|cuda_runtime")
+set(cuda_forbidden "${python}|\"(cpu|bindings)/")
+
+set(offences)
+foreach(layer IN ITEMS core cpu cuda)
+    file(GLOB_RECURSE files ${SOURCE_DIR}/csrc/${layer}/*)
+    if(NOT files)
+        message(FATAL_ERROR "no files in csrc/${layer}")
+    endif()
+    foreach(file IN LISTS files)
+        file(STRINGS ${file} lines REGEX "^ *#.*(${${layer}_forbidden})")
+        foreach(line IN LISTS lines)
+            string(APPEND offences "${file}: ${line}\n")
+        endforeach()
+    endforeach()
+endforeach()
+if(offences)
+    message(FATAL_ERROR "includes against the direction of the layers:\n${offences}")
+endif()

@@ -1,0 +1,15 @@
+// What the rest of the engine knows of the CUDA backend. Exactly one source of this folder defines it:
+// unavailable.cpp in builds without CUDA.
+#pragma once
+
+namespace idsim::cuda {
+
+struct BackendStatus {
+  bool built;          // the backend was compiled in
+  int devices;         // usable devices; 0 where the backend was not built
+  const char* reason;  // why there is no usable device, as a sentence; empty when there is one
+};
+
+BackendStatus backend_status();
+
+}  // namespace idsim::cuda
