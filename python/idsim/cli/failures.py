@@ -1,0 +1,60 @@
+"""From exceptions to exit codes: the one place where the command line turns errors into numbers."""
+
+from __future__ import annotations
+
+__all__ = ["BAD_INPUT", "INTERNAL", "INTERRUPTED", "MISSING_CAPABILITY", "describe"]
+
+# 0 done, 1 policy violated, 3 inconclusive and 4 incomplete are results of a command, not failures: commands
+# raise typer.Exit with them.
+BAD_INPUT = 2
+MISSING_CAPABILITY = 5
+INTERNAL = 70  # an error of idsim itself (EX_SOFTWARE), shown with its traceback
+INTERRUPTED = 130
+
+# The module that is missing -> the extra that brings it.
+EXTRAS = {
+    "PIL": "audit",
+    "pyarrow": "audit",
+    "torch": "torch",
+    "onnxruntime": "onnx",
+    "dlib": "dlib",
+    "face_recognition_models": "dlib",
+    "ray": "ray",
+    "faiss": "bench",
+}
+
+
+def describe(error: Exception) -> tuple[int, str] | None:
+    """Return the exit code and the sentence for an error that the user can mend.
+
+    Parameters
+    ----------
+    error : Exception
+        What a command raised.
+
+    Returns
+    -------
+    tuple of (int, str) or None
+        None for an error that is not the user's: it deserves its traceback.
+    """
+    from idsim import errors
+
+    if isinstance(error, ModuleNotFoundError):
+        return _missing_module(error)
+    if isinstance(error, errors.CudaError):
+        return MISSING_CAPABILITY, str(error)
+    if isinstance(error, MemoryError):
+        return BAD_INPUT, str(error) or "There is not enough memory for this."
+    if isinstance(error, OSError) and error.filename is not None:
+        return BAD_INPUT, f"{error.filename}: {error.strerror}"
+    if isinstance(error, errors.IdsimError | ValueError | TypeError | OSError):
+        return BAD_INPUT, str(error) or type(error).__name__
+    return None
+
+
+def _missing_module(error: ModuleNotFoundError) -> tuple[int, str] | None:
+    name = (error.name or "").partition(".")[0]
+    extra = EXTRAS.get(name)
+    if extra is None:
+        return None
+    return MISSING_CAPABILITY, f"This needs {name}, which is not installed: pip install 'idsim[{extra}]'."

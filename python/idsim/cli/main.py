@@ -1,0 +1,103 @@
+"""The program ``idsim``: finds the command, runs it, and turns errors into one sentence and an exit code."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from importlib import metadata
+from traceback import print_exc
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from idsim.cli import failures
+
+__all__ = ["app", "run"]
+
+# Command -> (module in idsim.cli, its function or sub-app, the line that `idsim --help` shows). A module is
+# imported when its command runs, so that help and completion stay instant.
+COMMANDS: dict[str, tuple[str, str, str]] = {
+    "doctor": ("doctor", "doctor", "Say what this machine and this installation offer."),
+}
+
+
+def load(name: str) -> Any:
+    """Import the module of a command and return the command as Typer runs it."""
+    module, attribute, summary = COMMANDS[name]
+    entry = getattr(importlib.import_module(f"idsim.cli.{module}"), attribute)
+    if not isinstance(entry, typer.Typer):
+        holder = typer.Typer(pretty_exceptions_enable=False)
+        holder.command(name)(entry)
+        entry = holder
+    command = typer.main.get_command(entry)
+    command.name = name
+    command.help = command.help or summary
+    return command
+
+
+class LazyGroup(TyperGroup):
+    """A group that knows its commands by name and imports the one that is called."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return name, command and remaining arguments, with the command loaded."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, load(name) if name in COMMANDS else command, rest
+
+
+app = typer.Typer(
+    name="idsim",
+    cls=LazyGroup,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"idsim {metadata.version('idsim')}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and stop."),
+    ] = False,
+    traceback: Annotated[
+        bool, typer.Option("--traceback", hidden=True, help="Show where an error came from.")
+    ] = False,
+) -> None:
+    """Exact similarity search over embeddings, and an identity-leakage audit of face generators.
+
+    Exit status: 0 done or gate passed, 1 policy violated, 2 bad usage or input, 3 inconclusive, 4 incomplete
+    but resumable, 5 a needed capability is missing, 130 interrupted.
+    """
+
+
+def _register_names() -> None:
+    for name, (_, _, summary) in COMMANDS.items():
+        # Stands for the command in `idsim --help`; LazyGroup replaces it before anything runs.
+        app.command(name, help=summary)(lambda: None)
+
+
+_register_names()
+
+
+def run() -> None:
+    """Run the command line and exit with its code."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(failures.INTERRUPTED)
+    except Exception as error:  # noqa: BLE001 - every error ends here
+        described = failures.describe(error)
+        if described is None or "--traceback" in sys.argv:
+            print_exc()
+        if described is None:
+            sys.exit(failures.INTERNAL)
+        code, message = described
+        sys.stderr.write(f"idsim: {message}\n")
+        sys.exit(code)
