@@ -1,0 +1,251 @@
+// AVX-512 VNNI: few queries against rows that are read once.
+//
+// W query slots (1, 2, 4 or 8; spare slots are empty) share a register: slot j holds 64 / W bytes of query
+// j. As many bytes of a row, broadcast, meet all W queries in one product, so nothing is computed twice
+// and each accumulator holds 16 / W partial sums of each of its W pairs. Sixteen rows at a time, their
+// accumulators are folded into W registers of 16 finished pairs each.
+#include <immintrin.h>
+
+#include <cstdint>
+
+#include "cpu/avx512.hpp"
+
+#pragma GCC push_options
+#pragma GCC target("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")
+
+namespace idsim::cpu {
+namespace {
+
+constexpr int kRows = 16;
+constexpr int kLine = 64;
+constexpr int kPackedBytes = 32 << 10;  // on the stack
+
+inline void add_products(__m512i& sum, __m512i unsigned_bytes, __m512i signed_bytes) {
+  asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(unsigned_bytes), "v"(signed_bytes));
+}
+
+template <int W>
+inline __m512i broadcast(const uint8_t* p) {
+  if constexpr (W == 1) return _mm512_loadu_si512(p);
+  if constexpr (W == 2)
+    return _mm512_broadcast_i64x4(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+  if constexpr (W == 4)
+    return _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  int64_t bytes;
+  __builtin_memcpy(&bytes, p, 8);
+  return _mm512_set1_epi64(bytes);
+}
+
+template <int kControl>
+inline __m512i shuffle_words(__m512i a, __m512i b) {
+  return _mm512_castps_si512(
+      _mm512_shuffle_ps(_mm512_castsi512_ps(a), _mm512_castsi512_ps(b), kControl));
+}
+
+// [a0+a2, b0+b2, a1+a3, b1+b3] in every 128-bit lane.
+inline __m512i fold_words(__m512i a, __m512i b) {
+  return _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+}
+
+// Sums of the four words of every 128-bit lane: [a, b, c, d].
+inline __m512i fold_lane(__m512i a, __m512i b, __m512i c, __m512i d) {
+  const __m512i ab = fold_words(a, b), cd = fold_words(c, d);
+  return _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
+}
+
+// Sums of neighbouring 128-bit lanes: [a01, a23, b01, b23].
+inline __m512i fold_lanes_pairwise(__m512i a, __m512i b) {
+  return _mm512_add_epi32(_mm512_shuffle_i32x4(a, b, 0x88), _mm512_shuffle_i32x4(a, b, 0xDD));
+}
+
+// Place of element i of a folded register: its row within the 16 / W rows folded, its query.
+template <int W>
+constexpr int row_at(int i) {
+  if (W == 8) return (i & 3) >> 1;
+  if (W == 4) return i & 3;
+  if (W == 2) return 4 * (i >> 3) + (i & 3);
+  return i;
+}
+template <int W>
+constexpr int query_at(int i) {
+  if (W == 8) return 2 * (i >> 2) + (i & 1);
+  if (W == 4) return i >> 2;
+  if (W == 2) return (i >> 2) & 1;
+  return 0;
+}
+
+template <int W>
+struct Places {
+  alignas(64) int32_t row[16];
+  alignas(64) int32_t query[16];
+  constexpr Places() : row(), query() {
+    for (int i = 0; i < 16; ++i) {
+      row[i] = row_at<W>(i);
+      query[i] = query_at<W>(i);
+    }
+  }
+};
+
+template <int W>
+inline constexpr Places<W> kPlaces{};
+
+template <int W>
+inline __attribute__((always_inline)) __m512i folded(const __m512i* s) {
+  if constexpr (W == 8)
+    return _mm512_add_epi32(shuffle_words<0x88>(s[0], s[1]), shuffle_words<0xDD>(s[0], s[1]));
+  if constexpr (W == 4) return fold_lane(s[0], s[1], s[2], s[3]);
+  if constexpr (W == 2) {
+    return fold_lanes_pairwise(fold_lane(s[0], s[1], s[2], s[3]),
+                               fold_lane(s[4], s[5], s[6], s[7]));
+  }
+  const __m512i low =
+      fold_lanes_pairwise(fold_lane(s[0], s[1], s[2], s[3]), fold_lane(s[4], s[5], s[6], s[7]));
+  const __m512i high = fold_lanes_pairwise(fold_lane(s[8], s[9], s[10], s[11]),
+                                           fold_lane(s[12], s[13], s[14], s[15]));
+  return fold_lanes_pairwise(low, high);
+}
+
+// Queries first .. first + n of the arguments, n <= W.
+template <int W>
+class Scan {
+ public:
+  Scan(const RowScanArgs& args, int first, int n, Hit* hits)
+      : args_(args), first_(first), n_(n), hits_(hits) {
+    const auto present = static_cast<__mmask16>((1U << n) - 1U);
+    const __m512i at = _mm512_load_si512(kPlaces<W>.query);
+    const __m512 never = _mm512_set1_ps(__builtin_inff());
+    a_ = _mm512_permutexvar_ps(at, _mm512_mask_loadu_ps(never, present, args.a + first));
+    b_ = _mm512_permutexvar_ps(at, _mm512_maskz_loadu_ps(present, args.b + first));
+    c_ = args.w == nullptr
+             ? _mm512_setzero_ps()
+             : _mm512_permutexvar_ps(at, _mm512_maskz_loadu_ps(present, args.c + first));
+    alignas(64) int32_t start[16] = {};
+    for (int j = 0; j < n; ++j) start[j * (16 / W)] = -args.offsets[first + j];
+    start_ = _mm512_load_si512(start);
+  }
+
+  int run() {
+    if constexpr (W == 1) {
+      scan(args_.queries + int64_t{first_} * args_.d_pad);
+    } else {
+      alignas(64) int8_t packed[kPackedBytes];
+      pack(packed);
+      scan(packed);
+    }
+    return count_;
+  }
+
+ private:
+  void pack(int8_t* packed) const {
+    constexpr int part = kLine / W;
+    for (int i = 0; i < args_.d_pad; i += part) {
+      for (int j = 0; j < W; ++j, packed += part) {
+        if (j < n_) {
+          __builtin_memcpy(packed, args_.queries + int64_t{first_ + j} * args_.d_pad + i, part);
+        } else {
+          __builtin_memset(packed, 0, part);
+        }
+      }
+    }
+  }
+
+  void scan(const int8_t* packed) {
+    int row = 0;
+    for (; row + kRows <= args_.n_rows; row += kRows) {
+      __m512i sums[kRows];
+      products<kRows>(args_.rows + int64_t{row} * args_.d_pad, packed, sums);
+      collect(sums, row, kRows);
+    }
+    if (row == args_.n_rows) return;
+    __m512i sums[kRows];
+    for (int r = 0; r < kRows; ++r) sums[r] = start_;
+    for (int r = 0; row + r < args_.n_rows; ++r) {
+      products<1>(args_.rows + int64_t{row + r} * args_.d_pad, packed, sums + r);
+    }
+    collect(sums, row, args_.n_rows - row);
+  }
+
+  template <int R>
+  inline __attribute__((always_inline)) void products(const uint8_t* rows, const int8_t* packed,
+                                                      __m512i* sums) const {
+    constexpr int part = kLine / W;
+    const int64_t stride = args_.d_pad;
+    __m512i acc[R];
+    for (int r = 0; r < R; ++r) acc[r] = start_;
+    for (int i = 0; i < args_.d_pad; i += kLine) {
+#pragma GCC unroll 8
+      for (int s = 0; s < W; ++s) {
+        const __m512i query = _mm512_loadu_si512(packed + i * W + s * kLine);
+#pragma GCC unroll 16
+        for (int r = 0; r < R; ++r)
+          add_products(acc[r], broadcast<W>(rows + r * stride + i + s * part), query);
+      }
+    }
+    for (int r = 0; r < R; ++r) sums[r] = acc[r];
+  }
+
+  // `rows` of 16 are real.
+  inline __attribute__((always_inline)) void collect(const __m512i* sums, int first_row, int rows) {
+    constexpr int per = 16 / W;
+    const auto present = static_cast<__mmask16>((1U << rows) - 1U);
+    const __m512 nan = _mm512_set1_ps(__builtin_nanf(""));
+    const __m512 u = _mm512_mask_loadu_ps(nan, present, args_.u + first_row);
+    const __m512 v = _mm512_maskz_loadu_ps(present, args_.v + first_row);
+    const __m512 w = args_.w == nullptr ? v : _mm512_maskz_loadu_ps(present, args_.w + first_row);
+    const __m512i at = _mm512_load_si512(kPlaces<W>.row);
+#pragma GCC unroll 8
+    for (int f = 0; f < W; ++f) {
+      const __m512i dots = folded<W>(sums + f * per);
+      const __m512i place = _mm512_add_epi32(at, _mm512_set1_epi32(f * per));
+      const __m512 reach = _mm512_mul_ps(a_, _mm512_permutexvar_ps(place, u));
+      __m512 rest = _mm512_mul_ps(b_, _mm512_permutexvar_ps(place, v));
+      rest = args_.w == nullptr
+                 ? _mm512_sub_ps(_mm512_setzero_ps(), rest)
+                 : _mm512_sub_ps(_mm512_mul_ps(c_, _mm512_permutexvar_ps(place, w)), rest);
+      const __mmask16 mask =
+          _mm512_cmp_ps_mask(_mm512_cvtepi32_ps(dots), _mm512_add_ps(reach, rest), _CMP_GE_OQ);
+      if (__builtin_expect(mask != 0, 0)) append(dots, mask, first_row + f * per);
+    }
+  }
+
+  __attribute__((noinline, cold)) void append(__m512i dots, uint32_t mask, int first_row) {
+    alignas(64) int32_t values[16];
+    _mm512_store_si512(values, dots);
+    for (; mask != 0; mask &= mask - 1) {
+      const int i = __builtin_ctz(mask);
+      hits_[count_++] = {first_row + kPlaces<W>.row[i], first_ + kPlaces<W>.query[i], values[i]};
+    }
+  }
+
+  const RowScanArgs& args_;
+  int first_;
+  int n_;
+  Hit* hits_;
+  int count_ = 0;
+  __m512 a_, b_, c_;
+  __m512i start_;
+};
+
+int scan_some(const RowScanArgs& args, int first, int n, Hit* hits) {
+  if (n == 1) return Scan<1>(args, first, n, hits).run();
+  if (n == 2) return Scan<2>(args, first, n, hits).run();
+  if (n <= 4) return Scan<4>(args, first, n, hits).run();
+  return Scan<8>(args, first, n, hits).run();
+}
+
+}  // namespace
+
+int vnni_row_scan_hits(const RowScanArgs& args, Hit* hits) {
+  int at_once = kFewQueries;
+  while (at_once > 1 && int64_t{at_once} * args.d_pad > kPackedBytes) at_once /= 2;
+  int count = 0;
+  for (int first = 0; first < args.n_queries; first += at_once) {
+    const int n = args.n_queries - first < at_once ? args.n_queries - first : at_once;
+    count += scan_some(args, first, n, hits + count);
+  }
+  return count;
+}
+
+}  // namespace idsim::cpu
+
+#pragma GCC pop_options

@@ -1,0 +1,246 @@
+// AVX-512 VNNI: tiles of 12 gallery rows by 32 queries, 24 accumulators in registers.
+//
+// vpdpbusd multiplies unsigned by signed bytes, so the rows are taken as they are stored (c + 128) and the
+// accumulators start at -128 * (sum of the query's codes), which the packed panel carries:
+//   int32  start[32]
+//   int8   codes[d_pad / 4][32][4]
+#include <immintrin.h>
+
+#include <cstdint>
+#include <cstring>
+
+#include "cpu/avx512.hpp"
+
+namespace idsim::cpu {
+
+int64_t vnni_panel_bytes(int d_pad) { return int64_t{kPanel} * (4 + int64_t{d_pad}); }
+
+void vnni_pack_panel(const int8_t* codes, int n_queries, int d_pad, void* panel) {
+  int32_t start[kPanel] = {};
+  auto* packed = static_cast<char*>(panel) + sizeof(start);
+  if (n_queries < kPanel)
+    std::memset(packed, 0, static_cast<size_t>(kPanel) * static_cast<size_t>(d_pad));
+  for (int q = 0; q < n_queries; ++q) {
+    const int8_t* code = codes + int64_t{q} * d_pad;
+    int32_t sum = 0;
+    for (int i = 0; i < d_pad; ++i) sum += code[i];
+    start[q] = -128 * sum;
+    for (int i = 0; i < d_pad; i += 4)
+      std::memcpy(packed + int64_t{i} * kPanel + q * 4, code + i, 4);
+  }
+  std::memcpy(panel, start, sizeof(start));
+}
+
+}  // namespace idsim::cpu
+
+#pragma GCC push_options
+#pragma GCC target("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")
+
+namespace idsim::cpu {
+namespace {
+
+constexpr int kTileRows = 12;
+constexpr int kLine = 64;
+
+// The compiler splits the tile when it allocates registers through the intrinsic.
+inline void add_products(__m512i& sum, __m512i unsigned_bytes, __m512i signed_bytes) {
+  asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(unsigned_bytes), "v"(signed_bytes));
+}
+
+// Bytes to be fetched ahead, a share with every line of the inner loop.
+struct Prefetch {
+  const uint8_t* next;  // null: none
+
+  void lines(int n) {
+    for (int i = 0; i < n; ++i)
+      _mm_prefetch(reinterpret_cast<const char*>(next + i * kLine), _MM_HINT_T1);
+    next += n * kLine;
+  }
+};
+
+template <int R>
+struct Tile {
+  __m512i sums[R][2];
+
+  inline __attribute__((always_inline)) void start(const int32_t* offsets) {
+    const __m512i low = _mm512_loadu_si512(offsets);
+    const __m512i high = _mm512_loadu_si512(offsets + 16);
+    for (int r = 0; r < R; ++r) {
+      sums[r][0] = low;
+      sums[r][1] = high;
+    }
+  }
+
+  // One cache line of each row.
+  inline __attribute__((always_inline)) void add_line(const uint8_t* rows, int64_t stride,
+                                                      const char* codes) {
+#pragma GCC unroll 16
+    for (int i = 0; i < kLine; i += 4) {
+      const __m512i low = _mm512_loadu_si512(codes + i * kPanel);
+      const __m512i high = _mm512_loadu_si512(codes + i * kPanel + 64);
+#pragma GCC unroll 12
+      for (int r = 0; r < R; ++r) {
+        int32_t bytes;
+        __builtin_memcpy(&bytes, rows + r * stride + i, 4);
+        const __m512i row = _mm512_set1_epi32(bytes);
+        add_products(sums[r][0], row, low);
+        add_products(sums[r][1], row, high);
+      }
+    }
+  }
+
+  inline __attribute__((always_inline)) void run(const uint8_t* rows, int d_pad, const char* panel,
+                                                 Prefetch& prefetch) {
+    start(reinterpret_cast<const int32_t*>(panel));
+    const char* codes = panel + kPanel * sizeof(int32_t);
+    for (int i = 0; i < d_pad; i += kLine) {
+      if (prefetch.next != nullptr) prefetch.lines(R);
+      add_line(rows + i, d_pad, codes + int64_t{i} * kPanel);
+    }
+  }
+};
+
+template <bool kThree>
+struct HitCollector {
+  const TileArgs& args;
+  Hit* hits;
+  int count = 0;
+  __m512 a[2], b[2], c[2];
+
+  HitCollector(const TileArgs& tile_args, Hit* out) : args(tile_args), hits(out) {
+    for (int h = 0; h < 2; ++h) {
+      a[h] = _mm512_loadu_ps(args.a + 16 * h);
+      b[h] = _mm512_loadu_ps(args.b + 16 * h);
+      c[h] = kThree ? _mm512_loadu_ps(args.c + 16 * h) : _mm512_setzero_ps();
+    }
+  }
+
+  inline __mmask16 test(__m512i sum, int row, int h) const {
+    __m512 rest = _mm512_mul_ps(b[h], _mm512_set1_ps(args.v[row]));
+    const __m512 reach = _mm512_mul_ps(a[h], _mm512_set1_ps(args.u[row]));
+    if constexpr (kThree) {
+      rest = _mm512_sub_ps(_mm512_mul_ps(c[h], _mm512_set1_ps(args.w[row])), rest);
+      return _mm512_cmp_ps_mask(_mm512_cvtepi32_ps(sum), _mm512_add_ps(reach, rest), _CMP_GE_OQ);
+    }
+    return _mm512_cmp_ps_mask(_mm512_cvtepi32_ps(sum), _mm512_sub_ps(reach, rest), _CMP_GE_OQ);
+  }
+
+  template <int R>
+  inline __attribute__((always_inline)) void take(const Tile<R>& tile, int first) {
+    uint32_t masks[R];
+    uint32_t any = 0;
+    for (int r = 0; r < R; ++r) {
+      masks[r] =
+          _mm512_kunpackw(test(tile.sums[r][1], first + r, 1), test(tile.sums[r][0], first + r, 0));
+      any |= masks[r];
+    }
+    if (__builtin_expect(any != 0, 0)) append<R>(tile, masks, first);
+  }
+
+  template <int R>
+  __attribute__((noinline, cold)) void append(const Tile<R>& tile, const uint32_t* masks,
+                                              int first) {
+    for (int r = 0; r < R; ++r) {
+      alignas(64) int32_t sums[kPanel];
+      _mm512_store_si512(sums, tile.sums[r][0]);
+      _mm512_store_si512(sums + 16, tile.sums[r][1]);
+      for (uint32_t m = masks[r]; m != 0; m &= m - 1) {
+        const int q = __builtin_ctz(m);
+        hits[count++] = {first + r, q, sums[q]};
+      }
+    }
+  }
+};
+
+struct DotStore {
+  int32_t* dots;
+
+  template <int R>
+  inline __attribute__((always_inline)) void take(const Tile<R>& tile, int first) {
+    for (int r = 0; r < R; ++r) {
+      _mm512_storeu_si512(dots + int64_t{first + r} * kPanel, tile.sums[r][0]);
+      _mm512_storeu_si512(dots + int64_t{first + r} * kPanel + 16, tile.sums[r][1]);
+    }
+  }
+};
+
+template <int R, class Collector>
+__attribute__((noinline)) int tiles(const TileArgs& args, int first, Prefetch& prefetch,
+                                    Collector& collector) {
+  const auto* rows = static_cast<const uint8_t*>(args.rows);
+  const auto* panel = static_cast<const char*>(args.panel);
+  for (; first + R <= args.n_rows; first += R) {
+    Tile<R> tile;
+    tile.run(rows + int64_t{first} * args.d_pad, args.d_pad, panel, prefetch);
+    collector.template take<R>(tile, first);
+  }
+  return first;
+}
+
+template <class Collector>
+void all_tiles(const TileArgs& args, Collector& collector) {
+  Prefetch prefetch{args.prefetch};
+  int done = tiles<kTileRows>(args, 0, prefetch, collector);
+  done = tiles<8>(args, done, prefetch, collector);
+  done = tiles<4>(args, done, prefetch, collector);
+  tiles<1>(args, done, prefetch, collector);
+}
+
+}  // namespace
+
+int vnni_tile_hits(const TileArgs& args, Hit* hits) {
+  if (args.w != nullptr) {
+    HitCollector<true> collector(args, hits);
+    all_tiles(args, collector);
+    return collector.count;
+  }
+  HitCollector<false> collector(args, hits);
+  all_tiles(args, collector);
+  return collector.count;
+}
+
+void vnni_tile_dots(const TileArgs& args, int32_t* dots) {
+  DotStore collector{dots};
+  all_tiles(args, collector);
+}
+
+int32_t vnni_dot_i8(const uint8_t* row, const int8_t* query, int d_pad) {
+  const __m512i ones = _mm512_set1_epi8(1);
+  __m512i dot = _mm512_setzero_si512();
+  __m512i sum = dot;  // of the query's codes
+  for (int i = 0; i < d_pad; i += kLine) {
+    const __m512i q = _mm512_loadu_si512(query + i);
+    dot = _mm512_dpbusd_epi32(dot, _mm512_loadu_si512(row + i), q);
+    sum = _mm512_dpbusd_epi32(sum, ones, q);
+  }
+  return _mm512_reduce_add_epi32(_mm512_sub_epi32(dot, _mm512_slli_epi32(sum, 7)));
+}
+
+}  // namespace idsim::cpu
+
+#pragma GCC pop_options
+
+namespace idsim::cpu {
+
+namespace {
+int64_t nothing_staged(int, int) { return 0; }
+}  // namespace
+
+const Kernels& vnni_kernels() {
+  static const Kernels table = [] {
+    Kernels k = avx512_kernels();
+    k.name = "vnni";
+    k.dot_i8 = vnni_dot_i8;
+    k.panel_bytes = vnni_panel_bytes;
+    k.pack_panel = vnni_pack_panel;
+    k.staged_bytes = nothing_staged;
+    k.stage_rows = nullptr;
+    k.tile_hits = vnni_tile_hits;
+    k.tile_dots = vnni_tile_dots;
+    k.row_scan_hits = vnni_row_scan_hits;
+    return k;
+  }();
+  return table;
+}
+
+}  // namespace idsim::cpu
