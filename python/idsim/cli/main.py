@@ -89,7 +89,7 @@ _register_names()
 def run() -> None:
     """Run the command line and exit with its code."""
     try:
-        app()
+        app(prog_name="idsim")
     except KeyboardInterrupt:
         sys.exit(failures.INTERRUPTED)
     except Exception as error:  # noqa: BLE001 - every error ends here

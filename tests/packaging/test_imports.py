@@ -1,0 +1,62 @@
+"""What importing costs, measured in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import idsim
+
+HEAVY = ["PIL", "dlib", "faiss", "matplotlib", "onnxruntime", "pandas", "pyarrow", "ray", "scipy", "torch"]
+COMMAND_LINE = ["rich", "typer"]
+
+
+def loaded_by(code: str, candidates: list[str]) -> list[str]:
+    script = f"{code}\nimport json, sys\nprint(json.dumps([m for m in {candidates!r} if m in sys.modules]))"
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def modules() -> list[str]:
+    found = pkgutil.walk_packages(idsim.__path__, "idsim.")
+    return [module.name for module in found if not module.name.startswith("idsim._core")]
+
+
+def test_the_probe_sees_an_import():
+    assert loaded_by("import pyarrow", HEAVY) == ["pyarrow"]
+
+
+def test_import_idsim_costs_numpy_only():
+    assert loaded_by("import idsim", [*HEAVY, *COMMAND_LINE]) == []
+
+
+def test_no_module_imports_an_optional_library_at_import_time():
+    names = modules()
+    assert "idsim.cli.main" in names
+    code = "import importlib\n" + "\n".join(f"importlib.import_module({name!r})" for name in names)
+    assert loaded_by(code, HEAVY) == []
+
+
+def test_help_imports_neither_numpy_nor_torch():
+    code = (
+        "import sys\nsys.argv = ['idsim', '--help']\nfrom idsim.cli.main import run\n"
+        "try:\n    run()\nexcept SystemExit as stop:\n    assert stop.code == 0"
+    )
+    assert loaded_by(code, ["numpy", *HEAVY]) == []
+
+
+def test_the_package_is_typed_and_installed():
+    package = Path(idsim.__file__).parent
+    assert (package / "py.typed").is_file()
+    assert (package / "_core.pyi").is_file()
+
+
+@pytest.mark.parametrize("name", modules())
+def test_every_module_says_what_it_is(name):
+    module = __import__(name, fromlist=["__doc__"])
+    assert (module.__doc__ or "").strip(), f"{name} has no docstring"
