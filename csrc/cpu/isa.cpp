@@ -7,8 +7,18 @@
 namespace idsim::cpu {
 namespace {
 
+#if defined(__x86_64__)
+bool has_avx2() {
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+         __builtin_cpu_supports("f16c");
+}
+#endif
+
 std::vector<const Kernels*> detect() {
   std::vector<const Kernels*> tables{&portable_kernels()};
+#if defined(__x86_64__)
+  if (has_avx2()) tables.push_back(&avx2_kernels());
+#endif
   return tables;
 }
 
