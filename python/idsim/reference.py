@@ -207,9 +207,7 @@ def _allowed(q: int, keep: npt.NDArray[np.bool_], exclude: Exclude) -> npt.NDArr
         return allowed
     if isinstance(exclude, str):
         if exclude != "self":
-            raise ValueError(
-                f"exclude must be None, 'self' or a pair of label arrays, not {exclude!r}"
-            )
+            raise ValueError(f"exclude must be None, 'self' or a pair of label arrays, not {exclude!r}")
         allowed &= np.arange(q)[:, None] != np.arange(len(keep))[None, :]
         return allowed
     query_groups, gallery_groups = (np.asarray(labels) for labels in exclude)

@@ -7,6 +7,7 @@ import os
 import hypothesis
 import numpy as np
 import pytest
+
 from idsim import _core
 
 hypothesis.settings.register_profile("ci", derandomize=True, deadline=None, max_examples=200)

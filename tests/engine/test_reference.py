@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+
 from idsim import reference
 from support.compare import same_bytes
 from support.data import ADVERSARIAL, normal

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
 from idsim import reference
 
 
@@ -29,20 +30,14 @@ def assert_same(actual: Any, expected: Any, context: str = "") -> None:
     """Assert that two top-k results (or tuples of arrays) agree in every byte."""
     assert len(actual) == len(expected), f"{context}: {len(actual)} arrays, not {len(expected)}"
     names = getattr(actual, "_fields", [str(i) for i in range(len(actual))])
-    for name, got, wanted in zip(
-        names, map(np.asarray, actual), map(np.asarray, expected), strict=True
-    ):
+    for name, got, wanted in zip(names, map(np.asarray, actual), map(np.asarray, expected), strict=True):
         assert got.dtype == wanted.dtype, f"{context} {name}: dtype {got.dtype}, not {wanted.dtype}"
         assert got.shape == wanted.shape, f"{context} {name}: shape {got.shape}, not {wanted.shape}"
         if not same_bytes(got, wanted):
-            raise AssertionError(
-                f"{context} {_first_difference(name, got, wanted, actual, expected)}"
-            )
+            raise AssertionError(f"{context} {_first_difference(name, got, wanted, actual, expected)}")
 
 
-def _first_difference(
-    name: str, got: npt.NDArray, wanted: npt.NDArray, actual: Any, expected: Any
-) -> str:
+def _first_difference(name: str, got: npt.NDArray, wanted: npt.NDArray, actual: Any, expected: Any) -> str:
     """Return where two arrays of the same shape differ first, with the rows of all arrays there."""
     width = got.dtype.itemsize
     raw = [

@@ -29,6 +29,16 @@ def random_pairs(rng: np.random.Generator, q: int, n: int, d: int) -> tuple[Floa
     return normal(rng, q, d), normal(rng, n, d)
 
 
+def grid_rows(rng: np.random.Generator, q: int, n: int, d: int) -> tuple[Float32, Float32]:
+    """Random rows with near copies of the queries, exact duplicates and a zero row among them."""
+    queries, gallery = normal(rng, q, d), normal(rng, n, d)
+    for row in range(0, n, 5):
+        gallery[row] = queries[row % q] * np.float32(0.3) + np.float32(1e-3) * normal(rng, 1, d)
+    gallery[3::11] = gallery[:1]
+    gallery[7::400] = 0
+    return queries, gallery
+
+
 def near_duplicates(noise: float) -> Maker:
     """Return a maker of noisy copies of a few bases, as a memorising generator draws them."""
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from idsim import reference
 
+from idsim import reference
 from support.compare import assert_same, assert_search, digest, same_bytes
 from support.data import ADVERSARIAL
 
