@@ -63,9 +63,9 @@ def examine(folder: Path) -> dict[str, Any]:
         "python": platform.python_version(),
         "numpy": np.__version__,
         "machine": f"{platform.system()} {platform.machine()}",
-        "isa": build["isa"],
+        "isa": _core.active_isa(),
         "isas_available": list(_core.available_isas()),
-        "threads": build["threads"],
+        "threads": _core.default_threads(),
         "cuda": {
             "built": build["cuda_built"],
             "devices": build["cuda_devices"],
