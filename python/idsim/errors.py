@@ -1,0 +1,54 @@
+"""Exceptions of idsim.
+
+Bad arguments raise ``ValueError`` or ``TypeError``. The classes here are for what is found in files and
+on devices.
+"""
+
+from __future__ import annotations
+
+import os
+
+__all__ = ["CheckpointError", "CudaError", "GalleryError", "IdsimError", "MatcherError"]
+
+
+class IdsimError(Exception):
+    """Base of the errors that are idsim's own."""
+
+
+class _FileError(IdsimError):
+    """An error in a file: which file, where in it, and what is wrong there.
+
+    Attributes
+    ----------
+    path : str
+        The file or folder.
+    place : str
+        The part of it: a byte, a row, a field, a member.
+    reason : str
+        What is wrong, as a sentence without a full stop.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], place: str, reason: str) -> None:
+        self.path = os.fspath(path)
+        self.place = place
+        self.reason = reason
+        super().__init__(self.path, place, reason)
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.place}: {self.reason}"
+
+
+class GalleryError(_FileError):
+    """A gallery, or a file offered as one, cannot be used."""
+
+
+class MatcherError(_FileError):
+    """A matcher's description or model cannot be used."""
+
+
+class CheckpointError(_FileError):
+    """A generator's checkpoint cannot be used."""
+
+
+class CudaError(IdsimError, RuntimeError):
+    """The CUDA driver, the device or a kernel reported an error."""

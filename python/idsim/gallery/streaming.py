@@ -1,0 +1,226 @@
+"""Matrices larger than memory: several `.npy` files read as one, with a thread that reads ahead."""
+
+from __future__ import annotations
+
+import bisect
+import threading
+from itertools import accumulate
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from idsim.errors import GalleryError
+from idsim.gallery.files import InputFile
+from idsim.gallery.npy import read_header
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+__all__ = ["MatrixFiles", "Part", "open_part", "read_ahead"]
+
+
+class Part(NamedTuple):
+    """Rows that stand together in one file: the file, its size, the byte they begin at, their number."""
+
+    path: Path
+    file_bytes: int
+    offset: int
+    rows: int
+
+
+def open_part(path: Path, dtype: np.dtype[np.generic], rows: int, columns: int) -> Part:
+    """Check that a `.npy` file is the matrix that a manifest announces, by its header and its size.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    dtype : numpy.dtype
+        The element type it must have.
+    rows, columns : int
+        The shape it must have; with one column a vector ``[rows]`` is expected.
+
+    Raises
+    ------
+    GalleryError
+        The file is missing, damaged, or another array.
+    """
+    with InputFile(path) as file:
+        header = read_header(file)
+    shape = (rows,) if columns == 1 and len(header.shape) == 1 else (rows, columns)
+    if header.dtype != dtype or header.shape != shape:
+        raise GalleryError(
+            path,
+            "npy header",
+            f"the array is {header.dtype.str} {header.shape}, expected is {dtype.str} {shape}",
+        )
+    return Part(path, header.offset + header.data_bytes, header.offset, rows)
+
+
+class MatrixFiles:
+    """Consecutive parts of files, read as one matrix.
+
+    Parameters
+    ----------
+    parts : sequence of Part
+        The parts in row order.
+    columns : int
+        Elements of a row.
+    dtype : numpy.dtype
+        Stored element type.
+    """
+
+    def __init__(self, parts: Sequence[Part], columns: int, dtype: np.dtype[np.generic]) -> None:
+        self._parts = tuple(parts)
+        self._ends = list(accumulate(part.rows for part in parts))
+        self.columns = columns
+        self.dtype = dtype
+        self.row_bytes = columns * dtype.itemsize
+
+    @property
+    def rows(self) -> int:
+        """Rows of all parts."""
+        return self._ends[-1] if self._ends else 0
+
+    @property
+    def part_rows(self) -> list[int]:
+        """Rows of each part."""
+        return [part.rows for part in self._parts]
+
+    def read(self, start: int, stop: int) -> NDArray[np.generic]:
+        """Return rows `start` to `stop` as a new array ``[stop - start, columns]``."""
+        out = np.empty((stop - start, self.columns), self.dtype)
+        reader = _Reader(self._parts)
+        try:
+            self._read_into(reader, out, start)
+        finally:
+            reader.close()
+        return out
+
+    def take(self, rows: NDArray[np.int64]) -> NDArray[np.generic]:
+        """Return single rows, in the order given, as a new array ``[len(rows), columns]``."""
+        out = np.empty((len(rows), self.columns), self.dtype)
+        reader = _Reader(self._parts)
+        try:
+            for place in np.argsort(rows, kind="stable").tolist():
+                self._read_into(reader, out[place : place + 1], int(rows[place]))
+        finally:
+            reader.close()
+        return out
+
+    def stream(
+        self, start: int, stop: int, block_rows: int, slots: int = 3
+    ) -> Iterator[tuple[int, NDArray[np.generic]]]:
+        """Yield ``(first_row, block)`` over rows `start` to `stop`, read ahead by a thread.
+
+        A block is a view of one of `slots` buffers and is overwritten some time after the next is asked for.
+        """
+        rows = max(1, min(block_rows, stop - start))
+        firsts = range(start, stop, rows)
+        buffers = [np.empty((rows, self.columns), self.dtype) for _ in range(min(slots, len(firsts)))]
+        reader = _Reader(self._parts)
+
+        def fill(task: int, slot: int) -> None:
+            first = firsts[task]
+            self._read_into(reader, buffers[slot][: min(rows, stop - first)], first)
+
+        try:
+            for task, slot in read_ahead(len(firsts), len(buffers), fill):
+                yield firsts[task], buffers[slot][: min(rows, stop - firsts[task])]
+        finally:
+            reader.close()
+
+    def _read_into(self, reader: _Reader, out: NDArray[np.generic], start: int) -> None:
+        flat = out.view(np.uint8).reshape(-1).data if out.size else memoryview(b"")
+        row, stop = start, start + len(out)
+        while row < stop:
+            number = bisect.bisect_right(self._ends, row)
+            part = self._parts[number]
+            first = self._ends[number] - part.rows
+            count = min(stop, self._ends[number]) - row
+            piece = flat[(row - start) * self.row_bytes : (row - start + count) * self.row_bytes]
+            reader.file(number).read_into(piece, part.offset + (row - first) * self.row_bytes)
+            row += count
+
+
+class _Reader:
+    """Keeps the file of one part open: reads go through the parts in order."""
+
+    def __init__(self, parts: Sequence[Part]) -> None:
+        self._parts = parts
+        self._number = -1
+        self._file: InputFile | None = None
+
+    def file(self, number: int) -> InputFile:
+        if self._file is not None and self._number == number:
+            return self._file
+        self.close()
+        part = self._parts[number]
+        file = InputFile(part.path)
+        self._file, self._number = file, number
+        if file.size != part.file_bytes:
+            raise GalleryError(
+                part.path,
+                "size",
+                f"the file has {file.size} bytes, it had {part.file_bytes} when it was opened",
+            )
+        file.expect_sequential()
+        return file
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def read_ahead(tasks: int, slots: int, fill: Callable[[int, int], None]) -> Iterator[tuple[int, int]]:
+    """Yield ``(task, slot)`` for tasks 0, 1, ..., each filled by a background thread before its turn.
+
+    Parameters
+    ----------
+    tasks : int
+        Number of tasks.
+    slots : int
+        Number of buffers; the thread is at most ``slots - 1`` tasks ahead.
+    fill : callable
+        ``fill(task, slot)`` does one task. What it raises is raised by the generator at that task.
+    """
+    if tasks <= 1 or slots <= 1:
+        for task in range(tasks):
+            fill(task, 0)
+            yield task, 0
+        return
+    free: SimpleQueue[int] = SimpleQueue()
+    ready: SimpleQueue[tuple[int, int] | BaseException] = SimpleQueue()
+    stopped = threading.Event()
+
+    def work() -> None:
+        try:
+            for task in range(tasks):
+                slot = free.get()
+                if stopped.is_set():
+                    return
+                fill(task, slot)
+                ready.put((task, slot))
+        except BaseException as error:  # noqa: BLE001 - raised again in the thread that consumes
+            ready.put(error)
+
+    for slot in range(slots):
+        free.put(slot)
+    thread = threading.Thread(target=work, name="idsim-read-ahead", daemon=True)
+    thread.start()
+    try:
+        for _ in range(tasks):
+            item = ready.get()
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+            free.put(item[1])
+    finally:
+        stopped.set()
+        free.put(0)
+        thread.join()

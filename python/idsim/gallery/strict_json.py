@@ -1,0 +1,116 @@
+"""JSON from strangers: one object, no duplicate keys, no NaN, every field of its stated type."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from idsim.errors import GalleryError
+
+if TYPE_CHECKING:
+    import os
+
+__all__ = ["Fields", "canonical_json", "load_object"]
+
+
+def load_object(data: bytes | bytearray, path: str | os.PathLike[str], place: str) -> dict[str, Any]:
+    """Parse UTF-8 JSON text that must be one object.
+
+    Raises
+    ------
+    GalleryError
+        The text is not JSON, not an object, names a key twice, or holds NaN or an infinity.
+    """
+    try:
+        value = json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise GalleryError(path, place, "the JSON text is nested too deeply") from None
+    except ValueError as error:  # includes UnicodeDecodeError and JSONDecodeError
+        raise GalleryError(path, place, f"not the JSON that is expected: {error}") from error
+    if not isinstance(value, dict):
+        raise GalleryError(path, place, "the JSON text is not an object")
+    return value
+
+
+def canonical_json(value: object) -> bytes:
+    """Return the one form of a JSON value that is hashed: sorted keys, no spaces, ASCII."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return text.encode("ascii")
+
+
+class Fields:
+    """The fields of one JSON object, taken out one by one with their types.
+
+    Parameters
+    ----------
+    value : object
+        What the JSON text holds at this place; it must be an object.
+    path : path-like
+        The file, for messages.
+    place : str
+        The part of the file, for messages.
+    """
+
+    def __init__(self, value: object, path: str | os.PathLike[str], place: str) -> None:
+        self._path = path
+        self._place = place
+        if not isinstance(value, dict):
+            self.refuse("", "is not an object")
+        self._left: dict[str, object] = dict(value)
+
+    def take(self, key: str) -> object:
+        """Return any value; the key must be there."""
+        if key not in self._left:
+            self.refuse(key, "is missing")
+        return self._left.pop(key)
+
+    def text(self, key: str) -> str:
+        """Return a string."""
+        value = self.take(key)
+        if not isinstance(value, str):
+            self.refuse(key, "is not a string")
+        return value
+
+    def count(self, key: str, maximum: int = 2**63 - 1) -> int:
+        """Return an integer from 0 to `maximum`."""
+        value = self.take(key)
+        if type(value) is not int or not 0 <= value <= maximum:
+            self.refuse(key, f"is not an integer from 0 to {maximum}")
+        return value
+
+    def items(self, key: str) -> list[object]:
+        """Return an array."""
+        value = self.take(key)
+        if not isinstance(value, list):
+            self.refuse(key, "is not an array")
+        return value
+
+    def nested(self, key: str) -> Fields:
+        """Return an object."""
+        return Fields(self.take(key), self._path, self.place(key))
+
+    def finish(self) -> None:
+        """Refuse keys that nobody took."""
+        if self._left:
+            self.refuse(min(self._left), "is not a key of this format")
+
+    def place(self, key: str) -> str:
+        """Return the name of a field for messages."""
+        return f"{self._place}.{key}" if key else self._place
+
+    def refuse(self, key: str, reason: str) -> NoReturn:
+        """Raise a `GalleryError` about one field."""
+        raise GalleryError(self._path, self.place(key), reason)
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise ValueError(f"the key {twice!r} stands twice in one object")
+    return value
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON number")

@@ -1,0 +1,163 @@
+"""Every byte of a gallery against its manifest."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from idsim.errors import GalleryError
+from idsim.gallery.elements import nonfinite_rows
+from idsim.gallery.files import READ_BYTES, InputFile, hash_file, is_temporary
+from idsim.gallery.format import MANIFEST, Shard, storage_dtype
+from idsim.gallery.npy import read_header
+from idsim.gallery.rows import read_table
+from idsim.gallery.unique import UniqueIds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from idsim.gallery.files import FileEntry
+    from idsim.gallery.format import Manifest
+
+__all__ = ["VerifyReport", "find_problems", "stray_files", "total_bytes"]
+
+
+class VerifyReport(NamedTuple):
+    """What was found to be as the manifest says.
+
+    Attributes
+    ----------
+    files : int
+        Files read, without the manifest.
+    bytes : int
+        Their bytes.
+    rows : int
+        Rows of the gallery.
+    """
+
+    files: int
+    bytes: int
+    rows: int
+
+
+def find_problems(
+    folder: Path, manifest: Manifest, on_bytes: Callable[[int], None]
+) -> Iterator[GalleryError]:
+    """Yield everything that is not as the manifest says, file by file.
+
+    Sizes and SHA-256 of all files, headers and shapes of the vectors, NaN and infinities (only as many rows
+    as the manifest counts), schemas and row counts of the tables, missing ids and groups, ids that stand
+    twice.
+
+    Parameters
+    ----------
+    folder : Path
+        The gallery.
+    manifest : Manifest
+        Its manifest.
+    on_bytes : callable
+        Called with the number of bytes of each piece read.
+    """
+    ids = UniqueIds()
+    tables_hold = True
+    for shard in manifest.shards:
+        yield from _caught(_check_vectors, folder, manifest, shard, on_bytes)
+        if shard.table is None:
+            continue
+        problems = list(_caught(_check_table, folder, manifest, shard, ids, on_bytes))
+        tables_hold = tables_hold and not problems
+        yield from problems
+    if tables_hold:
+        try:
+            ids.check(folder, manifest.shards, manifest.columns)
+        except ValueError as error:
+            yield GalleryError(folder, "column 'id'", str(error))
+
+
+def total_bytes(manifest: Manifest) -> int:
+    """Bytes of all files that the manifest names."""
+    return sum(shard.vectors.bytes + (shard.table.bytes if shard.table else 0) for shard in manifest.shards)
+
+
+def stray_files(folder: Path, known: set[str]) -> list[str]:
+    """Return the names in the folder that the gallery does not use, such as files of a killed writer."""
+    return sorted(
+        file.name
+        for file in folder.iterdir()
+        if file.name not in known | {MANIFEST} or is_temporary(file.name)
+    )
+
+
+def _caught(check: Callable[..., None], *arguments: object) -> Iterator[GalleryError]:
+    try:
+        check(*arguments)
+    except GalleryError as error:
+        yield error
+
+
+def _check_vectors(folder: Path, manifest: Manifest, shard: Shard, on_bytes: Callable[[int], None]) -> None:
+    """Hash a shard and count its rows with NaN or infinities, in one pass over the file."""
+    path = folder / shard.vectors.file
+    dtype = storage_dtype(manifest.dtype)
+    with InputFile(path) as file:
+        _check_size(file, shard.vectors)
+        header = read_header(file)
+        if header.dtype != dtype or header.shape != (shard.rows, manifest.dim):
+            raise GalleryError(
+                path,
+                "npy header",
+                f"the array is {header.dtype.str} {header.shape}, "
+                f"the manifest says {dtype.str} {(shard.rows, manifest.dim)}",
+            )
+        file.expect_sequential()
+        digest = hashlib.sha256(file.read(0, header.offset))
+        rows = max(1, READ_BYTES // (manifest.dim * dtype.itemsize))
+        buffer = np.empty((min(rows, shard.rows), manifest.dim), dtype)
+        bad, first_bad = 0, -1
+        for first in range(0, shard.rows, rows):
+            block = buffer[: min(rows, shard.rows - first)]
+            file.read_into(block.view(np.uint8).data, header.offset + first * block[0].nbytes)
+            digest.update(block.data)
+            found = nonfinite_rows(block, manifest.dtype)
+            if len(found) and first_bad < 0:
+                first_bad = first + int(found[0])
+            bad += len(found)
+            on_bytes(block.nbytes)
+    _check_digest(path, digest.hexdigest(), shard.vectors)
+    if bad != shard.nonfinite_rows:
+        raise GalleryError(
+            path,
+            f"row {max(first_bad, 0)}",
+            f"{bad} rows hold NaN or infinities, the manifest counts {shard.nonfinite_rows}",
+        )
+
+
+def _check_table(
+    folder: Path, manifest: Manifest, shard: Shard, ids: UniqueIds, on_bytes: Callable[[int], None]
+) -> None:
+    if shard.table is None:
+        return
+    path = folder / shard.table.file
+    with InputFile(path) as file:
+        _check_size(file, shard.table)
+    _check_digest(path, hash_file(path, on_bytes).sha256, shard.table)
+    ids.add(read_table(path, manifest.columns, shard.rows)["id"])
+
+
+def _check_size(file: InputFile, entry: FileEntry) -> None:
+    if file.size != entry.bytes:
+        raise GalleryError(
+            file.path, "size", f"the file has {file.size} bytes, the manifest says {entry.bytes}"
+        )
+
+
+def _check_digest(path: Path, found: str, entry: FileEntry) -> None:
+    if found != entry.sha256:
+        raise GalleryError(
+            path,
+            "sha256",
+            f"the content has changed: it is {found[:16]}..., the manifest says {entry.sha256[:16]}...",
+        )
