@@ -21,7 +21,9 @@
 namespace idsim {
 
 inline constexpr int kDimPad = 64;  // one cache line of codes
-inline constexpr int64_t kMaxDim = int64_t{1} << 17;  // |integer dot| <= 2^17 * 127 * 255 fits int32 with room
+// |I| <= 127 * 127 * kMaxDim < 2^31. Sums of unsigned row codes wrap on the way; taking off 128 times the sum
+// of the query's codes brings them back.
+inline constexpr int64_t kMaxDim = int64_t{1} << 17;
 
 constexpr int64_t padded_dim(int64_t d) { return (d + kDimPad - 1) / kDimPad * kDimPad; }
 
