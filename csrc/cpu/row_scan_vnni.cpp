@@ -1,6 +1,6 @@
 // AVX-512 VNNI: few queries against rows that are read once.
 //
-// W query slots (1, 2, 4 or 8; spare slots are empty) share a register: slot j holds 64 / W bytes of query
+// W query slots (1, 2, 4, 8 or 16; spare slots are empty) share a register: slot j holds 64 / W bytes of query
 // j. As many bytes of a row, broadcast, meet all W queries in one product, so nothing is computed twice
 // and each accumulator holds 16 / W partial sums of each of its W pairs. Sixteen rows at a time, their
 // accumulators are folded into W registers of 16 finished pairs each.
@@ -10,6 +10,8 @@
 
 #include "cpu/avx512.hpp"
 
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+
 #pragma GCC push_options
 #pragma GCC target("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")
 
@@ -18,6 +20,8 @@ namespace {
 
 constexpr int kRows = 16;
 constexpr int kLine = 64;
+constexpr int kSlots = 16;              // most queries at a time
+constexpr int64_t kAhead = 2048;        // bytes, at least
 constexpr int kPackedBytes = 32 << 10;  // on the stack
 
 inline void add_products(__m512i& sum, __m512i unsigned_bytes, __m512i signed_bytes) {
@@ -31,9 +35,14 @@ inline __m512i broadcast(const uint8_t* p) {
     return _mm512_broadcast_i64x4(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
   if constexpr (W == 4)
     return _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
-  int64_t bytes;
-  __builtin_memcpy(&bytes, p, 8);
-  return _mm512_set1_epi64(bytes);
+  if constexpr (W == 8) {
+    int64_t bytes;
+    __builtin_memcpy(&bytes, p, 8);
+    return _mm512_set1_epi64(bytes);
+  }
+  int32_t bytes;
+  __builtin_memcpy(&bytes, p, 4);
+  return _mm512_set1_epi32(bytes);
 }
 
 template <int kControl>
@@ -61,6 +70,7 @@ inline __m512i fold_lanes_pairwise(__m512i a, __m512i b) {
 // Place of element i of a folded register: its row within the 16 / W rows folded, its query.
 template <int W>
 constexpr int row_at(int i) {
+  if (W == 16) return 0;
   if (W == 8) return (i & 3) >> 1;
   if (W == 4) return i & 3;
   if (W == 2) return 4 * (i >> 3) + (i & 3);
@@ -68,6 +78,7 @@ constexpr int row_at(int i) {
 }
 template <int W>
 constexpr int query_at(int i) {
+  if (W == 16) return i;
   if (W == 8) return 2 * (i >> 2) + (i & 1);
   if (W == 4) return i >> 2;
   if (W == 2) return (i >> 2) & 1;
@@ -90,7 +101,8 @@ template <int W>
 inline constexpr Places<W> kPlaces{};
 
 template <int W>
-inline __attribute__((always_inline)) __m512i folded(const __m512i* s) {
+ALWAYS_INLINE __m512i folded(const __m512i* s) {
+  if constexpr (W == 16) return s[0];
   if constexpr (W == 8)
     return _mm512_add_epi32(shuffle_words<0x88>(s[0], s[1]), shuffle_words<0xDD>(s[0], s[1]));
   if constexpr (W == 4) return fold_lane(s[0], s[1], s[2], s[3]);
@@ -104,6 +116,39 @@ inline __attribute__((always_inline)) __m512i folded(const __m512i* s) {
                                            fold_lane(s[12], s[13], s[14], s[15]));
   return fold_lanes_pairwise(low, high);
 }
+
+// Several rows at a time would be as many streams to the hardware prefetcher, which halves the memory
+// bandwidth. So the rows are read once in order, a little ahead of the products, by one load per line.
+class Reader {
+ public:
+  Reader(const RowScanArgs& args, int rows_at_once)
+      : next_(args.rows + ahead(args.d_pad, rows_at_once)),
+        end_(args.rows + int64_t{args.n_rows} * args.d_pad) {}
+
+  ALWAYS_INLINE void read_lines(int n) {
+    if (next_ + n * kLine <= end_) {
+      for (int i = 0; i < n; ++i) {
+        static_cast<void>(*static_cast<const volatile uint8_t*>(next_ + i * kLine));
+      }
+    }
+    next_ += n * kLine;
+  }
+
+ private:
+  static int64_t ahead(int d_pad, int rows) {
+    const int64_t group = int64_t{d_pad} * rows;
+    return group < kAhead ? kAhead : group;
+  }
+
+  const uint8_t* next_;
+  const uint8_t* end_;
+};
+
+// Rows that share a load of the queries.
+template <int W>
+inline constexpr int kRowsAtOnce = W <= 2   ? 1
+                                   : W <= 8 ? 4
+                                            : 8;
 
 // Queries first .. first + n of the arguments, n <= W.
 template <int W>
@@ -150,42 +195,50 @@ class Scan {
   }
 
   void scan(const int8_t* packed) {
+    constexpr int at_once = kRowsAtOnce<W>;
+    Reader reader(args_, at_once);
+    __m512i sums[kRows];
     int row = 0;
     for (; row + kRows <= args_.n_rows; row += kRows) {
-      __m512i sums[kRows];
-      products<kRows>(args_.rows + int64_t{row} * args_.d_pad, packed, sums);
+      for (int r = 0; r < kRows; r += at_once) products<at_once>(row + r, packed, reader, sums + r);
       collect(sums, row, kRows);
     }
     if (row == args_.n_rows) return;
-    __m512i sums[kRows];
     for (int r = 0; r < kRows; ++r) sums[r] = start_;
-    for (int r = 0; row + r < args_.n_rows; ++r) {
-      products<1>(args_.rows + int64_t{row + r} * args_.d_pad, packed, sums + r);
-    }
+    for (int r = 0; row + r < args_.n_rows; ++r) products<1>(row + r, packed, reader, sums + r);
     collect(sums, row, args_.n_rows - row);
   }
 
+  // R rows by W queries. Two accumulators for each row hide the latency of the product.
   template <int R>
-  inline __attribute__((always_inline)) void products(const uint8_t* rows, const int8_t* packed,
-                                                      __m512i* sums) const {
+  ALWAYS_INLINE void products(int first_row, const int8_t* packed, Reader& reader,
+                              __m512i* sums) const {
     constexpr int part = kLine / W;
+    constexpr int chains = W > 1 && R < 8 ? 2 : 1;
     const int64_t stride = args_.d_pad;
-    __m512i acc[R];
-    for (int r = 0; r < R; ++r) acc[r] = start_;
+    const uint8_t* rows = args_.rows + first_row * stride;
+    __m512i acc[R][chains];
+    for (int r = 0; r < R; ++r) {
+      for (int c = 0; c < chains; ++c) acc[r][c] = c == 0 ? start_ : _mm512_setzero_si512();
+    }
     for (int i = 0; i < args_.d_pad; i += kLine) {
-#pragma GCC unroll 8
+      if constexpr (R > 1) reader.read_lines(R);
+#pragma GCC unroll 16
       for (int s = 0; s < W; ++s) {
         const __m512i query = _mm512_loadu_si512(packed + i * W + s * kLine);
 #pragma GCC unroll 16
-        for (int r = 0; r < R; ++r)
-          add_products(acc[r], broadcast<W>(rows + r * stride + i + s * part), query);
+        for (int r = 0; r < R; ++r) {
+          add_products(acc[r][s % chains], broadcast<W>(rows + r * stride + i + s * part), query);
+        }
       }
     }
-    for (int r = 0; r < R; ++r) sums[r] = acc[r];
+    for (int r = 0; r < R; ++r) {
+      sums[r] = chains == 1 ? acc[r][0] : _mm512_add_epi32(acc[r][0], acc[r][chains - 1]);
+    }
   }
 
   // `rows` of 16 are real.
-  inline __attribute__((always_inline)) void collect(const __m512i* sums, int first_row, int rows) {
+  ALWAYS_INLINE void collect(const __m512i* sums, int first_row, int rows) {
     constexpr int per = 16 / W;
     const auto present = static_cast<__mmask16>((1U << rows) - 1U);
     const __m512 nan = _mm512_set1_ps(__builtin_nanf(""));
@@ -193,7 +246,7 @@ class Scan {
     const __m512 v = _mm512_maskz_loadu_ps(present, args_.v + first_row);
     const __m512 w = args_.w == nullptr ? v : _mm512_maskz_loadu_ps(present, args_.w + first_row);
     const __m512i at = _mm512_load_si512(kPlaces<W>.row);
-#pragma GCC unroll 8
+#pragma GCC unroll 16
     for (int f = 0; f < W; ++f) {
       const __m512i dots = folded<W>(sums + f * per);
       const __m512i place = _mm512_add_epi32(at, _mm512_set1_epi32(f * per));
@@ -230,13 +283,14 @@ int scan_some(const RowScanArgs& args, int first, int n, Hit* hits) {
   if (n == 1) return Scan<1>(args, first, n, hits).run();
   if (n == 2) return Scan<2>(args, first, n, hits).run();
   if (n <= 4) return Scan<4>(args, first, n, hits).run();
-  return Scan<8>(args, first, n, hits).run();
+  if (n <= 8) return Scan<8>(args, first, n, hits).run();
+  return Scan<16>(args, first, n, hits).run();
 }
 
 }  // namespace
 
 int vnni_row_scan_hits(const RowScanArgs& args, Hit* hits) {
-  int at_once = kFewQueries;
+  int at_once = kSlots;
   while (at_once > 1 && int64_t{at_once} * args.d_pad > kPackedBytes) at_once /= 2;
   int count = 0;
   for (int first = 0; first < args.n_queries; first += at_once) {
