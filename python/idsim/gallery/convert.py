@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import shutil
@@ -225,19 +226,19 @@ def _export_parquet(
     import pyarrow.parquet as pq
 
     element = pa.float16() if dtype == "float16" else pa.float32()
-    with NewFile(path) as file:
+    with NewFile(path) as file, contextlib.ExitStack() as stack:
         writer = None
         for stored, table in _converted(source, dtype, progress):
             vector = pa.FixedSizeListArray.from_arrays(pa.array(stored.reshape(-1), element), source.dim)
             columns = {name: table[name] for name in table.column_names} if table is not None else {}
             piece = pa.table({"vector": vector} | columns)
-            writer = writer or pq.ParquetWriter(_Sink(file), piece.schema, compression="zstd")
+            if writer is None:
+                writer = stack.enter_context(pq.ParquetWriter(_Sink(file), piece.schema, compression="zstd"))
             writer.write_table(piece)
         if writer is None:
             empty = pa.table({"vector": pa.array([], pa.list_(element, source.dim))})
             pq.write_table(empty, _Sink(file))
-        else:
-            writer.close()
+        stack.close()
         file.commit()
 
 

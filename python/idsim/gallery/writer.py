@@ -58,7 +58,11 @@ class MatrixFile:
         self._planned_rows = planned_rows
         self.rows = 0
         self._file = NewFile(path)
-        self._file.write(render_header(dtype, (planned_rows, columns)))
+        try:
+            self._file.write(render_header(dtype, (planned_rows, columns)))
+        except BaseException:
+            self.discard()
+            raise
 
     def append(self, rows: NDArray[np.generic]) -> None:
         """Append rows of the stored type."""
@@ -145,7 +149,11 @@ class GalleryWriter:
         self._nonfinite = 0
         self._created: list[str] = []
         make_new_folder(self.path)
-        self._commit(MARKER, b"This folder is a gallery whose writing did not finish.\n")
+        try:
+            self._commit(MARKER, b"This folder is a gallery whose writing did not finish.\n")
+        except BaseException:
+            self.abort()
+            raise
 
     def append(
         self,
