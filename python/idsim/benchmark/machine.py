@@ -1,0 +1,173 @@
+"""The machine: what it is, what it can do at most, and the thread count that every tool gets."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import os
+import platform
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["Peaks", "describe_machine", "measure_peaks", "pin_threads"]
+
+PACKAGES = (
+    "idsim", "numpy", "torch", "faiss-cpu", "scikit-learn", "usearch", "simsimd", "numkong", "threadpoolctl",
+)  # fmt: skip
+GEMM_SIZE = 4096
+READ_BYTES = 1 << 30
+CLOCK_PAUSE_S = 0.05
+
+
+def _module(name: str) -> Any:
+    """Import an optional package, or return None."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        return None
+
+
+@contextmanager
+def pin_threads(threads: int) -> Iterator[None]:
+    """Give every library that is installed the same number of threads for the duration."""
+    torch, faiss, control = _module("torch"), _module("faiss"), _module("threadpoolctl")
+    torch_before = torch.get_num_threads() if torch else 0
+    faiss_before = faiss.omp_get_max_threads() if faiss else 0
+    limits = control.threadpool_limits(limits=threads) if control else None
+    if torch:
+        torch.set_num_threads(threads)
+    if faiss:
+        faiss.omp_set_num_threads(threads)
+    try:
+        yield
+    finally:
+        if faiss:
+            faiss.omp_set_num_threads(faiss_before)
+        if torch:
+            torch.set_num_threads(torch_before)
+        if limits is not None:
+            limits.restore_original_limits()
+
+
+@dataclass(frozen=True)
+class Peaks:
+    """What the machine reaches with the threads of the run; 0 where nothing could measure it.
+
+    ``float32``, ``bfloat16`` and ``int8`` are GFLOP/s (int8: GOP/s) of the fastest installed matrix
+    product, 4096 x 4096 x 4096; ``read`` is GB/s of the fastest plain read of 1 GiB.
+    """
+
+    float32: float
+    bfloat16: float
+    int8: float
+    read: float
+
+    def arithmetic(self, kind: str) -> float:
+        """Return the peak of "float32", "bfloat16" or "int8"."""
+        return float(getattr(self, kind))
+
+    def to_dict(self) -> dict[str, float]:
+        """Return the fields for JSON."""
+        return asdict(self)
+
+
+def _best_seconds(work: Callable[[], Any], rounds: int = 5) -> float:
+    work()
+    best = float("inf")
+    for _ in range(rounds):
+        time.sleep(CLOCK_PAUSE_S)
+        start = time.perf_counter()
+        work()
+        best = min(best, time.perf_counter() - start)
+    return best
+
+
+def _matrix_rate(product: Callable[[], Any], size: int) -> float:
+    try:
+        return 2.0 * size**3 / _best_seconds(product) / 1e9
+    except (RuntimeError, TypeError, AttributeError):
+        return 0.0  # this build of the library has no such product
+
+
+def _torch_rates(size: int) -> tuple[float, float, float]:
+    torch = _module("torch")
+    if torch is None:
+        return 0.0, 0.0, 0.0
+    wide = torch.randn(size, size)
+    half = wide.to(torch.bfloat16)
+    code = torch.randint(-127, 128, (size, size), dtype=torch.int8)
+    return (
+        _matrix_rate(lambda: wide @ wide.T, size),
+        _matrix_rate(lambda: half @ half.T, size),
+        _matrix_rate(lambda: torch._int_mm(code, code.T), size),
+    )
+
+
+def _read_rate(threads: int, size: int) -> float:
+    """Return GB/s: the best of a sum, a dot product with itself, and PyTorch's sum."""
+    values = np.ones(size // 4, dtype=np.float32)
+    parts = np.array_split(values, threads)
+    words = [part.view(np.uint32) for part in parts]
+    torch = _module("torch")
+    with ThreadPoolExecutor(threads) as pool:
+        ways: list[Callable[[], Any]] = [
+            lambda: list(pool.map(np.bitwise_or.reduce, words)),
+            lambda: list(pool.map(lambda part: np.dot(part, part), parts)),
+            lambda: list(pool.map(lambda part: part.max(), parts)),
+        ]
+        if torch is not None:
+            tensor = torch.from_numpy(values)
+            ways.append(tensor.sum)
+        return values.nbytes / min(_best_seconds(way) for way in ways) / 1e9
+
+
+def measure_peaks(threads: int, *, gemm_size: int = GEMM_SIZE, read_bytes: int = READ_BYTES) -> Peaks:
+    """Measure the machine with ``threads`` threads; call it inside :func:`pin_threads`."""
+    torch32, bfloat16, int8 = _torch_rates(gemm_size)
+    square = np.ones((gemm_size, gemm_size), dtype=np.float32)
+    numpy32 = _matrix_rate(lambda: square @ square.T.copy(), gemm_size)
+    return Peaks(max(torch32, numpy32), bfloat16, int8, _read_rate(threads, read_bytes))
+
+
+def _cpu_model() -> str:
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return platform.processor() or platform.machine()
+    fields = [line.split(":", 1) for line in text.splitlines() if ":" in line]
+    return next((value.strip() for name, value in fields if name.strip() == "model name"), "unknown")
+
+
+def _memory_gib() -> float:
+    return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def describe_machine(threads: int) -> dict[str, Any]:
+    """Return what a reader needs to judge a number: processor, memory, threads and versions."""
+    governor = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+    return {
+        "cpu": _cpu_model(),
+        "cores": os.cpu_count(),
+        "threads": threads,
+        "memory_gib": _memory_gib(),
+        "governor": governor.read_text(encoding="utf-8").strip() if governor.exists() else None,
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "versions": {package: _version(package) for package in PACKAGES},
+    }

@@ -1,0 +1,267 @@
+"""Measure one case: trial runs choose settings and drop hopeless rivals, then interleaved rounds."""
+
+from __future__ import annotations
+
+import gc
+import math
+import statistics
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from idsim.benchmark.record import best_rival, case_record
+from idsim.benchmark.tools import OURS, Float32, Setting, Tool
+from idsim.benchmark.truth import count_wrong, expected, is_identical
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from idsim.benchmark.cases import Case
+    from idsim.benchmark.machine import Peaks
+
+__all__ = ["Effort", "measure_case", "summary_of"]
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much time a case may take.
+
+    Parameters
+    ----------
+    seconds : float
+        Aim for the interleaved rounds of one case.
+    rounds : (int, int)
+        Fewest and most rounds.
+    leave_out, leave_out_inexact : float
+        A rival this many times slower than the best of its class in a trial is not timed.
+    trial_rows : int
+        Settings are tried on a slice of the gallery of this many rows.
+    pause : float
+        Rest between two timings in seconds: other libraries' worker threads spin for a while.
+    full : bool
+        Leave nothing out.
+    """
+
+    seconds: float = 20.0
+    rounds: tuple[int, int] = (5, 15)
+    leave_out: float = 2.5
+    leave_out_inexact: float = 1.5
+    trial_rows: int = 262_144
+    pause: float = 0.05
+    full: bool = False
+
+    def limit(self, tool: Tool) -> float:
+        """Return how many times slower than the best of its class a tool may be."""
+        return self.leave_out if tool.exact else self.leave_out_inexact
+
+
+@dataclass
+class _Entry:
+    """A tool within one case."""
+
+    tool: Tool
+    settings: list[Setting]
+    estimate: float = math.inf
+    state: Any = None
+    setting: Setting = field(default_factory=dict)
+    prepare_s: float = 0.0
+    times: list[float] = field(default_factory=list)
+    answer: Any = None
+
+
+class _Runner:
+    """The case's rows, and how a tool is run on them under the clock."""
+
+    def __init__(self, case: Case, queries: Float32, gallery: Float32, threads: int, effort: Effort) -> None:
+        self.case, self.queries, self.gallery = case, queries, gallery
+        self.threads, self.effort = threads, effort
+
+    def clock(self, entry: _Entry, setting: Setting) -> float:
+        """Run once on the whole case and return seconds; the answer stays in the entry."""
+        time.sleep(self.effort.pause)
+        prepared = self.case.mode == "prepared"
+        start = time.perf_counter()
+        state = entry.state if prepared else entry.tool.prepare(self.gallery, self.threads)
+        entry.answer = entry.tool.search(state, self.queries, self.case.k, setting)
+        return time.perf_counter() - start
+
+    def trial(self, entry: _Entry) -> None:
+        """Try every setting on a slice; keep those near the best and estimate the whole case."""
+        rows = min(len(self.gallery), max(self.effort.trial_rows, self.case.k))
+        few = min(len(self.queries), 8) if entry.tool.linear else len(self.queries)
+        part, queries = self.gallery[:rows], self.queries[:few]
+        state = entry.tool.prepare(part, self.threads)
+        seconds = []
+        for setting in entry.settings:
+            once = math.inf
+            for _ in range(3):
+                time.sleep(self.effort.pause)
+                start = time.perf_counter()
+                entry.tool.search(state, queries, self.case.k, setting)
+                once = min(once, time.perf_counter() - start)
+                if once > 1.0:
+                    break
+            seconds.append(once)
+        best = min(seconds)
+        near = [s for s, t in zip(entry.settings, seconds, strict=True) if t <= 1.25 * best]
+        order = {id(s): t for s, t in zip(entry.settings, seconds, strict=True)}
+        entry.settings = sorted(near, key=lambda setting: order[id(setting)])[:3]
+        entry.estimate = best * len(self.gallery) / rows * len(self.queries) / few
+
+    def settle(self, entry: _Entry) -> None:
+        """Prepare on the whole gallery, warm up, and choose among the settings that are left."""
+        start = time.perf_counter()
+        if self.case.mode == "prepared":
+            entry.state = entry.tool.prepare(self.gallery, self.threads)
+        entry.prepare_s = time.perf_counter() - start
+        best = math.inf
+        for setting in entry.settings:
+            seconds = self.clock(entry, setting)
+            if seconds < 0.5:
+                seconds = min(seconds, self.clock(entry, setting))
+            if seconds < best:
+                best, entry.setting = seconds, setting
+        entry.estimate = best
+
+    def rounds(self, entries: Sequence[_Entry]) -> None:
+        """Time all entries, one after another, round after round, each round from another start."""
+        low, high = self.effort.rounds
+        one_round = sum(entry.estimate + self.effort.pause for entry in entries)
+        count = max(low, min(high, int(self.effort.seconds / max(one_round, 1e-9))))
+        gc.collect()
+        gc.disable()
+        try:
+            for turn in range(count):
+                first = turn % len(entries)
+                for entry in [*entries[first:], *entries[:first]]:
+                    entry.times.append(self.clock(entry, entry.setting))
+        finally:
+            gc.enable()
+
+
+def _too_slow(entry: _Entry, entries: Sequence[_Entry], limit: float) -> str | None:
+    """Return why a rival is not worth more time, judged by the trials."""
+    rivals = [e for e in entries if e.tool.name != OURS and e.tool.exact == entry.tool.exact]
+    best = min((other.estimate for other in rivals), default=math.inf)
+    if entry.tool.name == OURS or entry.estimate <= limit * best:
+        return None
+    return f"a trial predicts {entry.estimate:.3g} s, {entry.estimate / best:.1f}x the best of its class"
+
+
+def _enter(
+    case: Case, tools: Sequence[Tool], earlier: Mapping[str, float], effort: Effort
+) -> tuple[list[_Entry], dict[str, str]]:
+    entries, left_out = [], {}
+    for tool in tools:
+        slow = earlier.get(tool.name, 1.0)
+        if tool.missing:
+            left_out[tool.name] = f"not installed: {', '.join(tool.missing)}"
+        elif slow > effort.limit(tool) and not effort.full:
+            left_out[tool.name] = f"{slow:.1f}x the best of its class in a like case"
+        else:
+            entries.append(_Entry(tool, list(tool.settings(case.queries, case.rows))))
+    return entries, left_out
+
+
+def summary_of(entry: _Entry, case: Case, peaks: Peaks) -> dict[str, Any]:
+    """Return a tool's numbers for JSON.
+
+    GFLOP/s counts 2 q n d operations; GB/s one pass over the gallery as the tool stores it.
+    """
+    median = statistics.median(entry.times)
+    low, high = np.quantile(entry.times, [0.25, 0.75]).tolist()
+    gflops = case.flops / median / 1e9
+    gbs = entry.tool.value_bytes * case.rows * case.dim / median / 1e9
+    ceiling = peaks.arithmetic(entry.tool.arithmetic)
+    shares = {"arithmetic": gflops / ceiling if ceiling else 0.0}
+    shares["read"] = gbs / peaks.read if peaks.read else 0.0
+    bound = max(shares, key=lambda name: shares[name])
+    return {
+        "tool": entry.tool.name,
+        "exact_method": entry.tool.exact,
+        "setting": dict(entry.setting),
+        "prepare_s": round(entry.prepare_s, 4),
+        "times_ms": [round(1e3 * seconds, 4) for seconds in entry.times],
+        "median_ms": 1e3 * median,
+        "low_ms": 1e3 * low,
+        "high_ms": 1e3 * high,
+        "gflops": gflops,
+        "gbs": gbs,
+        "share": shares[bound],
+        "share_of": f"{entry.tool.arithmetic} peak" if bound == "arithmetic" else "read bandwidth",
+    }
+
+
+def _check(entries: Sequence[_Entry], runner: _Runner, results: Sequence[dict[str, Any]]) -> None:
+    """Add to every result how many ids were checked and how many were wrong."""
+    truth = expected(runner.queries, runner.gallery, runner.case.k)
+    for entry, result in zip(entries, results, strict=True):
+        answer = entry.answer
+        ids, scores = answer if isinstance(answer, tuple) else (answer, None)
+        wrong, beyond = count_wrong(truth, np.asarray(ids), runner.queries, runner.gallery)
+        result.update(checked=int(truth.ids.size), wrong=wrong, wrong_beyond_rounding=beyond)
+        if scores is not None:
+            result["identical"] = is_identical(truth, np.asarray(ids), np.asarray(scores))
+
+
+def measure_case(
+    case: Case,
+    queries: Float32,
+    gallery: Float32,
+    tools: Sequence[Tool],
+    peaks: Peaks,
+    *,
+    threads: int,
+    effort: Effort | None = None,
+    earlier: Mapping[str, float] | None = None,
+) -> dict[str, Any]:
+    """Measure one case and return its record for JSON.
+
+    Parameters
+    ----------
+    case : Case
+    queries, gallery : float32 [q, d] and [n, d], unit rows
+    tools : sequence of Tool
+        Ours, if it takes part, and rivals.
+    peaks : Peaks
+    threads : int
+        Given to every tool; call this function inside :func:`idsim.benchmark.pin_threads`.
+    effort : Effort, optional
+    earlier : mapping of tool name to float, optional
+        How many times slower than the best of its class a tool was in a like case.
+
+    Returns
+    -------
+    dict
+        See :func:`idsim.benchmark.record.case_record`.
+    """
+    effort = effort or Effort()
+    runner = _Runner(case, queries, gallery, threads, effort)
+    entries, left_out = _enter(case, tools, earlier or {}, effort)
+    for entry in entries:
+        if entry.tool.name != OURS:
+            runner.trial(entry)
+    if not effort.full:
+        reasons = {e.tool.name: _too_slow(e, entries, effort.limit(e.tool)) for e in entries}
+        left_out.update({name: reason for name, reason in reasons.items() if reason})
+        entries = [entry for entry in entries if entry.tool.name not in left_out]
+    for entry in entries:
+        runner.settle(entry)
+    runner.rounds(entries)
+    results = [summary_of(entry, case, peaks) for entry in entries]
+    _check(entries, runner, results)
+    return case_record(case, results, left_out)
+
+
+def relative_times(record: Mapping[str, Any]) -> dict[str, float]:
+    """Return each rival's time over the best of its class, for the ``earlier`` of a like case."""
+    found: dict[str, float] = {}
+    for exact in (True, False):
+        best = best_rival(record["tools"], exact=exact)
+        for result in record["tools"]:
+            if best and result["tool"] != OURS and result["exact_method"] == exact:
+                found[result["tool"]] = result["median_ms"] / best["median_ms"]
+    found.update(dict.fromkeys(record["left_out"], math.inf))
+    return found
