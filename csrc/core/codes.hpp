@@ -43,7 +43,8 @@ inline float round_up_to_float(double x) {
 
 inline float round_down_to_float(double x) {
   const auto f = static_cast<float>(x);
-  return static_cast<double>(f) > x ? std::nextafter(f, -std::numeric_limits<float>::infinity()) : f;
+  return static_cast<double>(f) > x ? std::nextafter(f, -std::numeric_limits<float>::infinity())
+                                    : f;
 }
 
 // Bound on the residual from the float32 sum of squared differences. Derivation: each computed
@@ -52,7 +53,8 @@ inline float round_down_to_float(double x) {
 inline float residual_bound(float sum_of_squares, float max_abs, int64_t d) {
   const double depth = static_cast<double>(d) / 32.0 + 8.0;
   const double computed = std::sqrt(static_cast<double>(sum_of_squares)) * (1.0 + depth * 0x1p-23);
-  const double rounding = 0x1p-23 * static_cast<double>(max_abs) * std::sqrt(static_cast<double>(d));
+  const double rounding =
+      0x1p-23 * static_cast<double>(max_abs) * std::sqrt(static_cast<double>(d));
   return round_up_to_float((computed + rounding) * (1.0 + 0x1p-20));
 }
 

@@ -33,6 +33,8 @@ void vnni_pack_panel(const int8_t* codes, int n_queries, int d_pad, void* panel)
 
 }  // namespace idsim::cpu
 
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+
 #pragma GCC push_options
 #pragma GCC target("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")
 
@@ -42,8 +44,8 @@ namespace {
 constexpr int kTileRows = 12;
 constexpr int kLine = 64;
 
-// The compiler splits the tile when it allocates registers through the intrinsic.
-inline void add_products(__m512i& sum, __m512i unsigned_bytes, __m512i signed_bytes) {
+// Through the intrinsic the compiler splits the tile.
+ALWAYS_INLINE void add_products(__m512i& sum, __m512i unsigned_bytes, __m512i signed_bytes) {
   asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(unsigned_bytes), "v"(signed_bytes));
 }
 
@@ -51,115 +53,138 @@ inline void add_products(__m512i& sum, __m512i unsigned_bytes, __m512i signed_by
 struct Prefetch {
   const uint8_t* next;  // null: none
 
-  void lines(int n) {
-    for (int i = 0; i < n; ++i)
+  ALWAYS_INLINE void lines(int n) {
+    if (next == nullptr) return;
+    for (int i = 0; i < n; ++i) {
       _mm_prefetch(reinterpret_cast<const char*>(next + i * kLine), _MM_HINT_T1);
+    }
     next += n * kLine;
   }
 };
 
+// R rows. Every third has a pointer, the two behind it are reached with the stride as index register.
 template <int R>
-struct Tile {
-  __m512i sums[R][2];
+struct RowPointers {
+  const uint8_t* at[(R + 2) / 3];
+  int64_t stride;
 
-  inline __attribute__((always_inline)) void start(const int32_t* offsets) {
-    const __m512i low = _mm512_loadu_si512(offsets);
-    const __m512i high = _mm512_loadu_si512(offsets + 16);
-    for (int r = 0; r < R; ++r) {
-      sums[r][0] = low;
-      sums[r][1] = high;
-    }
+  ALWAYS_INLINE RowPointers(const uint8_t* rows, int64_t row_stride) : stride(row_stride) {
+    for (int i = 0; i < (R + 2) / 3; ++i) at[i] = rows + 3 * i * row_stride;
   }
 
-  // One cache line of each row.
-  inline __attribute__((always_inline)) void add_line(const uint8_t* rows, int64_t stride,
-                                                      const char* codes) {
+  // Keeps the compiler from computing, and spilling, the addresses of a whole line beforehand.
+  ALWAYS_INLINE void forget() {
+    for (const uint8_t*& p : at) asm("" : "+r"(p));
+    asm("" : "+r"(stride));
+  }
+
+  ALWAYS_INLINE __m512i broadcast(int row, int offset) const {
+    int32_t bytes;
+    __builtin_memcpy(&bytes, at[row / 3] + (row % 3) * stride + offset, 4);
+    return _mm512_set1_epi32(bytes);
+  }
+
+  ALWAYS_INLINE void advance(int bytes) {
+    for (const uint8_t*& p : at) p += bytes;
+  }
+};
+
+template <int R>
+using Sums = __m512i[R][2];
+
+template <int R>
+ALWAYS_INLINE void products(const uint8_t* first_row, int d_pad, const char* panel,
+                            Prefetch& prefetch, Sums<R>& sums) {
+#pragma GCC unroll 12
+  for (int r = 0; r < R; ++r) {
+    sums[r][0] = _mm512_loadu_si512(panel);
+    sums[r][1] = _mm512_loadu_si512(panel + 64);
+  }
+  const char* codes = panel + kPanel * sizeof(int32_t);
+  RowPointers<R> rows(first_row, d_pad);
+  for (int left = d_pad; left > 0; left -= kLine) {
+    prefetch.lines(R);
 #pragma GCC unroll 16
     for (int i = 0; i < kLine; i += 4) {
+      rows.forget();
       const __m512i low = _mm512_loadu_si512(codes + i * kPanel);
       const __m512i high = _mm512_loadu_si512(codes + i * kPanel + 64);
 #pragma GCC unroll 12
       for (int r = 0; r < R; ++r) {
-        int32_t bytes;
-        __builtin_memcpy(&bytes, rows + r * stride + i, 4);
-        const __m512i row = _mm512_set1_epi32(bytes);
+        const __m512i row = rows.broadcast(r, i);
         add_products(sums[r][0], row, low);
         add_products(sums[r][1], row, high);
       }
     }
+    rows.advance(kLine);
+    codes += kLine * kPanel;
   }
-
-  inline __attribute__((always_inline)) void run(const uint8_t* rows, int d_pad, const char* panel,
-                                                 Prefetch& prefetch) {
-    start(reinterpret_cast<const int32_t*>(panel));
-    const char* codes = panel + kPanel * sizeof(int32_t);
-    for (int i = 0; i < d_pad; i += kLine) {
-      if (prefetch.next != nullptr) prefetch.lines(R);
-      add_line(rows + i, d_pad, codes + int64_t{i} * kPanel);
-    }
-  }
-};
+}
 
 template <bool kThree>
-struct HitCollector {
-  const TileArgs& args;
-  Hit* hits;
-  int count = 0;
-  __m512 a[2], b[2], c[2];
+class HitCollector {
+ public:
+  HitCollector(const TileArgs& args, Hit* hits)
+      : u_(args.u), v_(args.v), w_(args.w), a_(args.a), b_(args.b), c_(args.c), hits_(hits) {}
 
-  HitCollector(const TileArgs& tile_args, Hit* out) : args(tile_args), hits(out) {
-    for (int h = 0; h < 2; ++h) {
-      a[h] = _mm512_loadu_ps(args.a + 16 * h);
-      b[h] = _mm512_loadu_ps(args.b + 16 * h);
-      c[h] = kThree ? _mm512_loadu_ps(args.c + 16 * h) : _mm512_setzero_ps();
-    }
-  }
-
-  inline __mmask16 test(__m512i sum, int row, int h) const {
-    __m512 rest = _mm512_mul_ps(b[h], _mm512_set1_ps(args.v[row]));
-    const __m512 reach = _mm512_mul_ps(a[h], _mm512_set1_ps(args.u[row]));
-    if constexpr (kThree) {
-      rest = _mm512_sub_ps(_mm512_mul_ps(c[h], _mm512_set1_ps(args.w[row])), rest);
-      return _mm512_cmp_ps_mask(_mm512_cvtepi32_ps(sum), _mm512_add_ps(reach, rest), _CMP_GE_OQ);
-    }
-    return _mm512_cmp_ps_mask(_mm512_cvtepi32_ps(sum), _mm512_sub_ps(reach, rest), _CMP_GE_OQ);
-  }
+  int count() const { return count_; }
 
   template <int R>
-  inline __attribute__((always_inline)) void take(const Tile<R>& tile, int first) {
+  ALWAYS_INLINE void take(const Sums<R>& sums, int first) {
     uint32_t masks[R];
     uint32_t any = 0;
+#pragma GCC unroll 12
     for (int r = 0; r < R; ++r) {
-      masks[r] =
-          _mm512_kunpackw(test(tile.sums[r][1], first + r, 1), test(tile.sums[r][0], first + r, 0));
+      masks[r] = _mm512_kunpackw(test(sums[r][1], first + r, 16), test(sums[r][0], first + r, 0));
       any |= masks[r];
     }
-    if (__builtin_expect(any != 0, 0)) append<R>(tile, masks, first);
+    if (__builtin_expect(any == 0, 1)) return;
+    alignas(64) int32_t dots[R][kPanel];
+#pragma GCC unroll 12
+    for (int r = 0; r < R; ++r) {
+      _mm512_store_si512(dots[r], sums[r][0]);
+      _mm512_store_si512(dots[r] + 16, sums[r][1]);
+    }
+    append(masks, dots[0], first, R);
   }
 
-  template <int R>
-  __attribute__((noinline, cold)) void append(const Tile<R>& tile, const uint32_t* masks,
-                                              int first) {
-    for (int r = 0; r < R; ++r) {
-      alignas(64) int32_t sums[kPanel];
-      _mm512_store_si512(sums, tile.sums[r][0]);
-      _mm512_store_si512(sums + 16, tile.sums[r][1]);
+ private:
+  ALWAYS_INLINE __mmask16 test(__m512i sum, int row, int query) const {
+    const __m512 dot = _mm512_cvtepi32_ps(sum);
+    const __m512 reach = _mm512_mul_ps(_mm512_loadu_ps(a_ + query), _mm512_set1_ps(u_[row]));
+    __m512 rest = _mm512_mul_ps(_mm512_loadu_ps(b_ + query), _mm512_set1_ps(v_[row]));
+    if constexpr (kThree) {
+      const __m512 third = _mm512_mul_ps(_mm512_loadu_ps(c_ + query), _mm512_set1_ps(w_[row]));
+      rest = _mm512_sub_ps(third, rest);
+      return _mm512_cmp_ps_mask(dot, _mm512_add_ps(reach, rest), _CMP_GE_OQ);
+    }
+    return _mm512_cmp_ps_mask(dot, _mm512_sub_ps(reach, rest), _CMP_GE_OQ);
+  }
+
+  __attribute__((noinline)) void append(const uint32_t* masks, const int32_t* dots, int first,
+                                        int rows) {
+    for (int r = 0; r < rows; ++r) {
       for (uint32_t m = masks[r]; m != 0; m &= m - 1) {
         const int q = __builtin_ctz(m);
-        hits[count++] = {first + r, q, sums[q]};
+        hits_[count_++] = {first + r, q, dots[r * kPanel + q]};
       }
     }
   }
+
+  const float *u_, *v_, *w_, *a_, *b_, *c_;
+  Hit* hits_;
+  int count_ = 0;
 };
 
 struct DotStore {
   int32_t* dots;
 
   template <int R>
-  inline __attribute__((always_inline)) void take(const Tile<R>& tile, int first) {
+  ALWAYS_INLINE void take(const Sums<R>& sums, int first) {
+#pragma GCC unroll 12
     for (int r = 0; r < R; ++r) {
-      _mm512_storeu_si512(dots + int64_t{first + r} * kPanel, tile.sums[r][0]);
-      _mm512_storeu_si512(dots + int64_t{first + r} * kPanel + 16, tile.sums[r][1]);
+      _mm512_storeu_si512(dots + int64_t{first + r} * kPanel, sums[r][0]);
+      _mm512_storeu_si512(dots + int64_t{first + r} * kPanel + 16, sums[r][1]);
     }
   }
 };
@@ -170,9 +195,9 @@ __attribute__((noinline)) int tiles(const TileArgs& args, int first, Prefetch& p
   const auto* rows = static_cast<const uint8_t*>(args.rows);
   const auto* panel = static_cast<const char*>(args.panel);
   for (; first + R <= args.n_rows; first += R) {
-    Tile<R> tile;
-    tile.run(rows + int64_t{first} * args.d_pad, args.d_pad, panel, prefetch);
-    collector.template take<R>(tile, first);
+    Sums<R> sums;
+    products<R>(rows + int64_t{first} * args.d_pad, args.d_pad, panel, prefetch, sums);
+    collector.template take<R>(sums, first);
   }
   return first;
 }
@@ -192,11 +217,11 @@ int vnni_tile_hits(const TileArgs& args, Hit* hits) {
   if (args.w != nullptr) {
     HitCollector<true> collector(args, hits);
     all_tiles(args, collector);
-    return collector.count;
+    return collector.count();
   }
   HitCollector<false> collector(args, hits);
   all_tiles(args, collector);
-  return collector.count;
+  return collector.count();
 }
 
 void vnni_tile_dots(const TileArgs& args, int32_t* dots) {

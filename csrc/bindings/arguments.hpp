@@ -1,0 +1,65 @@
+// What the registered functions share: checked NumPy arguments, metrics by name, interrupts and progress.
+#pragma once
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <optional>
+#include <exception>
+#include <initializer_list>
+#include <string>
+
+#include "core/threads.hpp"
+#include "core/types.hpp"
+
+namespace idsim::bindings {
+
+namespace py = pybind11;
+
+template <class T>
+using Array = py::array_t<T, py::array::c_style>;
+
+template <class T>
+T* output(Array<T>& array, const char* name, std::initializer_list<int64_t> shape) {
+  bool fits = array.ndim() == static_cast<py::ssize_t>(shape.size());
+  std::string wanted;
+  py::ssize_t axis = 0;
+  for (const int64_t size : shape) {
+    fits = fits && array.shape(axis++) == size;
+    wanted += (wanted.empty() ? "" : ", ") + std::to_string(size);
+  }
+  if (!fits) throw py::value_error(std::string(name) + " must have shape (" + wanted + ")");
+  return array.mutable_data();
+}
+
+template <class T>
+const T* input(const std::optional<Array<T>>& array, const char* name, int64_t size) {
+  if (!array) return nullptr;
+  if (array->ndim() != 1 || array->shape(0) != size) {
+    throw py::value_error(std::string(name) + " must have shape (" + std::to_string(size) + ",)");
+  }
+  return array->data();
+}
+
+inline Metric metric_by_name(const std::string& name) {
+  if (name == "cosine") return Metric::cosine;
+  if (name == "dot") return Metric::dot;
+  if (name == "l2") return Metric::l2;
+  throw py::value_error("metric must be 'cosine', 'dot' or 'l2', not '" + name + "'");
+}
+
+// Answers Ctrl-C, and calls progress(done, total), which cancels by returning False. Made and used with the
+// GIL released in between.
+class Cancelled : public std::exception {};
+
+inline Poll make_poll(const py::object& progress, int64_t total) {
+  return [&progress, total](int64_t done) {
+    const py::gil_scoped_acquire gil;
+    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+    if (progress.is_none()) return;
+    if (progress(done, total).ptr() == Py_False) throw Cancelled();
+  };
+}
+
+}  // namespace idsim::bindings

@@ -1,0 +1,13 @@
+// One register function per noun of the extension module.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace idsim::bindings {
+
+void register_errors(pybind11::module_& m);
+void register_machine(pybind11::module_& m);
+void register_prepared(pybind11::module_& m);
+void register_scans(pybind11::module_& m);
+
+}  // namespace idsim::bindings

@@ -1,0 +1,43 @@
+// A stratified sample of gallery rows, scanned first so that thresholds start high whatever the order of
+// the gallery.
+#pragma once
+
+#include <cstdint>
+
+#include "cpu/source.hpp"
+
+namespace idsim::cpu {
+
+// One row of every `stride` consecutive rows, at a place that a hash of the stratum decides.
+struct SampleRule {
+  int64_t stride = 0;  // 0: no sample
+  int64_t count = 0;
+
+  int64_t row(int64_t stratum) const {
+    uint64_t h = static_cast<uint64_t>(stratum) + 0x9E3779B97F4A7C15U;  // splitmix64
+    h = (h ^ (h >> 30)) * 0xBF58476D1CE4E5B9U;
+    h = (h ^ (h >> 27)) * 0x94D049BB133111EBU;
+    return stratum * stride + static_cast<int64_t>((h ^ (h >> 31)) % static_cast<uint64_t>(stride));
+  }
+  bool holds(int64_t candidate) const {
+    if (stride == 0) return false;
+    const int64_t stratum = candidate / stride;
+    return stratum < count && row(stratum) == candidate;
+  }
+};
+
+// Sample size: at least kTileSample rows (kRowSample for few queries, where the sample's scattered reads
+// weigh more), 32 per wanted result; none from galleries under eight times that.
+SampleRule choose_sample(int64_t gallery_rows, int64_t k, bool few_queries);
+
+// The sampled rows, gathered. Row j of the sample is gallery row rule.row(j).
+struct Sample {
+  Sample(const Gallery& gallery, Metric metric, const Kernels& kernels, const SampleRule& rule, int threads);
+
+  SampleRule rule;
+  AlignedBuffer<uint8_t> codes;  // [count, d_pad]
+  AlignedBuffer<float> scale, residual, u, v, w;
+  AlignedBuffer<double> norm;
+};
+
+}  // namespace idsim::cpu

@@ -1,0 +1,180 @@
+#include "cpu/scan.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <limits>
+#include <memory>
+#include <vector>
+
+#include "core/error.hpp"
+
+namespace idsim::cpu {
+namespace {
+
+// How the work is cut: runs of consecutive blocks (so that the next block can be prefetched) times groups
+// of panels (so that few blocks and many queries still fill all threads).
+struct Plan {
+  int block_rows;
+  int64_t blocks;
+  int64_t blocks_per_item;
+  int64_t runs;
+  int64_t panels;
+  int64_t panel_groups;
+  int64_t items() const { return runs * panel_groups; }
+};
+
+constexpr int64_t kProductsPerItem = int64_t{1} << 29;
+
+Plan make_plan(const Gallery& gallery, const Queries& queries, const ScanOptions& options) {
+  Plan plan{};
+  plan.block_rows = block_rows(*options.kernels, queries.d_pad());
+  plan.blocks = (gallery.count() + plan.block_rows - 1) / plan.block_rows;
+  plan.panels = queries.panels();
+  const int64_t wanted = 4 * int64_t{options.threads};
+  plan.blocks_per_item =
+      std::clamp<int64_t>(std::min(64 / std::max<int64_t>(plan.panels, 1), plan.blocks / wanted), 1, 8);
+  plan.runs = (plan.blocks + plan.blocks_per_item - 1) / plan.blocks_per_item;
+  // Interrupts are seen between items: an item stays within some 10 ms on any instruction set in use.
+  const int64_t products = plan.blocks_per_item * plan.block_rows * plan.panels * kPanel * queries.d_pad();
+  const int64_t too_long = (products + kProductsPerItem - 1) / kProductsPerItem;
+  const int64_t short_of = (wanted + plan.runs - 1) / std::max<int64_t>(plan.runs, 1);
+  plan.panel_groups = std::max<int64_t>(
+      std::clamp<int64_t>(options.threads > 1 ? short_of : 1, 1, std::max<int64_t>(plan.panels / 4, 1)),
+      std::min(too_long, plan.panels));
+  return plan;
+}
+
+// Scratch of one worker, made when it gets its first item.
+struct Worker {
+  Worker(const Gallery& gallery, const Queries& queries, const Kernels& kernels, int max_rows, bool dense)
+      : reader(gallery, queries.metric(), kernels, max_rows) {
+    const int width = queries.few() && !dense ? static_cast<int>(queries.count()) : kPanel;
+    if (dense) {
+      dots = AlignedBuffer<int32_t>(int64_t{max_rows} * kPanel);
+    } else {
+      hits = AlignedBuffer<Hit>(int64_t{max_rows} * width);
+    }
+    if (kernels.staged_bytes != nullptr) {
+      staged = AlignedBuffer<char>(kernels.staged_bytes(max_rows, queries.d_pad()));
+    }
+  }
+  BlockReader reader;
+  AlignedBuffer<Hit> hits;
+  AlignedBuffer<int32_t> dots;
+  AlignedBuffer<char> staged;
+};
+
+// Walks the plan and hands each block, with its panels, to `visit(worker_state, worker, block, first_panel, end_panel)`.
+template <class Visit>
+ScanReport walk(const Gallery& gallery, const Queries& queries, const ScanOptions& options, bool dense,
+                const Visit& visit) {
+  if (gallery.count() == 0 || queries.count() == 0) return {};
+  const Plan plan = make_plan(gallery, queries, options);
+  std::vector<std::unique_ptr<Worker>> workers(static_cast<size_t>(options.threads));
+  std::atomic<int64_t> skipped{0};
+  std::atomic<bool> met_nonfinite{false};
+
+  const auto body = [&](int w, int64_t item) {
+    auto& worker = workers[static_cast<size_t>(w)];
+    if (!worker) {
+      worker = std::make_unique<Worker>(gallery, queries, *options.kernels, plan.block_rows, dense);
+    }
+    const int64_t group = item % plan.panel_groups;
+    const int64_t first_panel = plan.panels * group / plan.panel_groups;
+    const int64_t end_panel = plan.panels * (group + 1) / plan.panel_groups;
+    const int64_t first_block = item / plan.panel_groups * plan.blocks_per_item;
+    const int64_t end_block = std::min(first_block + plan.blocks_per_item, plan.blocks);
+    for (int64_t b = first_block; b < end_block; ++b) {
+      const int64_t first = b * plan.block_rows;
+      const auto n = static_cast<int>(std::min<int64_t>(plan.block_rows, gallery.count() - first));
+      const Block block = worker->reader.read(first, n);
+      const auto bad = std::count_if(block.norm, block.norm + n, [](double x) { return std::isnan(x); });
+      if (bad > 0 && !options.skip_nonfinite) {
+        met_nonfinite.store(true);
+        throw NonFiniteRow("gallery", gallery.first_id + first);
+      }
+      if (group == 0) skipped.fetch_add(bad, std::memory_order_relaxed);
+      visit(*worker, w, block, first_panel, end_panel);
+    }
+  };
+  Poll poll;
+  if (options.poll) {
+    const int64_t rows_per_item = plan.blocks_per_item * plan.block_rows;
+    poll = [&](int64_t done) {
+      options.poll(std::min(done / plan.panel_groups * rows_per_item, gallery.count()));
+    };
+  }
+  try {
+    parallel_for(options.threads, plan.items(), body, poll);
+  } catch (const NonFiniteRow&) {
+    if (!met_nonfinite.load()) throw;
+    // Workers met some bad row; name the first.
+    const int64_t row = first_nonfinite_row(gallery.rows, *options.kernels);
+    throw NonFiniteRow("gallery", gallery.first_id + row);
+  }
+  return {skipped.load()};
+}
+
+const void* stage(const Kernels& kernels, Worker& worker, const Block& block, int d_pad) {
+  if (kernels.stage_rows == nullptr) return block.codes;
+  kernels.stage_rows(block.codes, block.n, d_pad, worker.staged.data());
+  return worker.staged.data();
+}
+
+}  // namespace
+
+ScanReport scan(const Gallery& gallery, const Queries& queries, Collector& collector,
+                const ScanOptions& options) {
+  const Kernels& kernels = *options.kernels;
+  const auto few = [&](Worker& worker, int w, const Block& block) {
+    float a[kFewQueries];
+    const auto n = static_cast<int>(queries.count());
+    collector.load_terms(0, n, a);
+    const RowScanArgs args{block.codes,       block.n, queries.d_pad(), queries.code(0),   n, queries.offsets(),
+                           block.u,           block.v, block.w,         a,                 queries.b(),
+                           queries.c()};
+    const int count = kernels.row_scan_hits(args, worker.hits.data());
+    if (count > 0) collector.take({block, 0, worker.hits.data(), count}, worker.reader, w);
+  };
+  const auto visit = [&](Worker& worker, int w, const Block& block, int64_t first_panel, int64_t end_panel) {
+    if (queries.few()) return few(worker, w, block);
+    const void* rows = stage(kernels, worker, block, queries.d_pad());
+    for (int64_t p = first_panel; p < end_panel; ++p) {
+      const int64_t first = p * kPanel;
+      const auto n = static_cast<int>(std::min<int64_t>(kPanel, queries.count() - first));
+      alignas(64) float a[kPanel];
+      std::fill(a + n, a + kPanel, std::numeric_limits<float>::infinity());
+      collector.load_terms(first, n, a);
+      const uint8_t* prefetch = p == first_panel ? block.next : nullptr;
+      const TileArgs args{rows,    block.n, queries.d_pad(), queries.panel(p),          block.u,
+                          block.v, block.w, a,               queries.b() + first, queries.c() + first,
+                          prefetch};
+      const int count = kernels.tile_hits(args, worker.hits.data());
+      if (count > 0) collector.take({block, first, worker.hits.data(), count}, worker.reader, w);
+    }
+  };
+  return walk(gallery, queries, options, false, visit);
+}
+
+ScanReport scan_dense(const Gallery& gallery, const Queries& queries, DenseCollector& collector,
+                      const ScanOptions& options) {
+  const Kernels& kernels = *options.kernels;
+  const auto visit = [&](Worker& worker, int w, const Block& block, int64_t first_panel, int64_t end_panel) {
+    const void* rows = stage(kernels, worker, block, queries.d_pad());
+    for (int64_t p = first_panel; p < end_panel; ++p) {
+      if (!collector.wants(block.first, block.n, p * kPanel)) continue;
+      TileArgs args{};
+      args.rows = rows;
+      args.n_rows = block.n;
+      args.d_pad = queries.d_pad();
+      args.panel = queries.panel(p);
+      args.prefetch = p == first_panel ? block.next : nullptr;
+      kernels.tile_dots(args, worker.dots.data());
+      collector.take_all(block, p * kPanel, worker.dots.data(), worker.reader, w);
+    }
+  };
+  return walk(gallery, queries, options, true, visit);
+}
+
+}  // namespace idsim::cpu

@@ -1,0 +1,57 @@
+// The one loop: tiles of queries x tiles of gallery -> pairs that may reach their query's threshold -> a
+// collector. Every question that the engine answers is a collector over this loop.
+#pragma once
+
+#include <cstdint>
+
+#include "core/threads.hpp"
+#include "cpu/kernels.hpp"
+#include "cpu/queries.hpp"
+#include "cpu/source.hpp"
+
+namespace idsim::cpu {
+
+struct ScanOptions {
+  const Kernels* kernels = nullptr;
+  int threads = 1;
+  bool skip_nonfinite = false;  // false: a gallery row with NaN or Inf throws NonFiniteRow
+  Poll poll;                    // called with the number of gallery rows done
+};
+
+// Pairs of a block that passed the filter, for one panel of queries.
+struct Hits {
+  const Block& block;
+  int64_t first_query;  // of the panel
+  const Hit* hits;
+  int count;
+};
+
+class Collector {
+ public:
+  virtual ~Collector() = default;
+  // The `a` terms (core/bounds.hpp) of n queries from `first`, as they stand now.
+  virtual void load_terms(int64_t first, int n, float* a) const = 0;
+  // Called by several workers at once, each with its own `worker` number and reader.
+  virtual void take(const Hits& hits, BlockReader& reader, int worker) = 0;
+};
+
+struct ScanReport {
+  int64_t skipped_rows = 0;  // rows with NaN or Inf
+};
+
+// Throws NonFiniteRow (naming the first such row), FileReadError, or what the collector or poll throws.
+ScanReport scan(const Gallery& gallery, const Queries& queries, Collector& collector,
+                const ScanOptions& options);
+
+// The same walk with every integer dot of a block and panel: for questions about all pairs.
+class DenseCollector {
+ public:
+  virtual ~DenseCollector() = default;
+  virtual bool wants(int64_t first_row, int n, int64_t first_query) const = 0;
+  virtual void take_all(const Block& block, int64_t first_query, const int32_t* dots, BlockReader& reader,
+                        int worker) = 0;
+};
+ScanReport scan_dense(const Gallery& gallery, const Queries& queries, DenseCollector& collector,
+                      const ScanOptions& options);
+
+}  // namespace idsim::cpu

@@ -1,0 +1,77 @@
+// A gallery as the scans read it: blocks of coded rows, ready made or coded on the fly, and the float32
+// rows behind them for the exact score.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <vector>
+
+#include "core/aligned.hpp"
+#include "core/bounds.hpp"
+#include "core/rows.hpp"
+#include "cpu/kernels.hpp"
+
+namespace idsim::cpu {
+
+// Row terms of a whole prepared gallery for one metric.
+struct TermArrays {
+  std::vector<float> u, v, w;  // w: l2 only
+};
+TermArrays make_terms(Metric metric, const float* scale, const float* residual, const double* norm, int64_t n);
+
+struct Gallery {
+  RowSource rows;                     // [n, d]
+  const uint8_t* codes = nullptr;     // [n, d_pad]; null: coded on the fly, and all below are null too
+  const float* scale = nullptr;       // [n]
+  const float* residual = nullptr;    // [n]
+  const double* norm = nullptr;       // [n]
+  const TermArrays* terms = nullptr;  // of the scan's metric
+  const int64_t* groups = nullptr;    // [n] labels, or null
+  int64_t first_id = 0;               // id of row 0
+
+  int64_t count() const { return rows.view.rows; }
+  int64_t dim() const { return rows.view.cols; }
+};
+
+struct Block {
+  int64_t first = 0;  // gallery row of the block's row 0
+  int n = 0;
+  const uint8_t* codes = nullptr;  // [n, d_pad]
+  const float* u = nullptr;
+  const float* v = nullptr;
+  const float* w = nullptr;  // null but for l2
+  const float* scale = nullptr;
+  const float* residual = nullptr;
+  const double* norm = nullptr;
+  const uint8_t* next = nullptr;  // codes of the rows behind the block, as many; or null
+};
+
+// Rows per block: codes (and their staged form) stay in the second-level cache while all queries pass.
+int block_rows(const Kernels& kernels, int d_pad);
+
+// One worker's window on a gallery.
+class BlockReader {
+ public:
+  BlockReader(const Gallery& gallery, Metric metric, const Kernels& kernels, int max_rows);
+
+  Block read(int64_t first, int n);
+  // The float32 row behind `block`'s row i; valid until the next call.
+  const float* row(int64_t i) { return load_row(gallery_.rows, i, scratch_.data()); }
+
+ private:
+  void code_rows(int64_t first, int n);
+
+  const Gallery& gallery_;
+  Metric metric_;
+  const Kernels& kernels_;
+  int d_pad_;
+  AlignedBuffer<float> scratch_;
+  AlignedBuffer<uint8_t> codes_;
+  AlignedBuffer<float> scale_, residual_, u_, v_, w_;
+  AlignedBuffer<double> norm_;
+};
+
+// First row with NaN or Inf, or -1.
+int64_t first_nonfinite_row(const RowSource& rows, const Kernels& kernels);
+
+}  // namespace idsim::cpu

@@ -1,0 +1,121 @@
+#include "cpu/tail.hpp"
+
+#include <algorithm>
+#include <string>
+#include <tuple>
+#include <utility>
+
+namespace idsim::cpu {
+namespace {
+
+std::vector<float> fixed_terms(const Queries& queries, float reach) {
+  std::vector<float> a(static_cast<size_t>(queries.count()));
+  for (int64_t i = 0; i < queries.count(); ++i) {
+    a[static_cast<size_t>(i)] = query_terms(queries.metric(), queries.bound(i), reach).a;
+  }
+  return a;
+}
+
+float loosest(Metric metric, const std::vector<float>& thresholds) {
+  return metric == Metric::l2 ? *std::max_element(thresholds.begin(), thresholds.end())
+                              : *std::min_element(thresholds.begin(), thresholds.end());
+}
+
+}  // namespace
+
+CountAbove::CountAbove(const MatrixView& queries, Metric metric, std::vector<float> thresholds,
+                       const Exclusion& exclusion, const Kernels& kernels)
+    : kernels_(kernels),
+      queries_(queries, metric, kernels),
+      thresholds_(std::move(thresholds)),
+      exclusion_(exclusion),
+      counts_(std::make_unique<std::atomic<int64_t>[]>(static_cast<size_t>(queries.rows) * thresholds_.size())) {
+  if (!thresholds_.empty()) a_ = fixed_terms(queries_, loosest(metric, thresholds_));
+}
+
+ScanReport CountAbove::feed(const Gallery& gallery, const ScanOptions& options) {
+  if (thresholds_.empty()) return {};
+  gallery_ = &gallery;
+  return scan(gallery, queries_, *this, options);
+}
+
+void CountAbove::load_terms(int64_t first, int n, float* a) const {
+  std::copy_n(a_.begin() + first, n, a);
+}
+
+void CountAbove::take(const Hits& hits, BlockReader& reader, int) {
+  const Block& block = hits.block;
+  for (int i = 0; i < hits.count; ++i) {
+    const Hit& hit = hits.hits[i];
+    const int64_t query = hits.first_query + hit.query;
+    const int64_t row = block.first + hit.row;
+    if (exclusion_.any() && exclusion_.drops(query, gallery_->first_id + row, gallery_->groups, row)) continue;
+    const ScoreRange range = score_range(metric(), queries_.bound(query), block.scale[hit.row],
+                                         block.residual[hit.row], block.norm[hit.row], hit.dot);
+    const bool undecided = std::any_of(thresholds_.begin(), thresholds_.end(), [&](float t) {
+      return !reaches(range.certain, t) && reaches(range.possible, t);
+    });
+    const float score =
+        undecided ? canonical_score(kernels_, queries_, query, reader.row(row), block.norm[hit.row]) : range.certain;
+    auto* counts = counts_.get() + query * thresholds();
+    for (size_t t = 0; t < thresholds_.size(); ++t) {
+      if (reaches(score, thresholds_[t])) counts[t].fetch_add(1, std::memory_order_relaxed);
+    }
+  }
+}
+
+void CountAbove::finish(int64_t* counts) const {
+  for (int64_t i = 0; i < count() * thresholds(); ++i) counts[i] = counts_[static_cast<size_t>(i)].load();
+}
+
+PairsAbove::PairsAbove(const MatrixView& queries, Metric metric, float threshold, int64_t max_pairs,
+                       const Exclusion& exclusion, const Kernels& kernels)
+    : kernels_(kernels),
+      queries_(queries, metric, kernels),
+      threshold_(threshold),
+      max_pairs_(max_pairs),
+      exclusion_(exclusion),
+      a_(fixed_terms(queries_, threshold)) {}
+
+ScanReport PairsAbove::feed(const Gallery& gallery, const ScanOptions& options) {
+  gallery_ = &gallery;
+  if (parts_.size() < static_cast<size_t>(options.threads)) parts_.resize(static_cast<size_t>(options.threads));
+  return scan(gallery, queries_, *this, options);
+}
+
+void PairsAbove::load_terms(int64_t first, int n, float* a) const {
+  std::copy_n(a_.begin() + first, n, a);
+}
+
+void PairsAbove::take(const Hits& hits, BlockReader& reader, int worker) {
+  const Block& block = hits.block;
+  std::vector<Pair>& part = parts_[static_cast<size_t>(worker)];
+  const size_t before = part.size();
+  for (int i = 0; i < hits.count; ++i) {
+    const Hit& hit = hits.hits[i];
+    const int64_t query = hits.first_query + hit.query;
+    const int64_t row = block.first + hit.row;
+    const int64_t id = gallery_->first_id + row;
+    if (exclusion_.any() && exclusion_.drops(query, id, gallery_->groups, row)) continue;
+    const float score = canonical_score(kernels_, queries_, query, reader.row(row), block.norm[hit.row]);
+    if (metric() == Metric::l2 ? score <= threshold_ : score >= threshold_) part.push_back({query, id, score});
+  }
+  const auto added = static_cast<int64_t>(part.size() - before);
+  if (found_.fetch_add(added, std::memory_order_relaxed) + added > max_pairs_) {
+    throw TooManyPairs("more than max_pairs = " + std::to_string(max_pairs_) +
+                       " pairs reach the threshold; raise the threshold or max_pairs");
+  }
+}
+
+const std::vector<Pair>& PairsAbove::finish() {
+  for (std::vector<Pair>& part : parts_) {
+    pairs_.insert(pairs_.end(), part.begin(), part.end());
+    std::vector<Pair>().swap(part);
+  }
+  std::sort(pairs_.begin(), pairs_.end(), [](const Pair& a, const Pair& b) {
+    return std::tie(a.query, a.id) < std::tie(b.query, b.id);
+  });
+  return pairs_;
+}
+
+}  // namespace idsim::cpu

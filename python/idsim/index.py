@@ -1,0 +1,194 @@
+"""A gallery prepared once and searched many times."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from idsim import _core
+from idsim.arrays import as_matrix
+from idsim.options import resolve_threads, skips
+from idsim.search import search
+
+if TYPE_CHECKING:
+    import os
+
+    from numpy.typing import NDArray
+
+    from idsim.options import Exclude, Metric, Nonfinite, Progress
+    from idsim.results import TopK
+    from idsim.search import TopKScan
+
+__all__ = ["Index"]
+
+
+class Index:
+    """A gallery with its 8-bit codes.
+
+    The rows themselves are kept where they are (not copied) and read for the few candidates that the codes
+    cannot decide; they must not change.
+
+    Parameters
+    ----------
+    gallery : array
+        [n, d] float32, float16, bfloat16 or float64 on the CPU.
+    metric : {"cosine", "dot", "l2"}
+        Of the searches.
+    nonfinite : {"raise", "skip"}
+        A row with NaN or Inf raises, or is never returned.
+    threads : int, optional
+        For the preparation. Default: one per core.
+    progress : callable, optional
+        As in `idsim.search`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As in `idsim.search`.
+
+    Examples
+    --------
+    >>> import numpy as np, idsim
+    >>> rows = np.random.default_rng(0).standard_normal((1000, 64), dtype=np.float32)
+    >>> index = idsim.Index(rows)
+    >>> scores, ids = index.search(rows[:3], k=1)
+    >>> ids.ravel()
+    array([0, 1, 2])
+    """
+
+    def __init__(
+        self,
+        gallery: Any,
+        *,
+        metric: Metric = "cosine",
+        nonfinite: Nonfinite = "raise",
+        threads: int | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        rows = as_matrix(gallery, "gallery")
+        n, dim = int(rows.shape[0]), int(rows.shape[1])
+        codes = np.empty((n, _core.padded_dim(dim)), np.uint8)
+        scale, residual = np.empty(n, np.float32), np.empty(n, np.float32)
+        norm = np.empty(n, np.float64)
+        skipped = _core.prepare(
+            rows, codes, scale, residual, norm, resolve_threads(threads), skips(nonfinite), progress
+        )
+        self._set(rows, codes, scale, residual, norm, metric, skipped)
+
+    def _set(
+        self,
+        rows: Any,
+        codes: NDArray[np.uint8],
+        scale: NDArray[np.float32],
+        residual: NDArray[np.float32],
+        norm: NDArray[np.float64],
+        metric: Metric,
+        skipped: int,
+    ) -> None:
+        self._rows = rows
+        self._codes, self._scale, self._residual, self._norm = codes, scale, residual, norm
+        self._metric: Metric = metric
+        self._skipped = skipped
+        self._prepared = _core.Prepared(rows, codes, scale, residual, norm, metric)
+
+    def __len__(self) -> int:
+        return self._prepared.rows
+
+    @property
+    def dim(self) -> int:
+        """Columns of the gallery."""
+        return self._prepared.dim
+
+    @property
+    def metric(self) -> Metric:
+        """The metric that the index was prepared for."""
+        return self._metric
+
+    def search(
+        self,
+        queries: Any,
+        k: int = 10,
+        *,
+        exclude: Exclude = None,
+        threshold: float | None = None,
+        out: tuple[Any, Any] | None = None,
+        threads: int | None = None,
+        memory_budget: int | None = None,
+        progress: Progress | None = None,
+        certificate: bool = False,
+    ) -> TopK:
+        """Find the k best rows for each query; see `idsim.search`."""
+        return search(
+            queries,
+            self,
+            k,
+            exclude=exclude,
+            threshold=threshold,
+            out=out,
+            threads=threads,
+            memory_budget=memory_budget,
+            progress=progress,
+            certificate=certificate,
+        )
+
+    def resolve_metric(self, metric: Metric | None) -> Metric:
+        """Return the index's metric; refuse another."""
+        if metric not in {None, self._metric}:
+            msg = f"the index was prepared for metric={self._metric!r}, not {metric!r}"
+            raise ValueError(msg)
+        return self._metric
+
+    def feed_into(self, scan: TopKScan, *, groups: NDArray[np.int64] | None, progress: Progress | None) -> None:
+        """Feed all rows to a scan."""
+        scan.feed_prepared(self._prepared, 0, groups=groups, progress=progress)
+
+    def info(self) -> dict[str, Any]:
+        """Describe the index.
+
+        Returns
+        -------
+        dict
+            ``rows``, ``dim``, ``metric``, ``dtype`` of the rows, ``skipped_rows``; ``code_bytes`` (8-bit codes
+            and their stats) and ``row_bytes``; ``tiers``: what is read to decide a pair, in order;
+            ``instruction_set``; ``mean_residual``: average share of a row that its codes do not hold.
+        """
+        finite = self._norm > 0
+        share = self._residual[finite] / self._norm[finite]
+        stats = self._scale.nbytes + self._residual.nbytes + self._norm.nbytes
+        terms = len(self) * (12 if self._metric == "l2" else 8)
+        return {
+            "rows": len(self),
+            "dim": self.dim,
+            "metric": self._metric,
+            "dtype": str(self._rows.dtype).removeprefix("torch."),
+            "skipped_rows": self._skipped,
+            "code_bytes": self._codes.nbytes + stats + terms,
+            "row_bytes": int(np.prod(self._rows.shape)) * self._rows.dtype.itemsize,
+            "tiers": ["int8 codes", "canonical float64 score of the rows"],
+            "instruction_set": _core.active_isa(),
+            "mean_residual": float(share.mean()) if share.size else 0.0,
+        }
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the index, rows included, to a new folder.
+
+        Raises
+        ------
+        FileExistsError
+            The folder exists: nothing is overwritten.
+        TypeError
+            The rows are not float32 or float16 in NumPy's reach.
+        """
+        from idsim.gallery import prepared  # noqa: PLC0415 - the layer above, only for its file format
+
+        prepared.save_index(
+            Path(path),
+            rows=np.asarray(self._rows),
+            codes=self._codes,
+            scale=self._scale,
+            residual=self._residual,
+            norm=self._norm,
+            metric=self._metric,
+        )

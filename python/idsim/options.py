@@ -1,0 +1,114 @@
+"""Arguments that several functions share, checked once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from idsim import _core
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+__all__ = ["Exclude", "Exclusion", "Metric", "Nonfinite", "Progress", "resolve_exclude", "resolve_threads", "skips"]
+
+Metric = Literal["cosine", "dot", "l2"]
+Nonfinite = Literal["raise", "skip"]
+if TYPE_CHECKING:
+    #: Called with (rows done, rows in all); returning False cancels the call.
+    Progress = Callable[[int, int], bool | None]
+    Exclude = Literal["self"] | tuple[Any, Any] | None
+else:
+    Progress = Exclude = Any
+
+
+def resolve_threads(threads: int | None) -> int:
+    """Return the number of threads to use; None means one per core that the process may run on."""
+    if threads is None:
+        return _core.default_threads()
+    if threads < 1:
+        msg = f"threads must be at least 1, not {threads}"
+        raise ValueError(msg)
+    return int(threads)
+
+
+def skips(nonfinite: str) -> bool:
+    """Tell whether gallery rows with NaN or Inf are to be left out."""
+    if nonfinite not in {"raise", "skip"}:
+        msg = f"nonfinite must be 'raise' or 'skip', not {nonfinite!r}"
+        raise ValueError(msg)
+    return nonfinite == "skip"
+
+
+@dataclass(frozen=True)
+class Exclusion:
+    """Pairs to leave out, resolved.
+
+    Attributes
+    ----------
+    self_pairs : bool
+        Leave out query i against gallery row i.
+    query_groups, gallery_groups : ndarray or None
+        int64 labels; leave out pairs of equal labels.
+    """
+
+    self_pairs: bool = False
+    query_groups: NDArray[np.int64] | None = None
+    gallery_groups: NDArray[np.int64] | None = None
+
+
+def resolve_exclude(exclude: Exclude, queries: int, gallery: int) -> Exclusion:
+    """Check ``exclude`` and turn any labels into integers.
+
+    Parameters
+    ----------
+    exclude : None, "self" or (query_groups, gallery_groups)
+        Labels are integers or strings, one per row.
+    queries, gallery : int
+        Numbers of rows.
+
+    Raises
+    ------
+    ValueError
+        An unknown value, or labels whose number is not that of the rows.
+    """
+    if exclude is None:
+        return Exclusion()
+    if isinstance(exclude, str):
+        if exclude != "self":
+            msg = f"exclude must be None, 'self' or a pair of label arrays, not {exclude!r}"
+            raise ValueError(msg)
+        return Exclusion(self_pairs=True)
+    query_labels, gallery_labels = exclude
+    query_groups, gallery_groups = as_groups(query_labels, gallery_labels)
+    for name, groups, rows in (
+        ("query_groups", query_groups, queries),
+        ("gallery_groups", gallery_groups, gallery),
+    ):
+        if groups.shape != (rows,):
+            msg = f"{name} must have shape ({rows},), not {groups.shape}"
+            raise ValueError(msg)
+    return Exclusion(query_groups=query_groups, gallery_groups=gallery_groups)
+
+
+def as_groups(a: Any, b: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Turn two arrays of labels into int64 arrays in which equal labels are equal."""
+    first, second = np.asarray(a), np.asarray(b)
+    if first.dtype.kind in "iub" and second.dtype.kind in "iub":
+        return (
+            np.ascontiguousarray(first, dtype=np.int64),
+            np.ascontiguousarray(second, dtype=np.int64),
+        )
+    if first.dtype.kind not in "US" or first.dtype.kind != second.dtype.kind:
+        msg = f"labels must be integers or strings in both arrays, not {first.dtype} and {second.dtype}"
+        raise TypeError(msg)
+    _, codes = np.unique(np.concatenate([first.ravel(), second.ravel()]), return_inverse=True)
+    codes = codes.astype(np.int64, copy=False)
+    return (
+        np.ascontiguousarray(codes[: first.size].reshape(first.shape)),
+        np.ascontiguousarray(codes[first.size :].reshape(second.shape)),
+    )

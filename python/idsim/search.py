@@ -1,0 +1,504 @@
+"""Exact top-k search, counts and joins over arrays of embeddings.
+
+Every score is the canonical one of ``docs/precision.md``: the same bits for any number of threads, any
+batch, any instruction set and any order of work.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from idsim import _core
+from idsim.arrays import as_matrix, as_output, like_queries
+from idsim.options import resolve_exclude, resolve_threads, skips
+from idsim.results import Certificate, Pairs, TopK
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from idsim.options import Exclude, Exclusion, Metric, Nonfinite, Progress
+
+__all__ = ["TopKScan", "count_above", "merge_topk", "normalize", "pairs_above", "search"]
+
+DEFAULT_MEMORY_BUDGET = 1 << 30
+
+
+def normalize(x: Any, *, out: Any = None, threads: int | None = None) -> Any:
+    """Scale rows to unit length.
+
+    Parameters
+    ----------
+    x : array
+        [n, d] float32, float16, bfloat16 or float64.
+    out : array, optional
+        float32 [n, d], contiguous; written and returned.
+    threads : int, optional
+        Default: one per core.
+
+    Returns
+    -------
+    array
+        float32 [n, d]: each element divided in float64 by the row's float64 norm and rounded once, so rows of
+        any scale come out right. A zero row stays zero.
+
+    Raises
+    ------
+    ValueError
+        A row holds NaN or Inf; the first is named.
+    """
+    matrix = as_matrix(x, "x")
+    shape = (int(matrix.shape[0]), int(matrix.shape[1]))
+    if out is None:
+        result = np.empty(shape, np.float32)
+        _core.normalize(matrix, result, resolve_threads(threads))
+        return like_queries(result, x)
+    _core.normalize(matrix, as_output(out, "rows", shape, np.float32), resolve_threads(threads))
+    return out
+
+
+class TopKScan:
+    """Top-k over a gallery that comes in parts, in any order.
+
+    Parameters
+    ----------
+    queries : array
+        [q, d].
+    k : int
+        Results per query.
+    metric : {"cosine", "dot", "l2"}
+        Of the score.
+    exclude_self : bool
+        Leave out query i against the gallery row with id i + ``first_query_id``.
+    query_groups : ndarray, optional
+        int64 [q]: leave out gallery rows of the same label (`feed` takes theirs).
+    threshold : float, optional
+        Worst score to return.
+    nonfinite : {"raise", "skip"}
+        What to do with a gallery row that holds NaN or Inf.
+    threads : int, optional
+        Default: one per core.
+    first_query_id : int
+        Gallery id of query 0, for ``exclude_self``.
+
+    Raises
+    ------
+    ValueError
+        A query holds NaN or Inf, or k is negative.
+    """
+
+    def __init__(
+        self,
+        queries: Any,
+        k: int,
+        *,
+        metric: Metric = "cosine",
+        exclude_self: bool = False,
+        query_groups: NDArray[np.int64] | None = None,
+        threshold: float | None = None,
+        nonfinite: Nonfinite = "raise",
+        threads: int | None = None,
+        first_query_id: int = 0,
+    ) -> None:
+        if k < 0:
+            msg = f"k must be 0 or more, not {k}"
+            raise ValueError(msg)
+        matrix = as_matrix(queries, "queries")
+        self._queries = queries
+        self._shape = (int(matrix.shape[0]), int(k))
+        self._skip = skips(nonfinite)
+        self._threads = resolve_threads(threads)
+        self._scan = _core.TopKScan(
+            matrix, metric, k, _worst(metric, threshold), exclude_self, first_query_id, query_groups
+        )
+
+    def feed(
+        self,
+        rows: Any,
+        first_id: int = 0,
+        *,
+        groups: NDArray[np.int64] | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """Add gallery rows [n, d] with ids ``first_id``, ``first_id + 1``, ..."""
+        matrix = as_matrix(rows, "gallery")
+        self._scan.feed(matrix, first_id, groups, self._threads, self._skip, progress)
+
+    def feed_prepared(
+        self,
+        prepared: _core.Prepared,
+        first_id: int = 0,
+        *,
+        groups: NDArray[np.int64] | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """Add prepared gallery rows (rows with NaN or Inf were dealt with when they were prepared)."""
+        self._scan.feed_prepared(prepared, first_id, groups, self._threads, progress)
+
+    def finish(self, out: tuple[Any, Any] | None = None) -> TopK:
+        """Return the result; the scan is not to be fed again."""
+        if out is None:
+            scores = np.empty(self._shape, np.float32)
+            ids = np.empty(self._shape, np.int64)
+            self._scan.finish(scores, ids)
+            return TopK(like_queries(scores, self._queries), like_queries(ids, self._queries))
+        scores = as_output(out[0], "scores", self._shape, np.float32)
+        ids = as_output(out[1], "ids", self._shape, np.int64)
+        self._scan.finish(scores, ids)
+        return TopK(*out)
+
+    def certificate(self) -> Certificate:
+        """Return what the filter did so far."""
+        counts = self._scan.certificate()
+        del counts["rows_scanned"]
+        return Certificate(**counts)
+
+
+def search(
+    queries: Any,
+    gallery: Any,
+    k: int = 10,
+    *,
+    metric: Metric | None = None,
+    exclude: Exclude = None,
+    threshold: float | None = None,
+    nonfinite: Nonfinite = "raise",
+    out: tuple[Any, Any] | None = None,
+    threads: int | None = None,
+    memory_budget: int | None = None,
+    progress: Progress | None = None,
+    certificate: bool = False,
+) -> TopK:
+    """Find the k gallery rows with the best score for each query, exactly.
+
+    Parameters
+    ----------
+    queries : array
+        [q, d] float32, float16, bfloat16 or float64 on the CPU: NumPy, torch, or anything with DLPack.
+    gallery : array, Index or Gallery
+        [n, d]; need not have the dtype or library of the queries.
+    k : int
+        Results per query, 0 or more; where k > n the rest is id -1 and score -inf (l2: +inf).
+    metric : {"cosine", "dot", "l2"}, optional
+        Score. l2 is the Euclidean distance, smaller is better. Default: cosine, or the metric of the Index.
+    exclude : None, "self" or (query_groups, gallery_groups)
+        "self": query i skips gallery row i. Labels (integers or strings, one per row): a query skips the
+        gallery rows of its own label.
+    threshold : float, optional
+        Worst score to return; results that do not reach it are padding.
+    nonfinite : {"raise", "skip"}
+        A gallery row with NaN or Inf raises, or is never returned.
+    out : (scores, ids), optional
+        float32 [q, k] and int64 [q, k] to write to, NumPy or torch, contiguous.
+    threads : int, optional
+        Default: one per core that the process may run on.
+    memory_budget : int, optional
+        Bytes of scratch; queries are worked on in chunks that fit. Default 1 GiB.
+    progress : callable, optional
+        Called with (rows done, rows in all) a few times a second; returning False cancels
+        (KeyboardInterrupt).
+    certificate : bool
+        Attach a `Certificate` to the result.
+
+    Returns
+    -------
+    TopK
+        ``scores`` float32 [q, k] and ``ids`` int64 [q, k], best first, equal scores by ascending id; torch
+        tensors where the queries are torch tensors. A zero row has cosine 0 with every row.
+
+    Raises
+    ------
+    ValueError
+        Shapes do not fit, or a row holds NaN or Inf (the first is named).
+    TypeError
+        A dtype or object that is not accepted.
+
+    Examples
+    --------
+    >>> import numpy as np, idsim
+    >>> gallery = np.eye(4, dtype=np.float32)
+    >>> scores, ids = idsim.search(gallery[2:3] + 0.1 * gallery[0:1], gallery, k=2)
+    >>> ids
+    array([[2, 0]])
+    """
+    if hasattr(gallery, "feed_into"):
+        source = gallery
+    else:
+        source = _ArraySource(as_matrix(gallery, "gallery"))
+    metric = source.resolve_metric(metric)
+    matrix = as_matrix(queries, "queries")
+    n_queries, dim = int(matrix.shape[0]), int(matrix.shape[1])
+    if dim != source.dim:
+        msg = f"gallery must have {dim} columns like queries, not {source.dim}"
+        raise ValueError(msg)
+    exclusion = resolve_exclude(exclude, n_queries, len(source))
+    chunk = query_chunk(n_queries, dim, k, memory_budget)
+    if chunk >= n_queries:
+        scan = _make_scan(queries, k, metric, exclusion, threshold, nonfinite, threads, 0, n_queries)
+        source.feed_into(scan, groups=exclusion.gallery_groups, progress=progress)
+        result = scan.finish(out)
+        if certificate:
+            result.certificate = scan.certificate()
+        return result
+
+    scores, ids = _outputs(out, n_queries, k)
+    parts = []
+    for start in range(0, n_queries, chunk):
+        stop = min(start + chunk, n_queries)
+        scan = _make_scan(matrix[start:stop], k, metric, exclusion, threshold, nonfinite, threads, start, stop)
+        source.feed_into(
+            scan,
+            groups=exclusion.gallery_groups,
+            progress=_shifted(progress, start, n_queries, len(source)),
+        )
+        scan.finish((scores[start:stop], ids[start:stop]))
+        parts.append(scan.certificate())
+    result = TopK(*out) if out is not None else TopK(like_queries(scores, queries), like_queries(ids, queries))
+    if certificate:
+        result.certificate = _join_certificates(parts)
+    return result
+
+
+class _ArraySource:
+    """An array as a source of gallery parts."""
+
+    def __init__(self, matrix: Any) -> None:
+        self._matrix = matrix
+        self.dim = int(matrix.shape[1])
+
+    def __len__(self) -> int:
+        return int(self._matrix.shape[0])
+
+    def resolve_metric(self, metric: Metric | None) -> Metric:
+        return metric or "cosine"
+
+    def feed_into(self, scan: TopKScan, *, groups: NDArray[np.int64] | None, progress: Progress | None) -> None:
+        scan.feed(self._matrix, 0, groups=groups, progress=progress)
+
+
+def _make_scan(
+    queries: Any,
+    k: int,
+    metric: Metric,
+    exclusion: Exclusion,
+    threshold: float | None,
+    nonfinite: Nonfinite,
+    threads: int | None,
+    start: int,
+    stop: int,
+) -> TopKScan:
+    groups = exclusion.query_groups
+    return TopKScan(
+        queries,
+        k,
+        metric=metric,
+        exclude_self=exclusion.self_pairs,
+        query_groups=None if groups is None else groups[start:stop],
+        threshold=threshold,
+        nonfinite=nonfinite,
+        threads=threads,
+        first_query_id=start,
+    )
+
+
+def query_chunk(n_queries: int, dim: int, k: int, memory_budget: int | None) -> int:
+    """Return how many queries fit the scratch budget (float32 copy, codes, packed panels, heaps)."""
+    budget = DEFAULT_MEMORY_BUDGET if memory_budget is None else memory_budget
+    per_query = 8 * dim + 16 * k + 256
+    if budget < 32 * per_query:
+        msg = f"memory_budget must be at least {32 * per_query} bytes for d = {dim} and k = {k}, not {budget}"
+        raise ValueError(msg)
+    return max(32, min(n_queries, budget // per_query) // 32 * 32)
+
+
+def _outputs(out: tuple[Any, Any] | None, q: int, k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    if out is None:
+        return np.empty((q, k), np.float32), np.empty((q, k), np.int64)
+    return as_output(out[0], "scores", (q, k), np.float32), as_output(out[1], "ids", (q, k), np.int64)
+
+
+def _shifted(progress: Progress | None, start: int, n_queries: int, rows: int) -> Progress | None:
+    """Let a pass over the gallery for some of the queries report as part of the whole call."""
+    if progress is None:
+        return None
+    before = rows * start // n_queries
+    return lambda done, _: progress(before + done * (rows - before) // max(rows, 1), rows)
+
+
+def _join_certificates(parts: Sequence[Certificate]) -> Certificate:
+    return Certificate(
+        pairs=sum(p.pairs for p in parts),
+        candidates=sum(p.candidates for p in parts),
+        rescored=sum(p.rescored for p in parts),
+        skipped_rows=max(p.skipped_rows for p in parts),
+        reach=np.concatenate([p.reach for p in parts]),
+    )
+
+
+def _worst(metric: str, threshold: float | None) -> float:
+    if threshold is None:
+        return float("inf") if metric == "l2" else float("-inf")
+    return float(float32_thresholds(threshold, metric)[0])
+
+
+def float32_thresholds(thresholds: ArrayLike, metric: str) -> NDArray[np.float32]:
+    """Return float32 thresholds that keep the very float32 scores that the given float64 ones keep.
+
+    Raises
+    ------
+    ValueError
+        NaN, or more than one dimension.
+    """
+    exact = np.atleast_1d(np.asarray(thresholds, dtype=np.float64))
+    if exact.ndim != 1 or np.isnan(exact).any():
+        msg = "a threshold must be a number, not NaN, and several a one-dimensional array"
+        raise ValueError(msg)
+    with np.errstate(over="ignore"):
+        rounded = exact.astype(np.float32)
+    if metric == "l2":
+        return np.where(rounded > exact, np.nextafter(rounded, np.float32(-np.inf)), rounded)
+    return np.where(rounded < exact, np.nextafter(rounded, np.float32(np.inf)), rounded)
+
+
+def count_above(
+    queries: Any,
+    gallery: Any,
+    thresholds: ArrayLike,
+    *,
+    metric: Metric = "cosine",
+    exclude: Exclude = None,
+    nonfinite: Nonfinite = "raise",
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> NDArray[np.int64]:
+    """Count, for each query, the gallery rows whose score reaches each threshold, exactly.
+
+    Parameters
+    ----------
+    queries, gallery : array
+        [q, d] and [n, d].
+    thresholds : array_like
+        [t] scores, compared as float64; any order. Far fewer than all pairs should reach the loosest:
+        pairs near a threshold cost a canonical score each.
+    metric, exclude, nonfinite, threads, progress
+        As in `search`.
+
+    Returns
+    -------
+    ndarray
+        int64 [q, t]: rows with score >= threshold (l2: <=).
+
+    Raises
+    ------
+    ValueError, TypeError
+        As in `search`; thresholds hold NaN.
+    """
+    matrix, rows = as_matrix(queries, "queries"), as_matrix(gallery, "gallery")
+    levels = float32_thresholds(thresholds, metric)
+    exclusion = resolve_exclude(exclude, int(matrix.shape[0]), int(rows.shape[0]))
+    scan = _core.CountScan(
+        matrix, metric, levels.tolist(), exclusion.self_pairs, 0, exclusion.query_groups
+    )
+    scan.feed(rows, 0, exclusion.gallery_groups, resolve_threads(threads), skips(nonfinite), progress)
+    counts = np.empty((int(matrix.shape[0]), levels.size), np.int64)
+    scan.finish(counts)
+    return counts
+
+
+def pairs_above(
+    queries: Any,
+    gallery: Any = None,
+    threshold: float = 0.0,
+    *,
+    metric: Metric = "cosine",
+    exclude: Exclude = None,
+    max_pairs: int = 100_000_000,
+    nonfinite: Nonfinite = "raise",
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> Pairs:
+    """Find all pairs whose score reaches a threshold: an exact similarity join.
+
+    Parameters
+    ----------
+    queries : array
+        [q, d].
+    gallery : array, optional
+        [n, d]. Default: the queries themselves, each unordered pair once (row < column).
+    threshold : float
+        Score >= threshold is kept (l2: <=).
+    max_pairs : int
+        Refuse to collect more (24 bytes each).
+    metric, exclude, nonfinite, threads, progress
+        As in `search`.
+
+    Returns
+    -------
+    Pairs
+        ``rows`` int64, ``columns`` int64, ``scores`` float32, by row, then column.
+
+    Raises
+    ------
+    ValueError
+        More than ``max_pairs`` pairs; else as in `search`.
+    """
+    matrix = as_matrix(queries, "queries")
+    rows = matrix if gallery is None else as_matrix(gallery, "gallery")
+    exclusion = resolve_exclude(exclude, int(matrix.shape[0]), int(rows.shape[0]))
+    scan = _core.PairScan(
+        matrix, metric, _worst(metric, threshold), max_pairs, exclusion.self_pairs, gallery is None, 0, exclusion.query_groups
+    )
+    scan.feed(rows, 0, exclusion.gallery_groups, resolve_threads(threads), skips(nonfinite), progress)
+    return Pairs(*scan.finish())
+
+
+def merge_topk(parts: Sequence[tuple[Any, Any]], k: int | None = None, *, metric: Metric = "cosine") -> TopK:
+    """Merge results of searches of the same queries over parts of a gallery.
+
+    Parameters
+    ----------
+    parts : sequence of TopK
+        Each (scores [q, k_i], ids [q, k_i]) with ids of the whole gallery; NumPy or torch.
+    k : int, optional
+        Results to keep. Default: the largest k_i.
+    metric : {"cosine", "dot", "l2"}
+        Which scores are better.
+
+    Returns
+    -------
+    TopK
+        What one search over the whole gallery returns.
+
+    Raises
+    ------
+    ValueError
+        No parts, or numbers of queries that differ.
+    """
+    if not parts:
+        msg = "parts must hold at least one result"
+        raise ValueError(msg)
+    scores = [np.asarray(p[0], dtype=np.float32) for p in parts]
+    ids = [np.asarray(p[1], dtype=np.int64) for p in parts]
+    if len({s.shape[0] for s in scores}) != 1 or any(s.shape != i.shape for s, i in zip(scores, ids, strict=True)):
+        msg = "parts must hold scores and ids of the same queries"
+        raise ValueError(msg)
+    k = max(s.shape[1] for s in scores) if k is None else k
+    all_scores, all_ids = np.concatenate(scores, axis=1), np.concatenate(ids, axis=1)
+    keys = all_scores if metric == "l2" else -all_scores
+    # Padding (id -1) goes last, even behind real rows of the worst score.
+    by_id = np.where(all_ids < 0, np.iinfo(np.int64).max, all_ids)
+    order = np.lexsort((by_id, keys, all_ids < 0), axis=1)[:, :k]
+    merged_scores = np.take_along_axis(all_scores, order, axis=1)
+    merged_ids = np.take_along_axis(all_ids, order, axis=1)
+    if short := k - merged_ids.shape[1]:
+        worst = np.inf if metric == "l2" else -np.inf
+        merged_scores = np.pad(merged_scores, ((0, 0), (0, short)), constant_values=worst)
+        merged_ids = np.pad(merged_ids, ((0, 0), (0, short)), constant_values=-1)
+    first = parts[0][0]
+    return TopK(
+        like_queries(np.ascontiguousarray(merged_scores), first),
+        like_queries(np.ascontiguousarray(merged_ids), first),
+    )
