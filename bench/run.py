@@ -84,13 +84,14 @@ class Galleries:
 
 
 def open_result(path: Path, threads: int) -> dict[str, Any]:
-    """Return the result file's document, or a new one with the machine measured."""
-    if path.exists():
-        return json.loads(path.read_text(encoding="utf-8"))
+    """Return the result file's document or a new one; the peaks are the best of all runs so far."""
     peaks = measure_peaks(threads)
+    if path.exists():
+        document = json.loads(path.read_text(encoding="utf-8"))
+        document["peaks"] = peaks.best_of(Peaks(**document["peaks"])).to_dict()
+        return document
     return {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "commit": commit(),
         "machine": describe_machine(threads),
         "peaks": peaks.to_dict(),
         "cases": [],
@@ -123,9 +124,7 @@ def run_cases(
         peaks = Peaks(**document["peaks"])
         print(f"peaks: {document['peaks']}", file=sys.stderr, flush=True)
         for case in cases:
-            if again:
-                document["cases"] = [r for r in document["cases"] if r["name"] != case.name]
-            if any(record["name"] == case.name for record in document["cases"]):
+            if any(record["name"] == case.name for record in document["cases"]) and not again:
                 continue
             queries, gallery = galleries.get(case)
             record = measure_case(
@@ -133,7 +132,7 @@ def run_cases(
                 threads=threads, effort=effort, earlier=like_case(document, case),
             )  # fmt: skip
             record["commit"] = commit()
-            document["cases"].append(record)
+            document["cases"] = [*(r for r in document["cases"] if r["name"] != case.name), record]
             save_result(path, document)
             print(case_line(record), flush=True)
             for result in record["tools"]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import grid
-from idsim.benchmark import Case
+from idsim.benchmark import Case, Peaks
 from idsim.benchmark.tools import OURS
 
 if TYPE_CHECKING:
@@ -57,17 +57,18 @@ HEAD = (
 )
 
 
-def case_row(record: Mapping[str, Any]) -> str:
+def case_row(record: Mapping[str, Any], peaks: Peaks) -> str:
     """Return one row of the table, or an empty string when ours did not take part."""
     ours = next((result for result in record["tools"] if result["tool"] == OURS), None)
     if ours is None:
         return ""
     case = record["case"]
+    share, share_of = peaks.share(ours["arithmetic"], ours["gflops"], ours["gbs"])
     sizes = f"{case['queries']:,} × {case['rows']:,}"
     cells = [
         sizes, str(case["dim"]), str(case["k"]), case["data"], case["mode"],
         milliseconds(ours["median_ms"]), rate(ours["gflops"]), f"{ours['gbs']:.1f}",
-        f"{100 * ours['share']:.0f} % of {ours['share_of']}",
+        f"{100 * share:.0f} % of {share_of}",
         rival_cell(record["best_exact"]), wrong_cell(record["best_exact"]),
         rival_cell(record["best_inexact"]), wrong_cell(record["best_inexact"]), goal_cell(record),
     ]  # fmt: skip
@@ -93,7 +94,8 @@ def machine_line(document: Mapping[str, Any]) -> str:
 
 def main_table(document: Mapping[str, Any], selected: Sequence[Mapping[str, Any]]) -> str:
     """Return the table of ours against the best rivals."""
-    rows = [row for row in map(case_row, selected) if row]
+    peaks = Peaks(**document["peaks"])
+    rows = [row for row in (case_row(record, peaks) for record in selected) if row]
     rule = "|" + "---|" * HEAD.count(" |")
     ratios = [record["best_exact"]["ratio"] for record in selected if record["best_exact"]]
     lines = [machine_line(document), "", HEAD, rule, *rows]

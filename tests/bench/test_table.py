@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bench import grid, run, table
-from idsim.benchmark import Case
+from idsim.benchmark import Case, Peaks
 from idsim.benchmark.record import best_rival, case_record
 
 if TYPE_CHECKING:
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 def result(tool: str, times_ms: list[float], *, exact: bool, beyond: int = 0) -> dict[str, Any]:
     middle = sorted(times_ms)[len(times_ms) // 2]
     return {
-        "tool": tool, "exact_method": exact, "setting": {}, "prepare_s": 0.1, "times_ms": times_ms,
-        "median_ms": middle, "low_ms": min(times_ms), "high_ms": max(times_ms), "gflops": 500.0, "gbs": 12.0,
-        "share": 0.5, "share_of": "int8 peak", "checked": 160, "wrong": beyond,
-        "wrong_beyond_rounding": beyond,
+        "tool": tool, "exact_method": exact, "arithmetic": "int8", "setting": {}, "prepare_s": 0.1,
+        "times_ms": times_ms, "median_ms": middle, "low_ms": min(times_ms), "high_ms": max(times_ms),
+        "gflops": 500.0, "gbs": 12.0, "share": 0.5, "share_of": "int8 peak",
+        "checked": 160, "wrong": beyond, "wrong_beyond_rounding": beyond,
     }  # fmt: skip
 
 
@@ -72,6 +72,7 @@ def test_table(document: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureF
     assert head.count("|") == rule.count("|") == row.count("|")
     assert "| 64 × 1,000,000 | 512 | 10 | random | prepared | 10 |" in row
     assert "**5.0×** (4.0–5.0) right exact | 0 / 160 | **3.0×**" in row
+    assert "| 500 | 12.0 | 69 % of int8 peak |" in row
     assert row.endswith("| 5.5× missed |")
     assert "Geometric mean of 1 ratios to the best exact rival: 5.0×." in lines
     assert lines[-1].startswith("| q=64 n=1000000 d=512 k=10 random prepared | 10 | 5 (1 wrong) |")
@@ -98,6 +99,8 @@ def test_a_file_that_has_all_cases_is_not_measured_again(
 ) -> None:
     path = tmp_path / "result.json"
     path.write_text(json.dumps(document))
+    higher = Peaks(100.0, 200.0, 900.0, 30.0)
+    monkeypatch.setattr(run, "measure_peaks", lambda threads: higher)
     monkeypatch.setattr(run, "measure_case", lambda *args, **kwargs: pytest.fail("measured"))
     assert run.main(["--out", str(path), "--select", document["cases"][0]["name"]]) == 0
     assert json.loads(path.read_text()) == document

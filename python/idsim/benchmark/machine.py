@@ -75,6 +75,22 @@ class Peaks:
         """Return the peak of "float32", "bfloat16" or "int8"."""
         return float(getattr(self, kind))
 
+    def share(self, arithmetic: str, gflops: float, gbs: float) -> tuple[float, str]:
+        """Return the larger share of the machine that two rates are, and of which peak it is one."""
+        ceiling = self.arithmetic(arithmetic)
+        computed = gflops / ceiling if ceiling else 0.0
+        read = gbs / self.read if self.read else 0.0
+        return (computed, f"{arithmetic} peak") if computed >= read else (read, "read bandwidth")
+
+    def best_of(self, other: Peaks) -> Peaks:
+        """Return the higher of two measurements, peak by peak: other load only lowers them."""
+        return Peaks(
+            max(self.float32, other.float32),
+            max(self.bfloat16, other.bfloat16),
+            max(self.int8, other.int8),
+            max(self.read, other.read),
+        )
+
     def to_dict(self) -> dict[str, float]:
         """Return the fields for JSON."""
         return asdict(self)
@@ -113,7 +129,7 @@ def _torch_rates(size: int) -> tuple[float, float, float]:
 
 
 def _read_rate(threads: int, size: int) -> float:
-    """Return GB/s: the best of a sum, a dot product with itself, and PyTorch's sum."""
+    """Return GB/s: the best of several reductions that read every byte once."""
     values = np.ones(size // 4, dtype=np.float32)
     parts = np.array_split(values, threads)
     words = [part.view(np.uint32) for part in parts]

@@ -174,13 +174,11 @@ def summary_of(entry: _Entry, case: Case, peaks: Peaks) -> dict[str, Any]:
     low, high = np.quantile(entry.times, [0.25, 0.75]).tolist()
     gflops = case.flops / median / 1e9
     gbs = entry.tool.value_bytes * case.rows * case.dim / median / 1e9
-    ceiling = peaks.arithmetic(entry.tool.arithmetic)
-    shares = {"arithmetic": gflops / ceiling if ceiling else 0.0}
-    shares["read"] = gbs / peaks.read if peaks.read else 0.0
-    bound = max(shares, key=lambda name: shares[name])
+    share, share_of = peaks.share(entry.tool.arithmetic, gflops, gbs)
     return {
         "tool": entry.tool.name,
         "exact_method": entry.tool.exact,
+        "arithmetic": entry.tool.arithmetic,
         "setting": dict(entry.setting),
         "prepare_s": round(entry.prepare_s, 4),
         "times_ms": [round(1e3 * seconds, 4) for seconds in entry.times],
@@ -189,8 +187,8 @@ def summary_of(entry: _Entry, case: Case, peaks: Peaks) -> dict[str, Any]:
         "high_ms": 1e3 * high,
         "gflops": gflops,
         "gbs": gbs,
-        "share": shares[bound],
-        "share_of": f"{entry.tool.arithmetic} peak" if bound == "arithmetic" else "read bandwidth",
+        "share": share,
+        "share_of": share_of,
     }
 
 

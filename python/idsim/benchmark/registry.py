@@ -12,11 +12,12 @@ __all__ = ["all_tools", "installed_tools"]
 
 
 def _prepare_ours(gallery: Float32, threads: int) -> Any:
-    return idsim.Index(gallery, threads=threads)
+    return idsim.Index(gallery, threads=threads), threads
 
 
-def _search_ours(index: Any, queries: Float32, k: int, _setting: Setting) -> Any:
-    found = index.search(queries, k)
+def _search_ours(state: Any, queries: Float32, k: int, _setting: Setting) -> Any:
+    index, threads = state
+    found = index.search(queries, k, threads=threads)
     return found.ids, found.scores
 
 
