@@ -10,7 +10,7 @@ from importlib import metadata
 import pytest
 import typer
 
-from idsim import errors
+from idsim import __version__, errors
 from idsim.cli import failures, main
 
 
@@ -42,7 +42,7 @@ def as_app(function):
 
 def test_version():
     done = idsim("--version")
-    assert (done.returncode, done.stdout) == (0, f"idsim {metadata.version('idsim')}\n")
+    assert (done.returncode, done.stdout) == (0, f"idsim {__version__}\n")
 
 
 def test_help_lists_every_command():
@@ -76,7 +76,7 @@ def test_doctor_json():
     done = idsim("doctor", "--json")
     assert (done.returncode, done.stderr) == (0, "")
     report = json.loads(done.stdout)
-    assert report["idsim"] == metadata.version("idsim")
+    assert report["idsim"] == __version__
     assert report["isa"] in report["isas_available"]
     assert report["isas_available"][0] == "portable"
     assert report["threads"] >= 1
@@ -89,7 +89,7 @@ def test_doctor_json():
 def test_doctor_text_names_the_missing_extra():
     done = idsim("doctor")
     assert done.returncode == 0
-    assert f"idsim      {metadata.version('idsim')}\n" in done.stdout
+    assert f"idsim      {__version__}\n" in done.stdout
     assert ("package    ray not installed: pip install 'idsim[ray]'" in done.stdout) == (
         "ray" not in {d.name for d in metadata.distributions()}
     )

@@ -55,11 +55,11 @@ def examine(folder: Path) -> dict[str, Any]:
     """
     import numpy as np
 
-    from idsim import _core
+    from idsim import __version__, _core
 
     build = _core.build_info()
     return {
-        "idsim": metadata.version("idsim"),
+        "idsim": __version__,
         "python": platform.python_version(),
         "numpy": np.__version__,
         "machine": f"{platform.system()} {platform.machine()}",

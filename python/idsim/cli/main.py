@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import importlib
 import sys
-from importlib import metadata
 from traceback import print_exc
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+from idsim import __version__
 from idsim.cli import failures
 
 __all__ = ["app", "run"]
@@ -58,7 +58,7 @@ app = typer.Typer(
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"idsim {metadata.version('idsim')}")
+        typer.echo(f"idsim {__version__}")
         raise typer.Exit
 
 
