@@ -10,9 +10,10 @@ The pieces: `format` (names, limits, manifest), `npy` and `files` (strict readin
 
 from __future__ import annotations
 
+from idsim.gallery.columns import Groups
 from idsim.gallery.convert import build, export
 from idsim.gallery.merge import merge
-from idsim.gallery.reader import Gallery, Groups
+from idsim.gallery.reader import Gallery
 from idsim.gallery.sources import KINDS, ColumnNames, open_source
 from idsim.gallery.verify import VerifyReport
 from idsim.gallery.writer import GalleryWriter

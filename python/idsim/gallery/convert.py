@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 from idsim.gallery.elements import to_storage, widen
 from idsim.gallery.files import NewFile, sync_folder
 from idsim.gallery.format import default_shard_rows, row_bytes, shard_file, storage_dtype
+from idsim.gallery.npyfile import MatrixFile
 from idsim.gallery.reader import Gallery
 from idsim.gallery.rows import encode_table, import_pyarrow
 from idsim.gallery.sources import ColumnNames, Source, open_source
-from idsim.gallery.writer import GalleryWriter, MatrixFile
+from idsim.gallery.writer import GalleryWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -197,7 +198,7 @@ class _Parts:
         while start < len(stored):
             if self._file is None:
                 name = shard_file("part", self._number, "npy")
-                self._file = MatrixFile(self._folder / name, self._dtype, self._dim, self._size)
+                self._file = MatrixFile(self._folder / name, self._dtype, (self._dim,), self._size)
             stop = min(start + self._size - self._file.rows, len(stored))
             self._file.append(stored[start:stop])
             if table is not None:

@@ -104,6 +104,10 @@ class InputFile:
         self.read_into(data, offset)
         return data
 
+    def fileno(self) -> int:
+        """Return the file descriptor, valid until `close`."""
+        return self._descriptor
+
     def expect_sequential(self) -> None:
         """Tell the kernel that the file is read from front to back."""
         with contextlib.suppress(OSError):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn
@@ -11,8 +9,8 @@ from typing import TYPE_CHECKING, NoReturn
 import numpy as np
 
 from idsim.errors import GalleryError
-from idsim.gallery.files import FileEntry, InputFile
-from idsim.gallery.strict_json import Fields, canonical_json, load_object
+from idsim.gallery.files import FileEntry
+from idsim.gallery.strict_json import Fields, digest, read_object, seal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +22,7 @@ __all__ = [
     "MANIFEST",
     "MARKER",
     "MAX_DIM",
+    "MAX_MANIFEST_BYTES",
     "VERSION",
     "Manifest",
     "Metadata",
@@ -31,6 +30,7 @@ __all__ = [
     "check_dim",
     "check_metadata",
     "default_shard_rows",
+    "parse_entry",
     "read_manifest",
     "row_bytes",
     "shard_file",
@@ -43,7 +43,7 @@ MANIFEST = "manifest.json"
 MARKER = "UNFINISHED"  # stands in the folder from its creation until the manifest does
 
 MAX_DIM = 1 << 17  # the engine's limit: longer integer products of codes could overflow
-MAX_MANIFEST_BYTES = 64 << 20
+MAX_MANIFEST_BYTES = 64 << 20  # 100,000 shards and more
 SHARD_BYTES = 1 << 30
 
 DTYPES: Mapping[str, str] = {"float32": "<f4", "float16": "<f2", "bfloat16": "<u2"}
@@ -104,14 +104,12 @@ class Manifest:
 
     def render(self) -> bytes:
         """Return the bytes of `manifest.json`; the same manifest gives the same bytes."""
-        content = self._content()
-        content["sha256"] = hashlib.sha256(canonical_json(content)).hexdigest()
-        return (json.dumps(content, indent=1, ensure_ascii=True, allow_nan=False) + "\n").encode("ascii")
+        return seal(self._content())
 
     @property
     def digest(self) -> str:
         """SHA-256 of the manifest's content: it names everything that the gallery holds."""
-        return hashlib.sha256(canonical_json(self._content())).hexdigest()
+        return digest(self._content())
 
     def _content(self) -> dict[str, object]:
         def entry(file: FileEntry | None) -> dict[str, object] | None:
@@ -150,11 +148,8 @@ def read_manifest(folder: Path) -> Manifest:
         raise GalleryError(folder, "gallery", reason)
     if not (folder / MANIFEST).exists():
         _refuse_without_manifest(folder)
-    with InputFile(folder / MANIFEST) as file:
-        if file.size > MAX_MANIFEST_BYTES:
-            raise GalleryError(file.path, "size", f"{file.size} bytes, at most {MAX_MANIFEST_BYTES} are read")
-        content = load_object(file.read(0, file.size), file.path, "text")
-        return _parse(content, file.path)
+    path = folder / MANIFEST
+    return _parse(read_object(path, MAX_MANIFEST_BYTES), path)
 
 
 def check_dim(dim: int) -> int:
@@ -218,7 +213,7 @@ def _parse(content: dict[str, object], path: Path) -> Manifest:
     version = fields.count("version")
     if version != VERSION:
         fields.refuse("version", f"is {version}; this idsim reads version {VERSION}")
-    digest = fields.text("sha256")
+    sealed = fields.text("sha256")
     manifest = Manifest(
         dim=_dim(fields),
         dtype=_dtype(fields),
@@ -236,7 +231,7 @@ def _parse(content: dict[str, object], path: Path) -> Manifest:
                 "has no table, and there are columns" if manifest.columns else "has a table without columns"
             )
             fields.refuse(f"shards[{number}]", state)
-    if digest != manifest.digest:
+    if sealed != manifest.digest:
         fields.refuse("sha256", "does not agree with the manifest's content: it was changed or damaged")
     return manifest
 
@@ -289,17 +284,18 @@ def _shards(fields: Fields, path: Path) -> tuple[Shard, ...]:
         if rows == 0:
             shard.refuse("rows", "is 0")
         nonfinite = shard.count("nonfinite_rows", rows)
-        vectors = _entry(shard.nested("vectors"), shard_file("vectors", number, "npy"))
+        vectors = parse_entry(shard.nested("vectors"), shard_file("vectors", number, "npy"))
         table = shard.take("table")
         if table is not None:
             place = shard.place("table")
-            table = _entry(Fields(table, path, place), shard_file("rows", number, "parquet"))
+            table = parse_entry(Fields(table, path, place), shard_file("rows", number, "parquet"))
         shard.finish()
         shards.append(Shard(rows, nonfinite, vectors, table))
     return tuple(shards)
 
 
-def _entry(fields: Fields, expected: str) -> FileEntry:
+def parse_entry(fields: Fields, expected: str) -> FileEntry:
+    """Take name, size and checksum of a file; the name must be the expected one."""
     # The name follows from the number of the shard, so a manifest cannot point outside its folder.
     if (name := fields.text("file")) != expected:
         fields.refuse("file", f"is {name!r}, not {expected!r}")

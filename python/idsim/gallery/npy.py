@@ -126,8 +126,8 @@ def parse_header(head: bytes, path: str | os.PathLike[str], place: str = "npy he
     return NpyHeader(np.dtype(descr), shape, offset)
 
 
-def render_header(dtype: np.dtype[np.generic], shape: tuple[int, int]) -> bytes:
-    """Return the 128 bytes of a version 1.0 header for a matrix."""
+def render_header(dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> bytes:
+    """Return the 128 bytes of a version 1.0 header for a matrix or a vector."""
     text = f"{{'descr': '{dtype.str}', 'fortran_order': False, 'shape': {shape}, }}"
     length = HEADER_BYTES - 10
     return _MAGIC + b"\x01\x00" + length.to_bytes(2, "little") + (text.ljust(length - 1) + "\n").encode()

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from idsim.gallery.columns import ColumnFiles, Groups
 from idsim.gallery.elements import as_matrix, gallery_dtype, widen
 from idsim.gallery.format import FORMAT, VERSION, Manifest, read_manifest, storage_dtype
-from idsim.gallery.rows import arrow_type, import_pyarrow, read_table
+from idsim.gallery.prepared import PreparedFiles, open_prepared, prepare_blocks, shifted, write_prepared
 from idsim.gallery.streaming import MatrixFiles, open_part
-from idsim.gallery.verify import VerifyReport, find_problems, total_bytes
+from idsim.gallery.verify import VerifyReport, all_entries, find_problems
 from idsim.gallery.writer import GalleryWriter
+from idsim.options import resolve_threads
+from idsim.search import search
 
 if TYPE_CHECKING:
     import os
@@ -22,25 +25,13 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from idsim.errors import GalleryError
+    from idsim.options import Exclude, Metric, Nonfinite, Progress
+    from idsim.results import TopK
+    from idsim.search import TopKScan
 
-__all__ = ["BLOCK_BYTES", "Gallery", "Groups"]
+__all__ = ["BLOCK_BYTES", "Gallery"]
 
 BLOCK_BYTES = 4 << 20
-
-
-class Groups(NamedTuple):
-    """The groups (identities) of all rows.
-
-    Attributes
-    ----------
-    codes : ndarray
-        ``[n]`` int64: index into `labels` of every row's group.
-    labels : list of int or list of str
-        The distinct groups, ascending.
-    """
-
-    codes: NDArray[np.int64]
-    labels: list[Any]
 
 
 class Gallery:
@@ -56,12 +47,18 @@ class Gallery:
         Its manifest, checked.
     vectors : MatrixFiles
         Its vector shards, checked.
+    prepared : PreparedFiles, optional
+        Its prepared codes, checked.
     """
 
-    def __init__(self, path: Path, manifest: Manifest, vectors: MatrixFiles) -> None:
+    def __init__(
+        self, path: Path, manifest: Manifest, vectors: MatrixFiles, prepared: PreparedFiles | None
+    ) -> None:
         self.path = path
         self.manifest = manifest
         self._vectors = vectors
+        self._set_prepared(prepared)
+        self._columns = ColumnFiles(path, manifest)
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Gallery:
@@ -80,7 +77,8 @@ class Gallery:
             open_part(folder / shard.vectors.file, dtype, shard.rows, manifest.dim)
             for shard in manifest.shards
         ]
-        return cls(folder, manifest, MatrixFiles(parts, manifest.dim, dtype))
+        vectors = MatrixFiles(parts, manifest.dim, dtype)
+        return cls(folder, manifest, vectors, open_prepared(folder, manifest, vectors))
 
     @classmethod
     def from_arrays(
@@ -97,20 +95,14 @@ class Gallery:
         metadata: Mapping[str, object] | None = None,
         nonfinite: str = "raise",
     ) -> Gallery:
-        """Write arrays as a new gallery and open it.
+        """Write arrays as a new gallery and open it; the arguments are those of `GalleryWriter`.
 
         Parameters
         ----------
-        path : path-like
-            The folder to create.
         vectors : array-like
             ``[n, d]`` float16, bfloat16, float32 or float64 (stored as float32).
-        ids, groups, sources, columns : array-like, optional
-            Columns of the rows, as in `GalleryWriter.append`.
         dtype : str, optional
             Stored type; default: that of `vectors`.
-        shard_rows, metadata, nonfinite
-            As in `GalleryWriter`.
         """
         matrix = as_matrix(vectors)
         stored = dtype or gallery_dtype(matrix.dtype)
@@ -169,6 +161,7 @@ class Gallery:
             "nonfinite_rows": sum(shard.nonfinite_rows for shard in shards),
             "vector_bytes": sum(shard.vectors.bytes for shard in shards),
             "table_bytes": tables,
+            "prepared_bytes": self._codes_manifest.bytes if self._codes_manifest else None,
             "metadata": dict(self.manifest.metadata),
             "sha256": self.digest,
         }
@@ -190,12 +183,7 @@ class Gallery:
 
     def take(self, rows: ArrayLike) -> NDArray[np.float32] | NDArray[np.float16]:
         """Return single rows by number, in the order given, like `vectors`."""
-        numbers = np.asarray(rows, dtype=np.int64)
-        if numbers.ndim != 1:
-            raise ValueError(f"rows must be one-dimensional, not {numbers.ndim}-dimensional")
-        if len(numbers) and not (numbers.min() >= 0 and numbers.max() < len(self)):
-            raise ValueError(f"rows must be from 0 to {len(self) - 1}")
-        return widen(self._vectors.take(numbers), self.dtype)
+        return widen(self._vectors.take(self._row_numbers(rows)), self.dtype)
 
     def stored_blocks(
         self, rows: int | None = None, start: int = 0, stop: int | None = None
@@ -255,32 +243,11 @@ class Gallery:
         GalleryError
             A table is damaged or does not agree with the manifest.
         """
-        start, stop = self._range(start, stop)
-        types = self._column_types(columns)
-        pa = import_pyarrow()
-        tables = [self._table(number, first, types) for number, first in self._shards_in(start, stop)]
-        if not tables:
-            return pa.table({name: pa.array([], arrow_type(kind)) for name, kind in types.items()})
-        first = self._shards_in(start, stop)[0][1]
-        return pa.concat_tables(tables).slice(start - first, stop - start)
+        return self._columns.read(columns, *self._range(start, stop))
 
     def take_rows(self, rows: ArrayLike, columns: Sequence[str] | None = None) -> pa.Table:
         """Return the columns of single rows by number, in the order given; reads the shards they are in."""
-        numbers = np.asarray(rows, dtype=np.int64)
-        pa = import_pyarrow()
-        found, inverse = np.unique(numbers, return_inverse=True)
-        if len(found) == 0:
-            return self.rows(columns, 0, 0)
-        if found[0] < 0 or found[-1] >= len(self):
-            raise ValueError(f"rows must be from 0 to {len(self) - 1}")
-        types = self._column_types(columns)
-        tables = []
-        for number, first in self._shards_in(int(found[0]), int(found[-1]) + 1):
-            last = first + self.manifest.shards[number].rows
-            inside = found[np.searchsorted(found, first) : np.searchsorted(found, last)]
-            if len(inside):
-                tables.append(self._table(number, first, types).take(inside - first))
-        return pa.concat_tables(tables).take(inverse)
+        return self._columns.take(self._row_numbers(rows), columns)
 
     def groups(self) -> Groups:
         """Return the group of every row as codes and labels.
@@ -290,32 +257,110 @@ class Gallery:
         ValueError
             The gallery has no column ``group``.
         """
-        if "group" not in self.columns:
-            raise ValueError(f"{self.path} has no groups: it was built without a group column")
-        codes = np.empty(len(self), np.int64)
-        numbers: dict[Any, int] = {}
-        for shard, first in self._shards_in(0, len(self)):
-            column = self._table(shard, first, {"group": self.columns["group"]})["group"]
-            encoded = column.combine_chunks().dictionary_encode()
-            local = [numbers.setdefault(label, len(numbers)) for label in encoded.dictionary.to_pylist()]
-            codes[first : first + len(column)] = np.array(local, np.int64)[encoded.indices.to_numpy()]
-        labels: list[Any] = sorted(numbers)
-        rank = np.empty(len(labels), np.int64)
-        rank[[numbers[label] for label in labels]] = np.arange(len(labels))
-        return Groups(rank[codes], labels)
+        return self._columns.groups()
+
+    @property
+    def is_prepared(self) -> bool:
+        """Whether there are codes beside the vectors (a quarter of the bytes of float32)."""
+        return self._prepared is not None
+
+    def prepare(self, *, threads: int | None = None, progress: Progress | None = None) -> None:
+        """Write the codes that searches stream, beside the vectors; does nothing where they are.
+
+        Parameters
+        ----------
+        threads : int, optional
+            Default: one per core.
+        progress : callable, optional
+            Called with rows done and rows in all.
+        """
+        if self._prepared is not None:
+            return
+        workers = resolve_threads(threads)
+
+        def on_rows(done: int) -> None:
+            if progress is not None:
+                progress(done, len(self))
+
+        write_prepared(
+            self.path,
+            self.manifest,
+            lambda start, stop: prepare_blocks(
+                self.stored_blocks(None, start, stop), self.dtype, workers, on_rows
+            ),
+        )
+        self._set_prepared(open_prepared(self.path, self.manifest, self._vectors))
+
+    def search(
+        self,
+        queries: Any,
+        k: int = 10,
+        *,
+        metric: Metric = "cosine",
+        exclude: Exclude = None,
+        threshold: float | None = None,
+        nonfinite: Nonfinite = "raise",
+        out: tuple[Any, Any] | None = None,
+        threads: int | None = None,
+        memory_budget: int | None = None,
+        progress: Progress | None = None,
+        certificate: bool = False,
+    ) -> TopK:
+        """Find the k best rows for each query by streaming the gallery; see `idsim.search`.
+
+        Parameters
+        ----------
+        exclude : None, "self", (query_groups, gallery_groups) or (query_groups, None)
+            With None in place of the gallery's groups, its own column ``group`` is meant.
+        queries, k, metric, threshold, nonfinite, out, threads, memory_budget, progress, certificate
+            As in `idsim.search`.
+
+        Returns
+        -------
+        TopK
+            The ids are row numbers: `take_rows` gives their columns.
+        """
+        if isinstance(exclude, tuple) and exclude[1] is None:
+            groups = self.groups()
+            exclude = (groups.encode(exclude[0]), groups.codes)
+        return search(
+            queries,
+            self,
+            k,
+            metric=metric,
+            exclude=exclude,
+            threshold=threshold,
+            nonfinite=nonfinite,
+            out=out,
+            threads=threads,
+            memory_budget=memory_budget,
+            progress=progress,
+            certificate=certificate,
+        )
+
+    def resolve_metric(self, metric: Metric | None) -> Metric:
+        """Return the metric of a search; a gallery serves all."""
+        return metric or "cosine"
+
+    def feed_into(
+        self, scan: TopKScan, *, groups: NDArray[np.int64] | None, progress: Progress | None
+    ) -> None:
+        """Feed all rows to a scan: the codes where there are some, else the vectors."""
+        # Rows with NaN or Inf are found by the scan itself, and only in the vectors.
+        if self._prepared is not None and not any(shard.nonfinite_rows for shard in self.manifest.shards):
+            self._prepared.feed_into(scan, groups=groups, progress=progress)
+            return
+        for first, block in self.blocks():
+            scan.feed(
+                block,
+                first,
+                groups=None if groups is None else groups[first : first + len(block)],
+                progress=shifted(progress, first, len(self)),
+            )
 
     def find_problems(self, progress: Callable[[int, int], object] | None = None) -> Iterator[GalleryError]:
-        """Yield what is not as the manifest says; see `verify`."""
-        total = total_bytes(self.manifest)
-        done = 0
-
-        def count(size: int) -> None:
-            nonlocal done
-            done += size
-            if progress is not None:
-                progress(min(done, total), total)
-
-        yield from find_problems(self.path, self.manifest, count)
+        """Yield everything that `verify` refuses, instead of raising the first."""
+        return find_problems(self.path, self.manifest, self._codes_manifest, progress)
 
     def verify(self, progress: Callable[[int, int], object] | None = None) -> VerifyReport:
         """Read every file and compare it with the manifest.
@@ -334,9 +379,12 @@ class Gallery:
         """
         for problem in self.find_problems(progress):
             raise problem
-        shards = self.manifest.shards
-        files = len(shards) + sum(shard.table is not None for shard in shards)
-        return VerifyReport(files, total_bytes(self.manifest), len(self))
+        entries = list(all_entries(self.manifest, self._codes_manifest))
+        return VerifyReport(len(entries), sum(entry.bytes for entry in entries), len(self))
+
+    def _set_prepared(self, prepared: PreparedFiles | None) -> None:
+        self._prepared = prepared
+        self._codes_manifest = None if prepared is None else prepared.manifest
 
     def _range(self, start: int, stop: int | None) -> tuple[int, int]:
         end = len(self) if stop is None else stop
@@ -344,25 +392,10 @@ class Gallery:
             raise ValueError(f"rows {start} to {end} are not inside a gallery of {len(self)} rows")
         return start, end
 
-    def _shards_in(self, start: int, stop: int) -> list[tuple[int, int]]:
-        """Return number and first row of the shards that hold rows `start` to `stop`."""
-        found, first = [], 0
-        for number, shard in enumerate(self.manifest.shards):
-            if first < stop and start < first + shard.rows:
-                found.append((number, first))
-            first += shard.rows
-        return found
-
-    def _column_types(self, columns: Sequence[str] | None) -> dict[str, str]:
-        known = self.columns or {"id": "int64"}
-        for name in columns or ():
-            if name not in known:
-                raise ValueError(f"{self.path} has no column {name!r}; it has {', '.join(known)}")
-        return {name: known[name] for name in (known if columns is None else columns)}
-
-    def _table(self, number: int, first: int, types: Mapping[str, str]) -> pa.Table:
-        shard = self.manifest.shards[number]
-        if shard.table is None:
-            ids = np.arange(first, first + shard.rows, dtype=np.int64)
-            return import_pyarrow().table(dict.fromkeys(types, ids))
-        return read_table(self.path / shard.table.file, self.columns, shard.rows, list(types))
+    def _row_numbers(self, rows: ArrayLike) -> NDArray[np.int64]:
+        numbers = np.asarray(rows, dtype=np.int64)
+        if numbers.ndim != 1:
+            raise ValueError(f"rows must be one-dimensional, not {numbers.ndim}-dimensional")
+        if len(numbers) and not (numbers.min() >= 0 and numbers.max() < len(self)):
+            raise ValueError(f"rows must be from 0 to {len(self) - 1}")
+        return numbers

@@ -17,10 +17,12 @@ from idsim.gallery.npy import read_header
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
+    from types import TracebackType
+    from typing import Self
 
     from numpy.typing import NDArray
 
-__all__ = ["MatrixFiles", "Part", "open_part", "read_ahead"]
+__all__ = ["MatrixFiles", "MatrixReader", "Part", "open_part", "read_ahead"]
 
 
 class Part(NamedTuple):
@@ -91,25 +93,29 @@ class MatrixFiles:
         """Rows of each part."""
         return [part.rows for part in self._parts]
 
+    def part_of(self, row: int) -> tuple[Part, int]:
+        """Return the part that holds a row, and the number of the part's first row."""
+        number = bisect.bisect_right(self._ends, row)
+        part = self._parts[number]
+        return part, self._ends[number] - part.rows
+
+    def open(self) -> MatrixReader:
+        """Return a reader, to be closed; every thread needs its own."""
+        return MatrixReader(self)
+
     def read(self, start: int, stop: int) -> NDArray[np.generic]:
         """Return rows `start` to `stop` as a new array ``[stop - start, columns]``."""
         out = np.empty((stop - start, self.columns), self.dtype)
-        reader = _Reader(self._parts)
-        try:
-            self._read_into(reader, out, start)
-        finally:
-            reader.close()
+        with self.open() as reader:
+            reader.read_into(out, start)
         return out
 
     def take(self, rows: NDArray[np.int64]) -> NDArray[np.generic]:
         """Return single rows, in the order given, as a new array ``[len(rows), columns]``."""
         out = np.empty((len(rows), self.columns), self.dtype)
-        reader = _Reader(self._parts)
-        try:
+        with self.open() as reader:
             for place in np.argsort(rows, kind="stable").tolist():
-                self._read_into(reader, out[place : place + 1], int(rows[place]))
-        finally:
-            reader.close()
+                reader.read_into(out[place : place + 1], int(rows[place]))
         return out
 
     def stream(
@@ -122,46 +128,60 @@ class MatrixFiles:
         rows = max(1, min(block_rows, stop - start))
         firsts = range(start, stop, rows)
         buffers = [np.empty((rows, self.columns), self.dtype) for _ in range(min(slots, len(firsts)))]
-        reader = _Reader(self._parts)
 
-        def fill(task: int, slot: int) -> None:
-            first = firsts[task]
-            self._read_into(reader, buffers[slot][: min(rows, stop - first)], first)
+        def block(task: int, slot: int) -> NDArray[np.generic]:
+            return buffers[slot][: min(rows, stop - firsts[task])]
 
-        try:
+        with self.open() as reader:
+
+            def fill(task: int, slot: int) -> None:
+                reader.read_into(block(task, slot), firsts[task])
+
             for task, slot in read_ahead(len(firsts), len(buffers), fill):
-                yield firsts[task], buffers[slot][: min(rows, stop - firsts[task])]
-        finally:
-            reader.close()
-
-    def _read_into(self, reader: _Reader, out: NDArray[np.generic], start: int) -> None:
-        flat = out.view(np.uint8).reshape(-1).data if out.size else memoryview(b"")
-        row, stop = start, start + len(out)
-        while row < stop:
-            number = bisect.bisect_right(self._ends, row)
-            part = self._parts[number]
-            first = self._ends[number] - part.rows
-            count = min(stop, self._ends[number]) - row
-            piece = flat[(row - start) * self.row_bytes : (row - start + count) * self.row_bytes]
-            reader.file(number).read_into(piece, part.offset + (row - first) * self.row_bytes)
-            row += count
+                yield firsts[task], block(task, slot)
 
 
-class _Reader:
-    """Keeps the file of one part open: reads go through the parts in order."""
+class MatrixReader:
+    """Reads rows of `MatrixFiles`; keeps the file that it read last open.
 
-    def __init__(self, parts: Sequence[Part]) -> None:
-        self._parts = parts
-        self._number = -1
+    Parameters
+    ----------
+    files : MatrixFiles
+        What to read.
+    """
+
+    def __init__(self, files: MatrixFiles) -> None:
+        self._files = files
+        self._part: Part | None = None
         self._file: InputFile | None = None
 
-    def file(self, number: int) -> InputFile:
-        if self._file is not None and self._number == number:
+    def read_into(self, out: NDArray[np.generic], start: int) -> None:
+        """Fill `out` (C-contiguous, of the stored type) with the rows from `start` on.
+
+        Raises
+        ------
+        GalleryError
+            A file is shorter than it was, or cannot be read.
+        """
+        if not out.size:
+            return
+        flat = out.view(np.uint8).reshape(-1).data
+        row_bytes = self._files.row_bytes
+        row, stop = start, start + len(out)
+        while row < stop:
+            part, first = self._files.part_of(row)
+            count = min(stop, first + part.rows) - row
+            piece = flat[(row - start) * row_bytes : (row - start + count) * row_bytes]
+            self.file(part).read_into(piece, part.offset + (row - first) * row_bytes)
+            row += count
+
+    def file(self, part: Part) -> InputFile:
+        """Return the open file of a part; valid until rows of another part are read."""
+        if self._file is not None and self._part == part:
             return self._file
         self.close()
-        part = self._parts[number]
         file = InputFile(part.path)
-        self._file, self._number = file, number
+        self._file, self._part = file, part
         if file.size != part.file_bytes:
             raise GalleryError(
                 part.path,
@@ -172,9 +192,21 @@ class _Reader:
         return file
 
     def close(self) -> None:
+        """Close the file; a second call does nothing."""
         if self._file is not None:
             self._file.close()
             self._file = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
 
 
 def read_ahead(tasks: int, slots: int, fill: Callable[[int, int], None]) -> Iterator[tuple[int, int]]:

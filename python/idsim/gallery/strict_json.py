@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from idsim.errors import GalleryError
+from idsim.gallery.files import InputFile
 
 if TYPE_CHECKING:
     import os
+    from pathlib import Path
 
-__all__ = ["Fields", "canonical_json", "load_object"]
+__all__ = ["Fields", "canonical_json", "digest", "load_object", "read_object", "seal"]
 
 
 def load_object(data: bytes | bytearray, path: str | os.PathLike[str], place: str) -> dict[str, Any]:
@@ -32,10 +35,29 @@ def load_object(data: bytes | bytearray, path: str | os.PathLike[str], place: st
     return value
 
 
+def read_object(path: Path, max_bytes: int) -> dict[str, Any]:
+    """Read a JSON file of at most `max_bytes` that holds one object."""
+    with InputFile(path) as file:
+        if file.size > max_bytes:
+            raise GalleryError(path, "size", f"{file.size} bytes, at most {max_bytes} are read")
+        return load_object(file.read(0, file.size), path, "text")
+
+
 def canonical_json(value: object) -> bytes:
     """Return the one form of a JSON value that is hashed: sorted keys, no spaces, ASCII."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
     return text.encode("ascii")
+
+
+def seal(content: dict[str, object]) -> bytes:
+    """Return the text of a manifest: `content` with the SHA-256 of its canonical form as key ``sha256``."""
+    sealed = content | {"sha256": digest(content)}
+    return (json.dumps(sealed, indent=1, ensure_ascii=True, allow_nan=False) + "\n").encode("ascii")
+
+
+def digest(content: dict[str, object]) -> str:
+    """Return the SHA-256 of the canonical form of a JSON object."""
+    return hashlib.sha256(canonical_json(content)).hexdigest()
 
 
 class Fields:

@@ -9,8 +9,8 @@ import numpy as np
 
 from idsim.errors import GalleryError
 from idsim.gallery.elements import nonfinite_rows
-from idsim.gallery.files import READ_BYTES, InputFile, hash_file, is_temporary
-from idsim.gallery.format import MANIFEST, Shard, storage_dtype
+from idsim.gallery.files import READ_BYTES, InputFile, hash_file
+from idsim.gallery.format import Shard, storage_dtype
 from idsim.gallery.npy import read_header
 from idsim.gallery.rows import read_table
 from idsim.gallery.unique import UniqueIds
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
     from idsim.gallery.files import FileEntry
     from idsim.gallery.format import Manifest
+    from idsim.gallery.prepared import PreparedManifest
 
-__all__ = ["VerifyReport", "find_problems", "stray_files", "total_bytes"]
+__all__ = ["VerifyReport", "all_entries", "find_problems"]
 
 
 class VerifyReport(NamedTuple):
@@ -44,9 +45,12 @@ class VerifyReport(NamedTuple):
 
 
 def find_problems(
-    folder: Path, manifest: Manifest, on_bytes: Callable[[int], None]
+    folder: Path,
+    manifest: Manifest,
+    prepared: PreparedManifest | None,
+    progress: Callable[[int, int], object] | None,
 ) -> Iterator[GalleryError]:
-    """Yield everything that is not as the manifest says, file by file.
+    """Yield everything that is not as the manifests say, file by file.
 
     Sizes and SHA-256 of all files, headers and shapes of the vectors, NaN and infinities (only as many rows
     as the manifest counts), schemas and row counts of the tables, missing ids and groups, ids that stand
@@ -58,9 +62,12 @@ def find_problems(
         The gallery.
     manifest : Manifest
         Its manifest.
-    on_bytes : callable
-        Called with the number of bytes of each piece read.
+    prepared : PreparedManifest, optional
+        The manifest of its codes.
+    progress : callable, optional
+        Called with bytes done and bytes in all.
     """
+    on_bytes = _counter(sum(entry.bytes for entry in all_entries(manifest, prepared)), progress)
     ids = UniqueIds()
     tables_hold = True
     for shard in manifest.shards:
@@ -75,20 +82,31 @@ def find_problems(
             ids.check(folder, manifest.shards, manifest.columns)
         except ValueError as error:
             yield GalleryError(folder, "column 'id'", str(error))
+    for files in prepared.shards if prepared else ():
+        for entry in files:
+            yield from _caught(_check_file, folder, entry, on_bytes)
 
 
-def total_bytes(manifest: Manifest) -> int:
-    """Bytes of all files that the manifest names."""
-    return sum(shard.vectors.bytes + (shard.table.bytes if shard.table else 0) for shard in manifest.shards)
+def all_entries(manifest: Manifest, prepared: PreparedManifest | None) -> Iterator[FileEntry]:
+    """Yield every file that the manifests name."""
+    for shard in manifest.shards:
+        yield shard.vectors
+        if shard.table is not None:
+            yield shard.table
+    for files in prepared.shards if prepared else ():
+        yield from files
 
 
-def stray_files(folder: Path, known: set[str]) -> list[str]:
-    """Return the names in the folder that the gallery does not use, such as files of a killed writer."""
-    return sorted(
-        file.name
-        for file in folder.iterdir()
-        if file.name not in known | {MANIFEST} or is_temporary(file.name)
-    )
+def _counter(total: int, progress: Callable[[int, int], object] | None) -> Callable[[int], None]:
+    done = 0
+
+    def count(size: int) -> None:
+        nonlocal done
+        done += size
+        if progress is not None:
+            progress(min(done, total), total)
+
+    return count
 
 
 def _caught(check: Callable[..., None], *arguments: object) -> Iterator[GalleryError]:
@@ -138,13 +156,16 @@ def _check_vectors(folder: Path, manifest: Manifest, shard: Shard, on_bytes: Cal
 def _check_table(
     folder: Path, manifest: Manifest, shard: Shard, ids: UniqueIds, on_bytes: Callable[[int], None]
 ) -> None:
-    if shard.table is None:
-        return
-    path = folder / shard.table.file
+    if shard.table is not None:
+        _check_file(folder, shard.table, on_bytes)
+        ids.add(read_table(folder / shard.table.file, manifest.columns, shard.rows)["id"])
+
+
+def _check_file(folder: Path, entry: FileEntry, on_bytes: Callable[[int], None]) -> None:
+    path = folder / entry.file
     with InputFile(path) as file:
-        _check_size(file, shard.table)
-    _check_digest(path, hash_file(path, on_bytes).sha256, shard.table)
-    ids.add(read_table(path, manifest.columns, shard.rows)["id"])
+        _check_size(file, entry)
+    _check_digest(path, hash_file(path, on_bytes).sha256, entry)
 
 
 def _check_size(file: InputFile, entry: FileEntry) -> None:

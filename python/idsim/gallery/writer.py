@@ -20,7 +20,7 @@ from idsim.gallery.format import (
     shard_file,
     storage_dtype,
 )
-from idsim.gallery.npy import render_header
+from idsim.gallery.npyfile import MatrixFile
 from idsim.gallery.rows import encode_table, import_pyarrow, make_table, table_types
 from idsim.gallery.unique import UniqueIds
 
@@ -33,52 +33,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["GalleryWriter", "MatrixFile"]
-
-
-class MatrixFile:
-    """A `.npy` matrix that grows row by row and appears under its name when it is complete.
-
-    Parameters
-    ----------
-    path : Path
-        The final name.
-    dtype : numpy.dtype
-        Stored element type.
-    columns : int
-        Elements of a row.
-    planned_rows : int
-        The rows it will probably get: then the file is hashed as it is written. With another number it is
-        read once more.
-    """
-
-    def __init__(self, path: Path, dtype: np.dtype[np.generic], columns: int, planned_rows: int) -> None:
-        self._dtype = dtype
-        self._columns = columns
-        self._planned_rows = planned_rows
-        self.rows = 0
-        self._file = NewFile(path)
-        try:
-            self._file.write(render_header(dtype, (planned_rows, columns)))
-        except BaseException:
-            self.discard()
-            raise
-
-    def append(self, rows: NDArray[np.generic]) -> None:
-        """Append rows of the stored type."""
-        if rows.size:
-            self._file.write(np.ascontiguousarray(rows).view(np.uint8).reshape(-1).data)
-        self.rows += len(rows)
-
-    def commit(self) -> FileEntry:
-        """Make the file durable under its name."""
-        if self.rows != self._planned_rows:
-            self._file.rewrite_head(render_header(self._dtype, (self.rows, self._columns)))
-        return self._file.commit()
-
-    def discard(self) -> None:
-        """Remove what was written."""
-        self._file.discard()
+__all__ = ["GalleryWriter"]
 
 
 class GalleryWriter:
@@ -261,7 +216,7 @@ class GalleryWriter:
     def _add_to_shard(self, stored: NDArray[np.generic], table: pa.Table | None) -> None:
         if self._file is None:
             name = shard_file("vectors", len(self._shards), "npy")
-            self._file = MatrixFile(self.path / name, self._storage, self.dim, self._shard_rows)
+            self._file = MatrixFile(self.path / name, self._storage, (self.dim,), self._shard_rows)
         self._file.append(stored)
         if table is not None:
             self._tables.append(table)

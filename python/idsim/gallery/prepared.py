@@ -1,0 +1,369 @@
+"""The prepared codes beside the vectors: a quarter of the bytes of float32 rows decides most pairs.
+
+For every shard there are four arrays (docs/formats.md): the 8-bit codes, their scale, a bound on what they
+lost, and the norm of the row. A search streams them and reads stored rows only for the few candidates that
+the codes cannot decide; the answer is the same bytes as from the rows themselves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from idsim import _core
+from idsim.errors import GalleryError
+from idsim.gallery.elements import widen
+from idsim.gallery.files import FileEntry, NewFile, is_temporary
+from idsim.gallery.format import MAX_MANIFEST_BYTES, Manifest, parse_entry, shard_file
+from idsim.gallery.npyfile import MatrixFile
+from idsim.gallery.streaming import MatrixFiles, MatrixReader, open_part, read_ahead
+from idsim.gallery.strict_json import Fields, digest, read_object, seal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from idsim.options import Progress
+    from idsim.search import TopKScan
+
+__all__ = [
+    "PREPARED",
+    "PreparedBlock",
+    "PreparedFiles",
+    "PreparedManifest",
+    "PreparedShard",
+    "open_prepared",
+    "write_prepared",
+]
+
+FORMAT = "idsim-prepared"
+VERSION = 1
+PREPARED = "prepared.json"
+
+# Kind of array -> element type. All have one entry per row; codes have `padded_dim` elements each.
+ARRAYS = {"codes": "|u1", "scale": "<f4", "residual": "<f4", "norm": "<f8"}
+
+BLOCK_BYTES = 4 << 20
+SLOTS = 3
+
+
+class PreparedShard(NamedTuple):
+    """The files of one shard."""
+
+    codes: FileEntry
+    scale: FileEntry
+    residual: FileEntry
+    norm: FileEntry
+
+
+@dataclass(frozen=True)
+class PreparedManifest:
+    """What `prepared.json` says.
+
+    Attributes
+    ----------
+    gallery : str
+        Digest of the gallery's manifest: the codes belong to these rows and no others.
+    padded_dim : int
+        Codes of a row.
+    shards : tuple of PreparedShard
+        As many as the gallery has.
+    """
+
+    gallery: str
+    padded_dim: int
+    shards: tuple[PreparedShard, ...]
+
+    def render(self) -> bytes:
+        """Return the bytes of `prepared.json`."""
+        return seal(self._content())
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the content."""
+        return digest(self._content())
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all files."""
+        return sum(entry.bytes for shard in self.shards for entry in shard)
+
+    def _content(self) -> dict[str, object]:
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            "gallery": self.gallery,
+            "padded_dim": self.padded_dim,
+            "shards": [
+                {kind: entry._asdict() for kind, entry in shard._asdict().items()} for shard in self.shards
+            ],
+        }
+
+
+class PreparedBlock(NamedTuple):
+    """The arrays of n rows: codes ``[n, padded_dim]``, the others ``[n]``."""
+
+    codes: NDArray[np.uint8]
+    scale: NDArray[np.float32]
+    residual: NDArray[np.float32]
+    norm: NDArray[np.float64]
+
+    @property
+    def arrays(self) -> list[NDArray[np.generic]]:
+        """The four arrays in the order of the files."""
+        return [self.codes, self.scale, self.residual, self.norm]
+
+    def first(self, rows: int) -> PreparedBlock:
+        """Return the first rows, without a copy."""
+        return PreparedBlock(self.codes[:rows], self.scale[:rows], self.residual[:rows], self.norm[:rows])
+
+
+class PreparedFiles:
+    """The prepared arrays of a gallery, opened.
+
+    Parameters
+    ----------
+    manifest : PreparedManifest
+        Their manifest, checked.
+    arrays : dict of str to MatrixFiles
+        The four kinds of arrays.
+    vectors : MatrixFiles
+        The stored rows.
+    dtype : str
+        Their type.
+    """
+
+    def __init__(
+        self, manifest: PreparedManifest, arrays: dict[str, MatrixFiles], vectors: MatrixFiles, dtype: str
+    ) -> None:
+        self.manifest = manifest
+        self._arrays = arrays
+        self._vectors = vectors
+        self._dtype = dtype
+
+    def read(self) -> PreparedBlock:
+        """Return the arrays of all rows in memory."""
+        block = self._empty_block(self._vectors.rows)
+        with contextlib.ExitStack() as stack:
+            self._fill(self._readers(stack), block, 0)
+        return block
+
+    def feed_into(
+        self,
+        scan: TopKScan,
+        *,
+        groups: NDArray[np.int64] | None,
+        progress: Progress | None,
+        block_rows: int | None = None,
+    ) -> None:
+        """Feed all rows to a scan: codes are read ahead, stored rows for candidates only.
+
+        Raises
+        ------
+        GalleryError
+            A file is shorter than it was, or cannot be read.
+        """
+        rows = block_rows or max(1, BLOCK_BYTES // self._arrays["codes"].columns)
+        tasks = self._tasks(rows)
+        slots = [self._empty_block(min(rows, self._vectors.rows)) for _ in range(min(SLOTS, len(tasks)))]
+        total = self._vectors.rows
+        with contextlib.ExitStack() as stack:
+            readers = self._readers(stack)
+            vectors = stack.enter_context(self._vectors.open())
+
+            def fill(task: int, slot: int) -> None:
+                start, stop = tasks[task]
+                self._fill(readers, slots[slot].first(stop - start), start)
+
+            for task, slot in read_ahead(len(tasks), len(slots), fill):
+                start, stop = tasks[task]
+                self._feed_block(
+                    scan,
+                    slots[slot].first(stop - start),
+                    start,
+                    vectors,
+                    None if groups is None else groups[start:stop],
+                    shifted(progress, start, total),
+                )
+
+    def _feed_block(
+        self,
+        scan: TopKScan,
+        block: PreparedBlock,
+        start: int,
+        vectors: MatrixReader,
+        groups: NDArray[np.int64] | None,
+        progress: Progress | None,
+    ) -> None:
+        part, first = self._vectors.part_of(start)
+        file = vectors.file(part)
+        offset = part.offset + (start - first) * self._vectors.row_bytes
+        prepared = _core.Prepared.from_file(
+            file.fileno(),
+            offset,
+            len(block.scale),
+            self._vectors.columns,
+            self._dtype,
+            *block,
+            scan.metric,
+        )
+        try:
+            scan.feed_prepared(prepared, start, groups=groups, progress=progress)
+        except OSError as error:
+            raise GalleryError(part.path, f"rows from {start}", str(error)) from error
+
+    def _tasks(self, rows: int) -> list[tuple[int, int]]:
+        """Return ranges of rows, none of which spans two shards."""
+        tasks, first = [], 0
+        for count in self._vectors.part_rows:
+            tasks += [
+                (start, min(start + rows, first + count)) for start in range(first, first + count, rows)
+            ]
+            first += count
+        return tasks
+
+    def _empty_block(self, rows: int) -> PreparedBlock:
+        columns = self._arrays["codes"].columns
+        return PreparedBlock(
+            np.empty((rows, columns), np.uint8),
+            np.empty(rows, np.float32),
+            np.empty(rows, np.float32),
+            np.empty(rows, np.float64),
+        )
+
+    def _readers(self, stack: contextlib.ExitStack) -> list[MatrixReader]:
+        return [stack.enter_context(self._arrays[kind].open()) for kind in ARRAYS]
+
+    def _fill(self, readers: list[MatrixReader], block: PreparedBlock, start: int) -> None:
+        for reader, array in zip(readers, block.arrays, strict=True):
+            reader.read_into(array, start)
+
+
+def open_prepared(folder: Path, gallery: Manifest, vectors: MatrixFiles) -> PreparedFiles | None:
+    """Open the prepared arrays of a gallery; None where it has none.
+
+    Raises
+    ------
+    GalleryError
+        They belong to other rows, are of another version, or a file is missing or damaged.
+    """
+    path = folder / PREPARED
+    if not path.exists():
+        return None
+    manifest = _parse(read_object(path, MAX_MANIFEST_BYTES), path, gallery)
+    arrays = {}
+    for number, (kind, dtype) in enumerate(ARRAYS.items()):
+        columns = manifest.padded_dim if kind == "codes" else 1
+        parts = [
+            open_part(folder / files[number].file, np.dtype(dtype), shard.rows, columns)
+            for shard, files in zip(gallery.shards, manifest.shards, strict=True)
+        ]
+        arrays[kind] = MatrixFiles(parts, columns, np.dtype(dtype))
+    return PreparedFiles(manifest, arrays, vectors, gallery.dtype)
+
+
+def write_prepared(
+    folder: Path,
+    gallery: Manifest,
+    blocks: Callable[[int, int], Iterator[PreparedBlock]],
+) -> PreparedManifest:
+    """Write prepared arrays beside the vectors; they count from the moment that `prepared.json` stands.
+
+    Parameters
+    ----------
+    folder : Path
+        The gallery.
+    gallery : Manifest
+        Its manifest.
+    blocks : callable
+        ``blocks(start, stop)`` yields the arrays of these rows in order.
+    """
+    _remove_unfinished(folder)
+    shards, first = [], 0
+    padded = _core.padded_dim(gallery.dim)
+    for number, shard in enumerate(gallery.shards):
+        with contextlib.ExitStack() as stack:
+            files = []
+            for kind, dtype in ARRAYS.items():
+                shape = (padded,) if kind == "codes" else ()
+                path = folder / shard_file(kind, number, "npy")
+                file = MatrixFile(path, np.dtype(dtype), shape, shard.rows)
+                stack.callback(file.discard)
+                files.append(file)
+            for block in blocks(first, first + shard.rows):
+                for file, array in zip(files, block.arrays, strict=True):
+                    file.append(array)
+            shards.append(PreparedShard(*(file.commit() for file in files)))
+        first += shard.rows
+    manifest = PreparedManifest(gallery.digest, padded, tuple(shards))
+    with NewFile(folder / PREPARED) as text:
+        text.write(manifest.render())
+        text.commit()
+    return manifest
+
+
+def prepare_blocks(
+    blocks: Iterator[tuple[int, NDArray[np.generic]]],
+    dtype: str,
+    threads: int,
+    on_rows: Callable[[int], None],
+) -> Iterator[PreparedBlock]:
+    """Yield the prepared arrays of blocks of stored rows; rows with NaN or Inf are marked by their norm."""
+    for first, stored in blocks:
+        rows = widen(stored, dtype)
+        count, dim = rows.shape
+        block = PreparedBlock(
+            np.empty((count, _core.padded_dim(dim)), np.uint8),
+            np.empty(count, np.float32),
+            np.empty(count, np.float32),
+            np.empty(count, np.float64),
+        )
+        _core.prepare(rows, *block, threads, True, None)
+        yield block
+        on_rows(first + count)
+
+
+def shifted(progress: Progress | None, first: int, total: int) -> Progress | None:
+    """Let the feeding of one block report as part of the whole."""
+    if progress is None:
+        return None
+    return lambda done, _: progress(first + done, total)
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """Remove what a killed preparation left: the same bytes are written again."""
+    for file in folder.iterdir():
+        if file.name.lstrip(".").partition("-")[0] in ARRAYS or (
+            is_temporary(file.name) and file.name.startswith(f".{PREPARED}")
+        ):
+            file.unlink()
+
+
+def _parse(content: dict[str, object], path: Path, gallery: Manifest) -> PreparedManifest:
+    fields = Fields(content, path, "manifest")
+    if (name := fields.text("format")) != FORMAT:
+        fields.refuse("format", f"is {name!r}, not {FORMAT!r}")
+    if (version := fields.count("version")) != VERSION:
+        fields.refuse("version", f"is {version}; this idsim reads version {VERSION}")
+    sealed = fields.text("sha256")
+    owner, padded = fields.text("gallery"), fields.count("padded_dim")
+    shards = []
+    for number, item in enumerate(fields.items("shards")):
+        shard = Fields(item, path, fields.place(f"shards[{number}]"))
+        entries = (parse_entry(shard.nested(kind), shard_file(kind, number, "npy")) for kind in ARRAYS)
+        shards.append(PreparedShard(*entries))
+        shard.finish()
+    fields.finish()
+    manifest = PreparedManifest(owner, padded, tuple(shards))
+    if owner != gallery.digest:
+        fields.refuse("gallery", "names other rows than this folder's; remove the prepared files")
+    if padded != _core.padded_dim(gallery.dim) or len(shards) != len(gallery.shards):
+        fields.refuse("shards", "do not fit those of the gallery")
+    if sealed != manifest.digest:
+        fields.refuse("sha256", "does not agree with the manifest's content: it was changed or damaged")
+    return manifest
