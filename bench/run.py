@@ -30,7 +30,7 @@ from idsim.benchmark import (
 )
 from idsim.benchmark.cases import make_rows
 from idsim.benchmark.line import tool_line
-from idsim.benchmark.measure import relative_times
+from idsim.benchmark.measure import too_slow_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -106,13 +106,25 @@ def save_result(path: Path, document: dict[str, Any]) -> None:
     partial.replace(path)
 
 
-def like_case(document: dict[str, Any], case: Case) -> dict[str, float]:
-    """Return how slow each tool was in a measured case of the same sizes, k and data aside."""
-    fields = ("queries", "rows", "dim", "mode")
+def hopeless_tools(document: dict[str, Any], case: Case, effort: Effort) -> dict[str, str]:
+    """Return the tools that measured cases rule out for this one, and why.
+
+    A case of the same sizes counts whatever its k and data; one with fewer queries counts for tools
+    whose time grows with the number of queries.
+    """
+    tools = all_tools(case.mode)
+    found: dict[str, str] = {}
     for record in document["cases"]:
-        if all(record["case"][field] == getattr(case, field) for field in fields):
-            return relative_times(record)
-    return {}
+        other = record["case"]
+        if record["name"] == case.name or any(
+            other[name] != getattr(case, name) for name in ("rows", "dim", "mode")
+        ):
+            continue
+        if other["queries"] == case.queries:
+            found.update(too_slow_in(record, tools, effort))
+        elif other["queries"] < case.queries:
+            found.update(too_slow_in(record, [tool for tool in tools if tool.linear], effort))
+    return found
 
 
 def run_cases(
@@ -129,7 +141,7 @@ def run_cases(
             queries, gallery = galleries.get(case)
             record = measure_case(
                 case, queries, gallery, all_tools(case.mode), peaks,
-                threads=threads, effort=effort, earlier=like_case(document, case),
+                threads=threads, effort=effort, hopeless=hopeless_tools(document, case, effort),
             )  # fmt: skip
             record["commit"] = commit()
             document["cases"] = [*(r for r in document["cases"] if r["name"] != case.name), record]

@@ -20,6 +20,7 @@ from idsim.benchmark import (
     pin_threads,
 )
 from idsim.benchmark.cases import make_rows
+from idsim.benchmark.measure import too_slow_in
 from idsim.benchmark.products import product_settings
 from idsim.benchmark.tools import OURS, Tool, one_setting
 from idsim.benchmark.truth import count_wrong, expected, is_identical
@@ -110,12 +111,23 @@ def test_a_record() -> None:
 
 def test_a_hopeless_rival_is_left_out_with_the_reason() -> None:
     effort = Effort(seconds=0.0, rounds=(2, 2), pause=0.0)
-    earlier = {"slow": 4.5}
-    record = measure(
-        Case(2, 100, 16, 3), [reference_tool("fast"), reference_tool("slow")], effort=effort, earlier=earlier
-    )
+    tools = [reference_tool("fast"), reference_tool("slow")]
+    record = measure(Case(2, 100, 16, 3), tools, effort=effort, hopeless={"slow": "too slow"})
     assert [result["tool"] for result in record["tools"]] == ["fast"]
-    assert record["left_out"] == {"slow": "4.5x the best of its class in a like case"}
+    assert record["left_out"] == {"slow": "too slow"}
+
+
+def test_a_measured_case_rules_out_slow_rivals() -> None:
+    tools = [reference_tool(name) for name in (OURS, "fast", "slow", "near", "absent")]
+    record = measure(Case(2, 100, 16, 3), tools[:4])
+    record["left_out"]["absent"] = "not installed: absent"
+    medians = {OURS: 1.0, "fast": 10.0, "near": 24.0, "slow": 26.0}
+    for result in record["tools"]:
+        result["median_ms"] = medians[result["tool"]]
+    assert too_slow_in(record, tools, Effort()) == {
+        "slow": "with q=2 k=3 random: 2.6x the best of its class",
+        "absent": "with q=2 k=3 random: not installed: absent",
+    }
 
 
 @pytest.mark.parametrize("mode", ["prepared", "one-shot"])

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from idsim.benchmark.cases import Case
     from idsim.benchmark.machine import Peaks
 
-__all__ = ["Effort", "measure_case", "summary_of"]
+__all__ = ["Effort", "measure_case", "summary_of", "too_slow_in"]
 
 
 @dataclass(frozen=True)
@@ -151,15 +151,14 @@ def _too_slow(entry: _Entry, entries: Sequence[_Entry], limit: float) -> str | N
 
 
 def _enter(
-    case: Case, tools: Sequence[Tool], earlier: Mapping[str, float], effort: Effort
+    case: Case, tools: Sequence[Tool], hopeless: Mapping[str, str], effort: Effort
 ) -> tuple[list[_Entry], dict[str, str]]:
     entries, left_out = [], {}
     for tool in tools:
-        slow = earlier.get(tool.name, 1.0)
         if tool.missing:
             left_out[tool.name] = f"not installed: {', '.join(tool.missing)}"
-        elif slow > effort.limit(tool) and not effort.full:
-            left_out[tool.name] = f"{slow:.1f}x the best of its class in a like case"
+        elif tool.name in hopeless and not effort.full:
+            left_out[tool.name] = hopeless[tool.name]
         else:
             entries.append(_Entry(tool, list(tool.settings(case.queries, case.rows))))
     return entries, left_out
@@ -213,7 +212,7 @@ def measure_case(
     *,
     threads: int,
     effort: Effort | None = None,
-    earlier: Mapping[str, float] | None = None,
+    hopeless: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Measure one case and return its record for JSON.
 
@@ -227,8 +226,8 @@ def measure_case(
     threads : int
         Given to every tool; call this function inside :func:`idsim.benchmark.pin_threads`.
     effort : Effort, optional
-    earlier : mapping of tool name to float, optional
-        How many times slower than the best of its class a tool was in a like case.
+    hopeless : mapping of tool name to str, optional
+        Tools to leave out, with the reason, such as :func:`too_slow_in` finds.
 
     Returns
     -------
@@ -237,7 +236,7 @@ def measure_case(
     """
     effort = effort or Effort()
     runner = _Runner(case, queries, gallery, threads, effort)
-    entries, left_out = _enter(case, tools, earlier or {}, effort)
+    entries, left_out = _enter(case, tools, hopeless or {}, effort)
     for entry in entries:
         if entry.tool.name != OURS:
             runner.trial(entry)
@@ -253,13 +252,18 @@ def measure_case(
     return case_record(case, results, left_out)
 
 
-def relative_times(record: Mapping[str, Any]) -> dict[str, float]:
-    """Return each rival's time over the best of its class, for the ``earlier`` of a like case."""
-    found: dict[str, float] = {}
-    for exact in (True, False):
-        best = best_rival(record["tools"], exact=exact)
-        for result in record["tools"]:
-            if best and result["tool"] != OURS and result["exact_method"] == exact:
-                found[result["tool"]] = result["median_ms"] / best["median_ms"]
-    found.update(dict.fromkeys(record["left_out"], math.inf))
+def too_slow_in(record: Mapping[str, Any], tools: Sequence[Tool], effort: Effort) -> dict[str, str]:
+    """Return the tools that a measured case shows to be hopeless in cases like it, and why."""
+    found: dict[str, str] = {}
+    place = f"with q={record['case']['queries']} k={record['case']['k']} {record['case']['data']}"
+    by_name = {result["tool"]: result for result in record["tools"]}
+    for tool in tools:
+        result, best = by_name.get(tool.name), best_rival(record["tools"], exact=tool.exact)
+        if tool.name in record["left_out"]:
+            reason = record["left_out"][tool.name]
+            found[tool.name] = reason if reason.startswith("with ") else f"{place}: {reason}"
+        elif result and best and tool.name != OURS:
+            slower = result["median_ms"] / best["median_ms"]
+            if slower > effort.limit(tool):
+                found[tool.name] = f"{place}: {slower:.1f}x the best of its class"
     return found
