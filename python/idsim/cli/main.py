@@ -18,6 +18,8 @@ __all__ = ["app", "run"]
 # Command -> (module in idsim.cli, its function or sub-app, the line that `idsim --help` shows). A module is
 # imported when its command runs, so that help and completion stay instant.
 COMMANDS: dict[str, tuple[str, str, str]] = {
+    "demo": ("demo", "demo", "Run the audit on made-up embeddings with planted leaks."),
+    "scan": ("scan", "scan", "Measure whether synthetic faces resemble people of the training set."),
     "bench": ("bench", "bench", "Time searches on this machine, beside the rivals that are installed."),
     "selftest": ("selftest", "selftest", "Prove on this machine that the answers are exact."),
     "doctor": ("doctor", "doctor", "Say what this machine and this installation offer."),

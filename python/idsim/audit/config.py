@@ -1,0 +1,329 @@
+"""The description of a scan: TOML in, checked dataclasses, the complete TOML out.
+
+Everything a scan depends on is a field here; docs/scan.md explains them one by one.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from types import UnionType
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
+
+from idsim.audit.calibration import Target
+
+if TYPE_CHECKING:
+    import os
+
+__all__ = ["SCHEMA", "ScanConfig", "SetConfig", "read_config", "to_toml"]
+
+SCHEMA = 1
+MAX_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """``[run]``: where the results go, and the seed of all resampling."""
+
+    name: str = ""
+    dir: str = "runs"
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class SetConfig:
+    """``[synthetic]``, ``[training]`` or ``[holdout]``: one set of faces.
+
+    Attributes
+    ----------
+    images : str
+        Folder of pictures; or
+    embeddings : str
+        File or folder of embeddings, of any format that galleries are built from.
+    labels : str
+        Which items belong together (real sets: one person; the synthetic set: one cluster, weighted as one).
+        ``each``: every item for itself. ``folder``: the first folder of its path. ``group``: the group column
+        of embeddings. Anything else: a ``.npy`` file with one label per embedding.
+    """
+
+    images: str = ""
+    embeddings: str = ""
+    labels: str = "each"
+
+
+@dataclass(frozen=True)
+class MatcherConfig:
+    """``[matcher]``: what turns pictures into embeddings, or what the given embeddings are."""
+
+    kind: str = ""
+    name: str = ""
+    metric: str = ""
+    licence: str = ""
+    upsample: int = 0
+    detect_side: int = 0
+    pad: bool = True
+    whole_image: bool = False
+    mirror: bool = False
+    models: str = ""
+
+
+@dataclass(frozen=True)
+class CalibrationConfig:
+    """``[calibration]``: the operating points.
+
+    Attributes
+    ----------
+    fmr, fpir : tuple of float
+        Target false match rates and false positive identification rates.
+    thresholds : tuple of float
+        Fixed scores (``l2``: distances), measured like the others.
+    against : str
+        What the non-mated searches of FPIR go through: ``holdout`` or ``training``.
+    primary : str
+        The operating point that decides, declared in advance: ``fpir=0.01`` and the like; empty: the first one
+        of `fpir`, `fmr`, `thresholds`.
+    """
+
+    fmr: tuple[float, ...] = (1e-6,)
+    fpir: tuple[float, ...] = (0.01,)
+    thresholds: tuple[float, ...] = ()
+    against: str = "holdout"
+    primary: str = ""
+
+    def targets(self) -> list[Target]:
+        """Return the operating points, the primary one first."""
+        every = [
+            *(Target("fpir", value) for value in self.fpir),
+            *(Target("fmr", value) for value in self.fmr),
+            *(Target("threshold", value) for value in self.thresholds),
+        ]
+        first = [target for target in every if target.name == self.primary]
+        return first + [target for target in every if target not in first]
+
+
+@dataclass(frozen=True)
+class StatisticsConfig:
+    """``[statistics]``: intervals and resampling."""
+
+    confidence: float = 0.95
+    bootstrap: int = 2000
+    permutations: int = 10_000
+    draws: int = 100
+
+
+@dataclass(frozen=True)
+class OutputConfig:
+    """``[output]``: how many pairs are kept: best matches of every image, and best pairs in the summary."""
+
+    matches: int = 5
+    top_pairs: int = 20
+
+
+@dataclass(frozen=True)
+class ScanConfig:
+    """A complete scan.
+
+    Attributes
+    ----------
+    base : Path
+        Folder that relative paths start from: the one of the TOML file. Not part of the configuration.
+    """
+
+    synthetic: SetConfig
+    training: SetConfig
+    holdout: SetConfig
+    run: RunConfig = field(default_factory=RunConfig)
+    matcher: MatcherConfig = field(default_factory=MatcherConfig)
+    calibration: CalibrationConfig = field(default_factory=CalibrationConfig)
+    statistics: StatisticsConfig = field(default_factory=StatisticsConfig)
+    output: OutputConfig = field(default_factory=OutputConfig)
+    base: Path = field(default_factory=Path)
+
+    @property
+    def sets(self) -> dict[str, SetConfig]:
+        """The three sets by name."""
+        return {"synthetic": self.synthetic, "training": self.training, "holdout": self.holdout}
+
+    @property
+    def uses_images(self) -> bool:
+        """Whether the sets are pictures; otherwise they are embeddings."""
+        return bool(self.synthetic.images)
+
+    def resolved(self) -> dict[str, Any]:
+        """Return the configuration with all defaults, as plain values: what `to_toml` writes."""
+        tables = {key: value for key, value in asdict(self).items() if key != "base"}
+        order = ["run", "synthetic", "training", "holdout", "matcher", "calibration", "statistics", "output"]
+        return {"schema": SCHEMA, **{name: tables[name] for name in order}}
+
+    def place(self, path: str) -> Path:
+        """Return a path of the configuration, relative ones from `base`."""
+        return self.base / Path(path).expanduser()
+
+
+def read_config(path: str | os.PathLike[str]) -> ScanConfig:
+    """Read the description of a scan.
+
+    Raises
+    ------
+    ValueError
+        It is no TOML, or a key is unknown, missing or of the wrong kind; the key is named.
+    OSError
+        The file cannot be read.
+    """
+    place = Path(path)
+    with place.open("rb") as file:
+        data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise ValueError(f"{place} is larger than {MAX_BYTES} bytes: this is no scan configuration")
+    try:
+        tables = tomllib.loads(data.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{place} is not valid TOML: {error}") from error
+    return from_tables(tables, place)
+
+
+def from_tables(tables: dict[str, Any], source: Path) -> ScanConfig:
+    """Return the checked configuration of parsed TOML; `source` is the file that it came from."""
+    schema = tables.pop("schema", SCHEMA)
+    if schema != SCHEMA:
+        raise ValueError(f"{source}: schema {schema!r} is not known: this version reads schema {SCHEMA}")
+    hints = {name: kind for name, kind in get_type_hints(ScanConfig).items() if name != "base"}
+    for name in tables:
+        if name not in hints:
+            raise ValueError(f"{source}: [{name}] is not known{_suggestion(name, hints)}")
+    parts: dict[str, Any] = {}
+    for name, kind in hints.items():
+        table = tables.get(name)
+        if table is None:
+            if kind is SetConfig:
+                raise ValueError(f"{source}: the set [{name}] is missing")
+            continue
+        if not isinstance(table, dict):
+            raise ValueError(f"{source}: {name} must be a table [{name}]")
+        parts[name] = _part(kind, table, f"{source}: [{name}]")
+    config = ScanConfig(**parts, base=source.parent)
+    _check(config, source)
+    return config
+
+
+def _part(kind: type[Any], table: dict[str, Any], place: str) -> Any:
+    hints = get_type_hints(kind)
+    values = {}
+    for key, value in table.items():
+        if key not in hints:
+            raise ValueError(f"{place} {key} is not known{_suggestion(key, hints)}")
+        values[key] = _value(hints[key], value, f"{place} {key}")
+    return kind(**values)
+
+
+def _value(kind: Any, value: Any, place: str) -> Any:
+    if kind == tuple[float, ...]:
+        entries = value if isinstance(value, list) else [value]
+        return tuple(_value(float, entry, place) for entry in entries)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(kind, UnionType):
+        kind = get_args(kind)[0]
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise ValueError(f"{place} must be {_KINDS[kind]}, not {value!r}")
+    return value
+
+
+_KINDS = {str: "a string", int: "a whole number", float: "a number", bool: "true or false"}
+
+
+def _suggestion(name: str, known: Any) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean {close[0]}?)" if close else f": known are {', '.join(known)}"
+
+
+def _check(config: ScanConfig, source: Path) -> None:
+    def refuse(text: str) -> None:
+        raise ValueError(f"{source}: {text}")
+
+    name = config.run.name
+    if not name or name in (".", "..") or "/" in name or "\\" in name or not name.isprintable():
+        refuse("[run] name must name the run: one folder name, without slashes")
+    if config.run.seed < 0:
+        refuse(f"[run] seed must be at least 0, not {config.run.seed}")
+    for title, part in config.sets.items():
+        if bool(part.images) == bool(part.embeddings):
+            refuse(f"[{title}] must have either images or embeddings")
+        if bool(part.images) != config.uses_images:
+            refuse("all three sets must be images, or all three embeddings of one matcher")
+        if part.images and part.labels not in ("each", "folder"):
+            refuse(f"[{title}] labels must be 'each' or 'folder' for images, not {part.labels!r}")
+        if part.embeddings and part.labels == "folder":
+            refuse(f"[{title}] labels must be 'each', 'group' or a .npy file for embeddings, not 'folder'")
+    _check_matcher(config, refuse)
+    _check_numbers(config, refuse)
+
+
+def _check_matcher(config: ScanConfig, refuse: Any) -> None:
+    matcher = config.matcher
+    if config.uses_images:
+        if matcher.kind not in ("", "dlib"):
+            refuse(f"[matcher] kind must be 'dlib' for images, not {matcher.kind!r}")
+        if matcher.name or matcher.metric or matcher.licence:
+            refuse(
+                "[matcher] name, metric and licence belong to embeddings: the matcher of images knows its own"
+            )
+        return
+    if matcher.kind not in ("", "embeddings"):
+        refuse(f"[matcher] kind must be 'embeddings' where the sets are embeddings, not {matcher.kind!r}")
+    if matcher.metric not in ("", "cosine", "l2"):
+        refuse(f"[matcher] metric must be 'cosine' or 'l2', not {matcher.metric!r}")
+
+
+def _check_numbers(config: ScanConfig, refuse: Any) -> None:
+    calibration, statistics, output = config.calibration, config.statistics, config.output
+    for key in ("fmr", "fpir"):
+        for value in getattr(calibration, key):
+            if not 0 < value < 1:
+                refuse(f"[calibration] {key} must lie between 0 and 1, not {value!r}")
+    names = [target.name for target in calibration.targets()]
+    if not names:
+        refuse("[calibration] needs at least one operating point: fpir, fmr or thresholds")
+    if len(set(names)) != len(names):
+        refuse("[calibration] lists an operating point twice")
+    if calibration.primary and calibration.primary not in names:
+        refuse(f"[calibration] primary must be one of {', '.join(names)}, not {calibration.primary!r}")
+    if calibration.against not in ("holdout", "training"):
+        refuse(f"[calibration] against must be 'holdout' or 'training', not {calibration.against!r}")
+    if not 0.5 < statistics.confidence < 1:
+        refuse(f"[statistics] confidence must lie between 0.5 and 1, not {statistics.confidence}")
+    for key, least in (("bootstrap", 100), ("permutations", 99), ("draws", 1)):
+        if getattr(statistics, key) < least:
+            refuse(f"[statistics] {key} must be at least {least}, not {getattr(statistics, key)}")
+    for entry in fields(output):
+        if getattr(output, entry.name) < 1:
+            refuse(f"[output] {entry.name} must be at least 1, not {getattr(output, entry.name)}")
+
+
+def to_toml(tables: dict[str, Any]) -> str:
+    """Return TOML of plain values and tables of plain values; equal input gives equal bytes."""
+    lines = [f"{key} = {_toml(value)}" for key, value in tables.items() if not isinstance(value, dict)]
+    for name, table in tables.items():
+        if isinstance(table, dict):
+            lines += ["", f"[{name}]", *(f"{key} = {_toml(value)}" for key, value in table.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return '"' + "".join(_escaped(character) for character in value) + '"'
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(_toml(entry) for entry in value) + "]"
+    if isinstance(value, (int, float)):
+        return repr(value)
+    raise TypeError(f"TOML of {type(value).__name__} is not written here")
+
+
+def _escaped(character: str) -> str:
+    if character in '"\\':
+        return "\\" + character
+    return character if character.isprintable() else f"\\U{ord(character):08x}"

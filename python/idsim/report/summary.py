@@ -1,0 +1,176 @@
+"""The summary of a scan as tables of words, for a terminal or a page."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from idsim.audit.summary import percent
+
+__all__ = ["TextTable", "notes", "tables"]
+
+
+class TextTable(NamedTuple):
+    """A table of strings."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+
+
+def tables(summary: dict[str, Any], pairs: int = 10, names: dict[str, str] | None = None) -> list[TextTable]:
+    """Return the tables of a summary.
+
+    Parameters
+    ----------
+    summary : dict
+        The content of ``summary.json``.
+    pairs : int
+        How many of the top pairs.
+    names : dict, optional
+        ``pseudonym -> name``, to show names instead of pseudonyms.
+    """
+    shown = [_sets(summary), _thresholds(summary), _rates(summary)]
+    if pairs and summary["top_pairs"]:
+        shown.append(_pairs(summary, pairs, names or {}))
+    return shown
+
+
+def notes(summary: dict[str, Any]) -> list[str]:
+    """Return the sentences that belong to the numbers: refusals, checks, what is assumed."""
+    lines = [
+        f"{point['name']} is refused: {point['refused']}."
+        for point in summary["operating_points"]
+        if point["refused"]
+    ]
+    lines += [f"{check['count']} {check['meaning']}." for check in summary["checks"]]
+    each = [name for name in ("training", "holdout") if summary["sets"][name]["labels"] == "each"]
+    if each:
+        lines.append(f"Every image of {' and '.join(each)} is taken for a person of its own.")
+    few = [point["name"] for point in summary["operating_points"] if _few_errors(point)]
+    if few:
+        lines.append(f"Error rates that rest on fewer than 30 errors: {', '.join(few)}.")
+    return lines
+
+
+def _few_errors(point: dict[str, Any]) -> bool:
+    return any(point[rate] is not None and point[rate]["flags"] for rate in ("fmr", "fpir"))
+
+
+# --- tables ---------------------------------------------------------------------------------------
+
+
+def _sets(summary: dict[str, Any]) -> TextTable:
+    rows: list[tuple[str, ...]] = []
+    for name, entry in summary["sets"].items():
+        groups = entry.get("persons", entry.get("clusters"))
+        kind = "clusters" if "clusters" in entry else "persons"
+        routes = ", ".join(f"{count} {route}" for route, count in entry["routes"].items())
+        rows.append(
+            (
+                name,
+                str(entry["items"]),
+                str(entry["with_face"]),
+                str(entry["no_face"]),
+                str(entry["unreadable"]),
+                str(entry["skipped_files"]),
+                f"{groups} {kind}",
+                routes or "given",
+            )
+        )
+    columns = ("set", "items", "with face", "no face", "unreadable", "skipped", "labels", "found")
+    return TextTable("Sets", columns, rows)
+
+
+def _thresholds(summary: dict[str, Any]) -> TextTable:
+    metric = summary["matcher"]["metric"]
+    unit = "distance at most" if metric == "l2" else f"{metric} at least"
+    rows: list[tuple[str, ...]] = []
+    for point in summary["operating_points"]:
+        if point["refused"]:
+            rows.append((_name(point), "refused", "", "", ""))
+            continue
+        rows.append(
+            (
+                _name(point),
+                f"{point['threshold']:.4f}",
+                _errors(point["fmr"]),
+                _errors(point["fpir"]),
+                _missed(point),
+            )
+        )
+    calibration = summary["calibration"]
+    title = (
+        f"Thresholds, calibrated on the holdout ({calibration['persons']} persons, "
+        f"{calibration['impostor_comparisons']} impostor comparisons)"
+    )
+    return TextTable(title, ("operating point", unit, "FMR", "FPIR", "FNMR"), rows)
+
+
+def _rates(summary: dict[str, Any]) -> TextTable:
+    rows: list[tuple[str, ...]] = []
+    level = f"{100 * summary['statistics']['confidence']:g} % interval"
+    for point in summary["operating_points"]:
+        if point["refused"]:
+            continue
+        excess = point["excess_leak_rate"]
+        rows.append(
+            (
+                _name(point),
+                _leaks(point["leak_rate_training"]),
+                _leaks(point["leak_rate_holdout"]),
+                percent(excess["rate"]),
+                f"{percent(excess['low'])} to {percent(excess['high'])}",
+                f"{excess['permutation_p']:.2g}",
+            )
+        )
+    columns = ("operating point", "training", "holdout", "excess", level, "p")
+    return TextTable("Leak rate: synthetic images with a match, and how many", columns, rows)
+
+
+def _pairs(summary: dict[str, Any], count: int, names: dict[str, str]) -> TextTable:
+    least = 1 / max(1, summary["calibration"]["images"])
+
+    def row(pair: dict[str, Any]) -> tuple[str, ...]:
+        keys = ("synthetic", "training_image", "training_person")
+        share = pair["calibration_share"]
+        return (
+            *(printable(names.get(pair[key], pair[key])) for key in keys),
+            f"{pair['score']:.4f}",
+            f"{pair['best_holdout_score']:.4f}",
+            percent(share) if share else f"< {percent(least)}",
+        )
+
+    rows = [row(pair) for pair in summary["top_pairs"][:count]]
+    columns = ("synthetic", "training image", "person", "score", "best in holdout", "FPIR at score")
+    return TextTable("Nearest pairs of synthetic and training images", columns, rows)
+
+
+# --- cells ----------------------------------------------------------------------------------------
+
+
+def _name(point: dict[str, Any]) -> str:
+    return f"{point['name']} *" if point["primary"] else str(point["name"])
+
+
+def _errors(rate: dict[str, Any] | None) -> str:
+    if rate is None:
+        return "not measured"
+    if not rate["errors"]:
+        return f"0 of {rate['trials']} (at most {rate['high']:.2g})"
+    return f"{rate['rate']:.2g} ({rate['errors']} of {rate['trials']})"
+
+
+def _missed(point: dict[str, Any]) -> str:
+    mated = point["fnmr"]
+    return "no pairs" if mated is None else f"{mated['rate']:.2g} ({mated['missed']} of {mated['pairs']})"
+
+
+def _leaks(rate: dict[str, Any]) -> str:
+    return f"{percent(rate['rate'])} ({rate['images']})"
+
+
+def printable(name: str) -> str:
+    """Return a name without characters that a terminal obeys or that turn text around."""
+    return "".join(
+        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in name
+    )
