@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import nox
 
 nox.options.sessions = ["check"]
 
-CXX = ("git", "ls-files", "csrc/*.cpp", "csrc/*.hpp", "tests/*.cpp", "tests/*.hpp")
-CMAKE = ("git", "ls-files", "*CMakeLists.txt", "*.cmake")
+
+def cxx() -> list[str]:
+    found = [*Path("csrc").rglob("*.[ch]pp"), *Path("tests/cpp").glob("*.[ch]pp")]
+    return [str(path) for path in sorted(found)]
 
 
-def files(session: nox.Session, command: tuple[str, ...]) -> list[str]:
-    listed = session.run(*command, external=True, silent=True)
-    assert isinstance(listed, str)
-    return listed.split()
+def cmake() -> list[str]:
+    return ["CMakeLists.txt", "tests/cpp/CMakeLists.txt", *map(str, sorted(Path("cmake").glob("*.cmake")))]
 
 
 @nox.session(python=False)
 def lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check", ".")
     session.run("ruff", "check", ".")
-    session.run("clang-format", "--dry-run", "-Werror", *files(session, CXX))
-    session.run("gersemi", "--check", *files(session, CMAKE))
+    session.run("clang-format", "--dry-run", "-Werror", *cxx())
+    session.run("gersemi", "--check", *cmake())
     session.run("lint-imports", "--no-cache")
 
 
@@ -40,8 +42,8 @@ def tests(session: nox.Session) -> None:
 def format_(session: nox.Session) -> None:
     session.run("ruff", "format", ".")
     session.run("ruff", "check", "--fix", ".")
-    session.run("clang-format", "-i", *files(session, CXX))
-    session.run("gersemi", "-i", *files(session, CMAKE))
+    session.run("clang-format", "-i", *cxx())
+    session.run("gersemi", "-i", *cmake())
 
 
 @nox.session(python=False)
