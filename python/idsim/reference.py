@@ -183,12 +183,12 @@ def l2(queries: npt.ArrayLike, gallery: npt.ArrayLike) -> Float32:
 
 
 def normalize(rows: npt.ArrayLike) -> Float32:
-    """Return float32 [n, d]: rows of unit length, divided in float64; a zero row stays zero."""
+    """Return float32 [n, d]: rows of unit length, divided in float64; a zero row stays as it is."""
     x = as_float32(rows)
     norm = np.sqrt(paired_dot(x, x))[:, None]
     wide = x.astype(np.float64)
     with np.errstate(under="ignore"):
-        return np.divide(wide, norm, out=np.zeros_like(wide), where=norm > 0).astype(np.float32)
+        return np.divide(wide, norm, out=wide.copy(), where=norm > 0).astype(np.float32)
 
 
 # --- questions to the scores ----------------------------------------------------------------------

@@ -120,6 +120,13 @@ def scaled(low: float, high: float) -> Maker:
     return make
 
 
+def far_rows_first(rng: np.random.Generator, q: int, n: int, d: int) -> tuple[Float32, Float32]:
+    """Tiny queries, rows of 1e25 first, then rows of 1e11 that are nearer by 14 orders of magnitude."""
+    scales = np.where(np.arange(n) < n // 3, 1e25, 10.0 ** rng.uniform(11, 11.5, n))[:, None]
+    queries = normal(rng, q, d).astype(np.float64) * 10.0 ** rng.uniform(-12, -10, (q, 1))
+    return queries.astype(np.float32), (normal(rng, n, d) * scales).astype(np.float32)
+
+
 def negative_zeros(rng: np.random.Generator, q: int, n: int, d: int) -> tuple[Float32, Float32]:
     """Many zero rows, of either sign of zero, between ordinary ones."""
     queries, gallery = normal(rng, q, d), normal(rng, n, d)
@@ -165,6 +172,7 @@ ADVERSARIAL: dict[str, Maker] = {
     "tiny": scaled(1e-32, 1e-28),
     "wide_scales": scaled(1e-25, 1e25),
     "code_range_border": scaled(1e11, 1e13),
+    "far_rows_first": far_rows_first,
     "negative_zeros": negative_zeros,
     "self_gallery": self_gallery,
     "few_values": few_values,
