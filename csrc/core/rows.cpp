@@ -2,48 +2,12 @@
 
 #include <unistd.h>
 
-#include <bit>
 #include <cerrno>
 #include <cstring>
 #include <string>
 
 namespace idsim {
 namespace {
-
-float widen_bf16(uint16_t bits) { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
-
-float widen_f16(uint16_t bits) {
-  const uint32_t sign = static_cast<uint32_t>(bits & 0x8000U) << 16;
-  const uint32_t exponent = (bits >> 10) & 0x1FU;
-  const uint32_t fraction = bits & 0x3FFU;
-  if (exponent == 0x1FU) return std::bit_cast<float>(sign | 0x7F800000U | (fraction << 13));
-  if (exponent != 0) return std::bit_cast<float>(sign | ((exponent + 112U) << 23) | (fraction << 13));
-  // Subnormal: fraction * 2^-24, exact in float32.
-  const float magnitude = static_cast<float>(fraction) * 0x1p-24F;
-  return std::bit_cast<float>(sign | std::bit_cast<uint32_t>(magnitude));
-}
-
-template <class Element, class Widen>
-void widen_row(const char* first, int64_t stride, int64_t cols, float* out, Widen widen) {
-  for (int64_t j = 0; j < cols; ++j) {
-    Element element;  // rows may be misaligned
-    std::memcpy(&element, first + j * stride, sizeof element);
-    out[j] = widen(element);
-  }
-}
-
-void widen(const char* first, int64_t stride, int64_t cols, DType dtype, float* out) {
-  switch (dtype) {
-    case DType::f32:
-      return widen_row<float>(first, stride, cols, out, [](float x) { return x; });
-    case DType::f64:
-      return widen_row<double>(first, stride, cols, out, [](double x) { return static_cast<float>(x); });
-    case DType::f16:
-      return widen_row<uint16_t>(first, stride, cols, out, widen_f16);
-    case DType::bf16:
-      return widen_row<uint16_t>(first, stride, cols, out, widen_bf16);
-  }
-}
 
 void read_fully(int fd, char* out, int64_t bytes, int64_t offset) {
   while (bytes > 0) {
@@ -61,19 +25,6 @@ void read_fully(int fd, char* out, int64_t bytes, int64_t offset) {
 }
 
 }  // namespace
-
-int64_t element_bytes(DType dtype) {
-  switch (dtype) {
-    case DType::f64:
-      return 8;
-    case DType::f32:
-      return 4;
-    case DType::f16:
-    case DType::bf16:
-      return 2;
-  }
-  return 0;
-}
 
 bool rows_are_float32(const RowSource& source) {
   const MatrixView& v = source.view;

@@ -6,6 +6,7 @@
 #include <stdexcept>
 
 #include "core/types.hpp"
+#include "core/widen.hpp"
 
 namespace idsim {
 
@@ -19,8 +20,6 @@ class FileReadError : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
-
-int64_t element_bytes(DType dtype);
 
 // True where load_row returns a pointer into the source.
 bool rows_are_float32(const RowSource& source);
