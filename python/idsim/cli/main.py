@@ -20,6 +20,8 @@ __all__ = ["app", "run"]
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "demo": ("demo", "demo", "Run the audit on made-up embeddings with planted leaks."),
     "scan": ("scan", "scan", "Measure whether synthetic faces resemble people of the training set."),
+    "search": ("search", "search", "Find the best matches of every query in a gallery."),
+    "gallery": ("gallery", "app", "Build, describe, verify, convert and merge galleries."),
     "bench": ("bench", "bench", "Time searches on this machine, beside the rivals that are installed."),
     "selftest": ("selftest", "selftest", "Prove on this machine that the answers are exact."),
     "doctor": ("doctor", "doctor", "Say what this machine and this installation offer."),

@@ -19,6 +19,7 @@ from idsim.gallery.elements import widen
 from idsim.gallery.files import FileEntry, NewFile, is_temporary
 from idsim.gallery.format import MAX_MANIFEST_BYTES, Manifest, parse_entry, shard_file
 from idsim.gallery.npyfile import MatrixFile
+from idsim.gallery.report import BlockProgress
 from idsim.gallery.streaming import MatrixFiles, MatrixReader, open_part, read_ahead
 from idsim.gallery.strict_json import Fields, digest, read_object, seal
 
@@ -171,7 +172,7 @@ class PreparedFiles:
         rows = block_rows or max(1, BLOCK_BYTES // self._arrays["codes"].columns)
         tasks = self._tasks(rows)
         slots = [self._empty_block(min(rows, self._vectors.rows)) for _ in range(min(SLOTS, len(tasks)))]
-        total = self._vectors.rows
+        report = BlockProgress(progress, self._vectors.rows)
         with contextlib.ExitStack() as stack:
             readers = self._readers(stack)
             vectors = stack.enter_context(self._vectors.open())
@@ -188,8 +189,9 @@ class PreparedFiles:
                     start,
                     vectors,
                     None if groups is None else groups[start:stop],
-                    shifted(progress, start, total),
+                    report.inside(start),
                 )
+                report.finished(stop)
 
     def _feed_block(
         self,
@@ -326,13 +328,6 @@ def prepare_blocks(
         _core.prepare(rows, *block, threads, True, None)
         yield block
         on_rows(first + count)
-
-
-def shifted(progress: Progress | None, first: int, total: int) -> Progress | None:
-    """Let the feeding of one block report as part of the whole."""
-    if progress is None:
-        return None
-    return lambda done, _: progress(first + done, total)
 
 
 def _remove_unfinished(folder: Path) -> None:

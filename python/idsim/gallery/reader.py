@@ -10,7 +10,8 @@ import numpy as np
 from idsim.gallery.columns import ColumnFiles, Groups
 from idsim.gallery.elements import as_matrix, gallery_dtype, widen
 from idsim.gallery.format import FORMAT, VERSION, Manifest, read_manifest, storage_dtype
-from idsim.gallery.prepared import PreparedFiles, open_prepared, prepare_blocks, shifted, write_prepared
+from idsim.gallery.prepared import PreparedFiles, open_prepared, prepare_blocks, write_prepared
+from idsim.gallery.report import BlockProgress
 from idsim.gallery.streaming import MatrixFiles, open_part
 from idsim.gallery.verify import VerifyReport, all_entries, find_problems
 from idsim.gallery.writer import GalleryWriter
@@ -350,13 +351,15 @@ class Gallery:
         if self._prepared is not None and not any(shard.nonfinite_rows for shard in self.manifest.shards):
             self._prepared.feed_into(scan, groups=groups, progress=progress)
             return
+        report = BlockProgress(progress, len(self))
         for first, block in self.blocks():
             scan.feed(
                 block,
                 first,
                 groups=None if groups is None else groups[first : first + len(block)],
-                progress=shifted(progress, first, len(self)),
+                progress=report.inside(first),
             )
+            report.finished(first + len(block))
 
     def find_problems(self, progress: Callable[[int, int], object] | None = None) -> Iterator[GalleryError]:
         """Yield everything that `verify` refuses, instead of raising the first."""
