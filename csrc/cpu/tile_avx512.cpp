@@ -6,6 +6,8 @@
 #include "core/codes.hpp"
 #include "cpu/kernels.hpp"
 
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+
 #pragma GCC push_options
 #pragma GCC target("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")
 
@@ -16,20 +18,54 @@ inline __mmask16 low_mask(int64_t n) {
   return n >= 16 ? __mmask16{0xFFFF} : static_cast<__mmask16>((1U << (n > 0 ? n : 0)) - 1U);
 }
 
-inline __m512d low_doubles(__m512 x) { return _mm512_cvtps_pd(_mm512_castps512_ps256(x)); }
-inline __m512d high_doubles(__m512 x) { return _mm512_cvtps_pd(_mm512_extractf32x8_ps(x, 1)); }
+// 32 float64 lanes. 256-bit registers: here float32 widens twice as fast as into 512 bits.
+struct Lanes {
+  __m256d part[8];
 
-// Lanes 0-7, 8-15, 16-23, 24-31, folded by halves 16, 8, 4, 2, 1.
-inline double fold(__m512d s0, __m512d s1, __m512d s2, __m512d s3) {
-  const __m512d by16_low = _mm512_add_pd(s0, s2);
-  const __m512d by16_high = _mm512_add_pd(s1, s3);
-  const __m512d by8 = _mm512_add_pd(by16_low, by16_high);
-  const __m256d by4 = _mm256_add_pd(_mm512_castpd512_pd256(by8), _mm512_extractf64x4_pd(by8, 1));
-  const __m128d by2 = _mm_add_pd(_mm256_castpd256_pd128(by4), _mm256_extractf128_pd(by4, 1));
-  return _mm_cvtsd_f64(_mm_add_sd(by2, _mm_unpackhi_pd(by2, by2)));
-}
+  ALWAYS_INLINE Lanes() {
+    for (__m256d& p : part) p = _mm256_setzero_pd();
+  }
 
-// The same for 32 float32 lanes.
+  ALWAYS_INLINE void add_products(const float* a, const float* b) {
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; ++i) {
+      const __m256d x = _mm256_cvtps_pd(_mm_loadu_ps(a + 4 * i));
+      const __m256d y = _mm256_cvtps_pd(_mm_loadu_ps(b + 4 * i));
+      part[i] = _mm256_fmadd_pd(x, y, part[i]);
+    }
+  }
+
+  ALWAYS_INLINE void add_squares(const float* a) {
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; ++i) {
+      const __m256d x = _mm256_cvtps_pd(_mm_loadu_ps(a + 4 * i));
+      part[i] = _mm256_fmadd_pd(x, x, part[i]);
+    }
+  }
+
+  // By halves 16, 8, 4, 2, 1.
+  ALWAYS_INLINE double fold() const {
+    __m256d by16[4];
+    for (int i = 0; i < 4; ++i) by16[i] = _mm256_add_pd(part[i], part[i + 4]);
+    const __m256d by8_low = _mm256_add_pd(by16[0], by16[2]);
+    const __m256d by8_high = _mm256_add_pd(by16[1], by16[3]);
+    const __m256d by4 = _mm256_add_pd(by8_low, by8_high);
+    const __m128d by2 = _mm_add_pd(_mm256_castpd256_pd128(by4), _mm256_extractf128_pd(by4, 1));
+    return _mm_cvtsd_f64(_mm_add_sd(by2, _mm_unpackhi_pd(by2, by2)));
+  }
+};
+
+// The last n < 32 elements, followed by zeros.
+struct Tail {
+  alignas(64) float x[32];
+
+  ALWAYS_INLINE Tail(const float* from, int64_t n) {
+    _mm512_store_ps(x, _mm512_maskz_loadu_ps(low_mask(n), from));
+    _mm512_store_ps(x + 16, _mm512_maskz_loadu_ps(low_mask(n - 16), from + 16));
+  }
+};
+
+// 32 float32 lanes by halves.
 inline float fold(__m512 s0, __m512 s1) {
   const __m512 by16 = _mm512_add_ps(s0, s1);
   const __m256 by8 = _mm256_add_ps(_mm512_castps512_ps256(by16), _mm512_extractf32x8_ps(by16, 1));
@@ -45,25 +81,18 @@ struct SquaresAndMax {
 
 // NaN is lost to the maximum and found by the norm.
 SquaresAndMax squares_and_max(const float* x, int64_t d) {
-  __m512d s0 = _mm512_setzero_pd(), s1 = s0, s2 = s0, s3 = s0;
-  __m512 m0 = _mm512_setzero_ps(), m1 = m0;
-  const auto add = [&](__m512 low, __m512 high) {
-    const __m512d x0 = low_doubles(low), x1 = high_doubles(low);
-    const __m512d x2 = low_doubles(high), x3 = high_doubles(high);
-    s0 = _mm512_fmadd_pd(x0, x0, s0);
-    s1 = _mm512_fmadd_pd(x1, x1, s1);
-    s2 = _mm512_fmadd_pd(x2, x2, s2);
-    s3 = _mm512_fmadd_pd(x3, x3, s3);
-    m0 = _mm512_max_ps(m0, _mm512_abs_ps(low));
-    m1 = _mm512_max_ps(m1, _mm512_abs_ps(high));
+  Lanes squares;
+  __m512 most = _mm512_setzero_ps();
+  const auto add = [&](const float* p) {
+    squares.add_squares(p);
+    const __m512 low = _mm512_loadu_ps(p), high = _mm512_loadu_ps(p + 16);
+    most = _mm512_max_ps(most, _mm512_abs_ps(low));
+    most = _mm512_max_ps(most, _mm512_abs_ps(high));
   };
   int64_t i = 0;
-  for (; i + 32 <= d; i += 32) add(_mm512_loadu_ps(x + i), _mm512_loadu_ps(x + i + 16));
-  if (i < d) {
-    add(_mm512_maskz_loadu_ps(low_mask(d - i), x + i),
-        _mm512_maskz_loadu_ps(low_mask(d - i - 16), x + i + 16));
-  }
-  return {fold(s0, s1, s2, s3), _mm512_reduce_max_ps(_mm512_max_ps(m0, m1))};
+  for (; i + 32 <= d; i += 32) add(x + i);
+  if (i < d) add(Tail(x + i, d - i).x);
+  return {squares.fold(), _mm512_reduce_max_ps(most)};
 }
 
 void fill_zero(uint8_t* code, int64_t d_pad) {
@@ -118,28 +147,12 @@ RowStats quantize_row(const float* x, int64_t d, uint8_t* code) {
   return finish_row_stats(fold(lost0, lost1), row.max_abs, row.squared_norm, d);
 }
 
-inline __m512d load_doubles(const float* p) { return _mm512_cvtps_pd(_mm256_loadu_ps(p)); }
-
 double dot(const float* a, const float* b, int64_t d) {
-  __m512d s0 = _mm512_setzero_pd(), s1 = s0, s2 = s0, s3 = s0;
+  Lanes products;
   int64_t i = 0;
-  for (; i + 32 <= d; i += 32) {
-    s0 = _mm512_fmadd_pd(load_doubles(a + i), load_doubles(b + i), s0);
-    s1 = _mm512_fmadd_pd(load_doubles(a + i + 8), load_doubles(b + i + 8), s1);
-    s2 = _mm512_fmadd_pd(load_doubles(a + i + 16), load_doubles(b + i + 16), s2);
-    s3 = _mm512_fmadd_pd(load_doubles(a + i + 24), load_doubles(b + i + 24), s3);
-  }
-  if (i < d) {
-    const __mmask16 low = low_mask(d - i), high = low_mask(d - i - 16);
-    const __m512 a0 = _mm512_maskz_loadu_ps(low, a + i), b0 = _mm512_maskz_loadu_ps(low, b + i);
-    const __m512 a1 = _mm512_maskz_loadu_ps(high, a + i + 16),
-                 b1 = _mm512_maskz_loadu_ps(high, b + i + 16);
-    s0 = _mm512_fmadd_pd(low_doubles(a0), low_doubles(b0), s0);
-    s1 = _mm512_fmadd_pd(high_doubles(a0), high_doubles(b0), s1);
-    s2 = _mm512_fmadd_pd(low_doubles(a1), low_doubles(b1), s2);
-    s3 = _mm512_fmadd_pd(high_doubles(a1), high_doubles(b1), s3);
-  }
-  return fold(s0, s1, s2, s3);
+  for (; i + 32 <= d; i += 32) products.add_products(a + i, b + i);
+  if (i < d) products.add_products(Tail(a + i, d - i).x, Tail(b + i, d - i).x);
+  return products.fold();
 }
 
 int32_t dot_i8(const uint8_t* row, const int8_t* query, int d_pad) {
@@ -155,47 +168,50 @@ int32_t dot_i8(const uint8_t* row, const int8_t* query, int d_pad) {
   return _mm512_reduce_add_epi32(sum);
 }
 
-// R rows against N queries; each accumulator adds d / 16 products, then folds four times.
-template <int R, int N>
-inline void few_products(const float* rows, int64_t stride, const float* queries, int64_t d,
-                         float* dots, int64_t dots_stride, float* squares) {
-  __m512 dot_sums[R][N > 0 ? N : 1];
-  __m512 square_sums[R];
-  for (int r = 0; r < R; ++r) {
-    square_sums[r] = _mm512_setzero_ps();
-    for (int n = 0; n < N; ++n) dot_sums[r][n] = _mm512_setzero_ps();
-  }
-  const auto step = [&](int64_t i, __mmask16 mask) {
-    __m512 x[R];
-    for (int r = 0; r < R; ++r) {
-      x[r] = _mm512_maskz_loadu_ps(mask, rows + r * stride + i);
-      square_sums[r] = _mm512_fmadd_ps(x[r], x[r], square_sums[r]);
-    }
-    for (int n = 0; n < N; ++n) {
-      const __m512 q = _mm512_maskz_loadu_ps(mask, queries + n * d + i);
-      for (int r = 0; r < R; ++r) dot_sums[r][n] = _mm512_fmadd_ps(x[r], q, dot_sums[r][n]);
-    }
-  };
-  int64_t i = 0;
-  for (; i + 16 <= d; i += 16) step(i, 0xFFFF);
-  if (i < d) step(i, low_mask(d - i));
-  for (int r = 0; r < R; ++r) {
-    if (squares != nullptr) squares[r] = _mm512_reduce_add_ps(square_sums[r]);
-    for (int n = 0; n < N; ++n) dots[r * dots_stride + n] = _mm512_reduce_add_ps(dot_sums[r][n]);
-  }
+// The sums of four registers.
+ALWAYS_INLINE __m128 fold_four(__m512 a, __m512 b, __m512 c, __m512 d) {
+  const __m512 ab = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+  const __m512 cd = _mm512_add_ps(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
+  const __m512 low = _mm512_shuffle_ps(ab, cd, 0x44), high = _mm512_shuffle_ps(ab, cd, 0xEE);
+  const __m512 abcd = _mm512_add_ps(low, high);
+  const __m256 half = _mm256_add_ps(_mm512_castps512_ps256(abcd), _mm512_extractf32x8_ps(abcd, 1));
+  return _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
 }
 
-template <int R, int N>
+// N queries, rows one after the other: that is how the hardware prefetcher follows best. A lane adds
+// d / 16 products; lanes are folded four times.
+template <int N>
 void few_queries(const float* rows, int64_t stride, int n_rows, const float* queries, int64_t d,
                  float* dots, int64_t dots_stride, float* squares) {
-  int i = 0;
-  for (; i + R <= n_rows; i += R) {
-    few_products<R, N>(rows + i * stride, stride, queries, d, dots + i * dots_stride, dots_stride,
-                       squares == nullptr ? nullptr : squares + i);
-  }
-  for (; i < n_rows; ++i) {
-    few_products<1, N>(rows + i * stride, stride, queries, d, dots + i * dots_stride, dots_stride,
-                       squares == nullptr ? nullptr : squares + i);
+  constexpr int sums_held = (N + 1 + 3) / 4 * 4;  // the last of the N + 1 is the row's square
+  for (int r = 0; r < n_rows; ++r) {
+    const float* row = rows + r * stride;
+    __m512 sums[sums_held];
+    for (__m512& sum : sums) sum = _mm512_setzero_ps();
+    int64_t i = 0;
+#pragma GCC unroll 2
+    for (; i + 16 <= d; i += 16) {
+      const __m512 x = _mm512_loadu_ps(row + i);
+      for (int n = 0; n < N; ++n) {
+        sums[n] = _mm512_fmadd_ps(x, _mm512_loadu_ps(queries + n * d + i), sums[n]);
+      }
+      sums[N] = _mm512_fmadd_ps(x, x, sums[N]);
+    }
+    if (i < d) {
+      const __mmask16 mask = low_mask(d - i);
+      const __m512 x = _mm512_maskz_loadu_ps(mask, row + i);
+      for (int n = 0; n < N; ++n) {
+        const __m512 q = _mm512_maskz_loadu_ps(mask, queries + n * d + i);
+        sums[n] = _mm512_fmadd_ps(x, q, sums[n]);
+      }
+      sums[N] = _mm512_fmadd_ps(x, x, sums[N]);
+    }
+    alignas(16) float folded[sums_held];
+    for (int n = 0; n < sums_held; n += 4) {
+      _mm_store_ps(folded + n, fold_four(sums[n], sums[n + 1], sums[n + 2], sums[n + 3]));
+    }
+    for (int n = 0; n < N; ++n) dots[r * dots_stride + n] = folded[n];
+    if (squares != nullptr) squares[r] = folded[N];
   }
 }
 
@@ -204,9 +220,9 @@ using FewQueries = void (*)(const float*, int64_t, int, const float*, int64_t, f
 
 void dots_f32(const float* rows, int64_t stride, int n_rows, const float* queries, int n_queries,
               int64_t d, float* dots, float* squares) {
-  constexpr FewQueries by_count[] = {few_queries<4, 0>, few_queries<4, 1>, few_queries<4, 2>,
-                                     few_queries<4, 3>, few_queries<4, 4>, few_queries<2, 5>,
-                                     few_queries<2, 6>, few_queries<2, 7>, few_queries<2, 8>};
+  constexpr FewQueries by_count[] = {few_queries<0>, few_queries<1>, few_queries<2>,
+                                     few_queries<3>, few_queries<4>, few_queries<5>,
+                                     few_queries<6>, few_queries<7>, few_queries<8>};
   int first = 0;
   do {
     const int n = n_queries - first < 8 ? n_queries - first : 8;

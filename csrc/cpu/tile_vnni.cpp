@@ -56,7 +56,7 @@ struct Prefetch {
   ALWAYS_INLINE void lines(int n) {
     if (next == nullptr) return;
     for (int i = 0; i < n; ++i) {
-      _mm_prefetch(reinterpret_cast<const char*>(next + i * kLine), _MM_HINT_T1);
+      _mm_prefetch(reinterpret_cast<const char*>(next + i * kLine), _MM_HINT_T0);
     }
     next += n * kLine;
   }
