@@ -1,5 +1,6 @@
 // Scans: objects that take queries, are fed gallery parts, and give an answer.
 #include <algorithm>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -40,6 +41,10 @@ template <class Scan>
 void feed_gallery(Scan& scan, cpu::Gallery gallery, const Groups& groups, int threads, bool skip_nonfinite,
                   const py::object& progress) {
   check_dim(scan, gallery.dim());
+  if (gallery.first_id < 0 || gallery.first_id > std::numeric_limits<int64_t>::max() - gallery.count()) {
+    throw py::value_error("first_id must be 0 or more and leave room for the rows' ids, not " +
+                          std::to_string(gallery.first_id));
+  }
   gallery.groups = input(groups, "groups", gallery.count());
   const cpu::ScanOptions options{&scan.kernels(), std::max(threads, 1), skip_nonfinite,
                                  make_poll(progress, gallery.count())};

@@ -48,11 +48,15 @@ inline RowTerms skipped_row() {
   return {nan, nan, nan};
 }
 inline RowTerms passing_row() { return {1.0F, std::numeric_limits<float>::infinity(), 0.0F}; }
-inline QueryTerms passing_query() { return {-0x1p126F, std::numeric_limits<float>::min(), 0.0F}; }
+inline QueryTerms passing_query() {
+  return {-std::numeric_limits<float>::infinity(), std::numeric_limits<float>::min(), 0.0F};
+}
 
-// Terms stay finite and b, v stay positive, so that (*) never meets inf - inf or 0 * inf.
+// No term is +inf but v, b and v stay positive, and c w stays below 2^112, so that (*) never meets
+// inf - inf or 0 * inf. Far below zero, clamping would raise a term, so it becomes -inf.
 inline float clamped_down(double x) {
-  return round_down_to_float(std::clamp(x, -0x1p126, 0x1p126));
+  if (x < -0x1p126) return -std::numeric_limits<float>::infinity();
+  return round_down_to_float(std::min(x, 0x1p126));
 }
 inline float positive_up(double x) {
   return round_up_to_float(std::max(x, static_cast<double>(std::numeric_limits<float>::min())));
@@ -105,7 +109,6 @@ inline QueryTerms distance_terms(const QueryBound& q, float reach) {
       static_cast<double>(std::nextafter(reach, std::numeric_limits<float>::infinity()));
   const double qq = q.norm * q.norm;
   const double a = 0.5 * (qq - t * t - 2.0 * kSlack * (qq + t * t)) / q.scale;
-  if (a < -0x1p126) return passing_query();  // clamping would raise it, and c w may be as large
   return {clamped_down(a), positive_up(shared_margin(q)), clamped_down((1.0 - kSlack) / q.scale)};
 }
 

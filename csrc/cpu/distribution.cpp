@@ -15,6 +15,7 @@ Distribution::Distribution(const MatrixView& queries, int bins, float tail, cons
       query_groups_(query_groups),
       scale_(static_cast<size_t>(queries_.panels() * kPanel), 0.0F),
       a_(static_cast<size_t>(queries_.panels() * kPanel), std::numeric_limits<float>::infinity()) {
+  const FloatingPointScope floating_point;
   for (int64_t i = 0; i < queries_.count(); ++i) {
     scale_[static_cast<size_t>(i)] = static_cast<float>(queries_.bound(i).scale);
     a_[static_cast<size_t>(i)] = query_terms(Metric::cosine, queries_.bound(i), tail).a;

@@ -12,12 +12,19 @@ bool has_avx2() {
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
          __builtin_cpu_supports("f16c");
 }
+bool has_avx512() {
+  return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+}
+bool has_vnni() { return has_avx512() && __builtin_cpu_supports("avx512vnni"); }
 #endif
 
 std::vector<const Kernels*> detect() {
   std::vector<const Kernels*> tables{&portable_kernels()};
 #if defined(__x86_64__)
   if (has_avx2()) tables.push_back(&avx2_kernels());
+  if (has_avx512()) tables.push_back(&avx512_kernels());
+  if (has_vnni()) tables.push_back(&vnni_kernels());
 #endif
   return tables;
 }

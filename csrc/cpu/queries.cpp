@@ -9,7 +9,8 @@
 
 namespace idsim::cpu {
 
-Queries::Queries(const MatrixView& rows, Metric metric, const Kernels& kernels, Use use)
+Queries::Queries(const MatrixView& rows, Metric metric, const Kernels& kernels, Use use,
+                 int64_t first_number)
     : count_(rows.rows),
       dim_(rows.cols),
       d_pad_(static_cast<int>(padded_dim(rows.cols))),
@@ -34,7 +35,7 @@ Queries::Queries(const MatrixView& rows, Metric metric, const Kernels& kernels, 
     float* copy = rows_.data() + i * dim_;
     std::memcpy(copy, load_row(source, i, scratch.data()), static_cast<size_t>(dim_) * sizeof(float));
     const RowStats stats = kernels.quantize_row(copy, dim_, code.data());
-    if (std::isnan(stats.norm)) throw NonFiniteRow("queries", i);
+    if (std::isnan(stats.norm)) throw NonFiniteRow("queries", first_number + i);
     int32_t sum = 0;
     for (int j = 0; j < d_pad_; ++j) {
       const int value = static_cast<int>(code[j]) - 128;

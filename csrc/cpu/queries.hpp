@@ -17,8 +17,9 @@ class Queries {
   // Which kernels will be used: the row scan where there are few queries, or always the tiles.
   enum class Use { rows_or_tiles, tiles };
 
-  // Copies the rows. Throws NonFiniteRow for a row with NaN or Inf.
-  Queries(const MatrixView& rows, Metric metric, const Kernels& kernels, Use use = Use::rows_or_tiles);
+  // Copies the rows. Throws NonFiniteRow for a row with NaN or Inf, counting from first_number.
+  Queries(const MatrixView& rows, Metric metric, const Kernels& kernels, Use use = Use::rows_or_tiles,
+          int64_t first_number = 0);
 
   int64_t count() const { return count_; }
   int64_t dim() const { return dim_; }
@@ -54,6 +55,11 @@ class Queries {
   std::vector<double> norms_;
   std::vector<double> squares_;
 };
+
+// sqrt(dot(x, x)) where the metric reads it.
+inline double row_norm(const Kernels& kernels, const Queries& queries, const float* row) {
+  return queries.metric() == Metric::cosine ? std::sqrt(kernels.dot(row, row, queries.dim())) : 0.0;
+}
 
 // The canonical score of a pair; row_norm = sqrt(dot(x, x)), read for cosine only.
 inline float canonical_score(const Kernels& kernels, const Queries& queries, int64_t query, const float* row,

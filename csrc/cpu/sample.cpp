@@ -1,7 +1,9 @@
 #include "cpu/sample.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "core/threads.hpp"
 
@@ -20,15 +22,17 @@ SampleRule choose_sample(int64_t gallery_rows, int64_t k, bool few_queries) {
 }
 
 Sample::Sample(const Gallery& gallery, Metric metric, const Kernels& kernels, const SampleRule& sample_rule,
-               int threads)
+               int threads, const Poll& poll)
     : rule(sample_rule),
       codes(rule.count * padded_dim(gallery.dim())),
-      scale(rule.count),
-      residual(rule.count),
       u(rule.count),
       v(rule.count),
       w(rule.count),
-      norm(rule.count) {
+      norm(rule.count),
+      scale(rule.count),
+      residual(rule.count),
+      length(rule.count),
+      half_square(rule.count) {
   const int64_t d_pad = padded_dim(gallery.dim());
   constexpr int64_t rows_per_item = 128;
   const auto gather = [&](int, int64_t item) {
@@ -37,15 +41,43 @@ Sample::Sample(const Gallery& gallery, Metric metric, const Kernels& kernels, co
     for (int64_t j = item * rows_per_item; j < end; ++j) {
       const Block block = reader.read(rule.row(j), 1);
       std::memcpy(codes.data() + j * d_pad, block.codes, static_cast<size_t>(d_pad));
-      scale[j] = *block.scale;
-      residual[j] = *block.residual;
       norm[j] = *block.norm;
+      const double unit = metric == Metric::cosine && norm[j] > 0.0 ? 1.0 / norm[j] : 1.0;
+      const double x = norm[j] * unit;
+      scale[j] = static_cast<float>(static_cast<double>(*block.scale) * unit);
+      residual[j] = round_up_to_float(static_cast<double>(*block.residual) * unit * (1.0 + 0x1p-40));
+      // A row with NaN or Inf gets an infinite length and with it the key -inf.
+      length[j] = std::isnan(x) ? std::numeric_limits<float>::infinity() : round_up_to_float(x * (1.0 + 0x1p-40));
+      half_square[j] = metric == Metric::l2 ? round_up_to_float(0.5 * x * x * (1.0 + kSlack)) : 0.0F;
       u[j] = *block.u;
       v[j] = *block.v;
       w[j] = block.w != nullptr ? *block.w : 0.0F;
     }
   };
-  parallel_for(threads, (rule.count + rows_per_item - 1) / rows_per_item, gather, {});
+  parallel_for(threads, (rule.count + rows_per_item - 1) / rows_per_item, gather, poll);
+}
+
+// float32 arithmetic; its rounding is covered by kSlack of every term (|s_q s_x I| is at most
+// ||q^|| ||x^||, which 4 ||q|| ||x|| exceeds for coded rows; others have infinite or full residuals).
+void certain_keys(const Sample& sample, const QueryBound& query, const int32_t* dots, int64_t stride, float* keys) {
+  const auto scale = static_cast<float>(query.scale);
+  const float coded_norm = round_up_to_float(query.coded_norm * (1.0 + kSlack));
+  const float residual = round_up_to_float(query.residual * (1.0 + kSlack) + 4.0 * kSlack * query.norm);
+  for (int64_t j = 0; j < sample.rule.count; ++j) {
+    const float product = static_cast<float>(dots[j * stride]) * (scale * sample.scale[j]);
+    const float margin = coded_norm * sample.residual[j] + residual * sample.length[j];
+    const float key = product - margin - sample.half_square[j];
+    // Zero times infinity, for a zero query: no claim.
+    keys[j] = key == key ? key : -std::numeric_limits<float>::infinity();
+  }
+}
+
+float score_of_key(Metric metric, const QueryBound& query, float key) {
+  const double k = static_cast<double>(key);
+  if (metric != Metric::l2) return round_down_to_float(k - 0x1p-40 * std::abs(k));
+  const double qq = query.norm * query.norm;
+  const double squared = qq - 2.0 * k + 0x1p-40 * (qq + std::abs(k));
+  return round_up_to_float(std::sqrt(std::max(0.0, squared)) * (1.0 + 0x1p-40));
 }
 
 }  // namespace idsim::cpu

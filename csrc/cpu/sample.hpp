@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "core/threads.hpp"
 #include "cpu/source.hpp"
 
 namespace idsim::cpu {
@@ -32,12 +33,22 @@ SampleRule choose_sample(int64_t gallery_rows, int64_t k, bool few_queries);
 
 // The sampled rows, gathered. Row j of the sample is gallery row rule.row(j).
 struct Sample {
-  Sample(const Gallery& gallery, Metric metric, const Kernels& kernels, const SampleRule& rule, int threads);
+  Sample(const Gallery& gallery, Metric metric, const Kernels& kernels, const SampleRule& rule, int threads,
+         const Poll& poll);
 
   SampleRule rule;
   AlignedBuffer<uint8_t> codes;  // [count, d_pad]
-  AlignedBuffer<float> scale, residual, u, v, w;
+  AlignedBuffer<float> u, v, w;  // row terms
   AlignedBuffer<double> norm;
+  // For certain_keys, in the metric's scaling: s_x, and upward rounded ||rx||, ||x|| and ||x||^2 / 2 (l2).
+  AlignedBuffer<float> scale, residual, length, half_square;
 };
+
+// keys[j] <= q.x_j (l2: q.x_j - ||x_j||^2 / 2) for every sampled row, by its codes; -inf for rows that must
+// not count. dots: I of row j at dots[j * stride].
+void certain_keys(const Sample& sample, const QueryBound& query, const int32_t* dots, int64_t stride, float* keys);
+
+// The canonical score that a row with such a key is certain to reach.
+float score_of_key(Metric metric, const QueryBound& query, float key);
 
 }  // namespace idsim::cpu

@@ -126,6 +126,9 @@ const void* stage(const Kernels& kernels, Worker& worker, const Block& block, in
 
 ScanReport scan(const Gallery& gallery, const Queries& queries, Collector& collector,
                 const ScanOptions& options) {
+  if (gallery.codes == nullptr && queries.few() && !collector.needs_codes()) {
+    return scan_direct(gallery, queries, collector, options);
+  }
   const Kernels& kernels = *options.kernels;
   const auto few = [&](Worker& worker, int w, const Block& block) {
     float a[kFewQueries];

@@ -26,6 +26,12 @@ struct Hits {
   int count;
 };
 
+// A pair that float32 could not rule out, in a scan of raw rows.
+struct RowHit {
+  int64_t row;
+  int64_t query;
+};
+
 class Collector {
  public:
   virtual ~Collector() = default;
@@ -33,6 +39,12 @@ class Collector {
   virtual void load_terms(int64_t first, int n, float* a) const = 0;
   // Called by several workers at once, each with its own `worker` number and reader.
   virtual void take(const Hits& hits, BlockReader& reader, int worker) = 0;
+
+  // For scans of raw rows (scan_direct.cpp): the canonical score that query's rows have to reach as of
+  // now, and the candidates. A collector that needs the codes of its hits says so.
+  virtual bool needs_codes() const { return false; }
+  virtual float reach(int64_t query) const = 0;
+  virtual void take_rows(const RowHit* hits, int64_t count, BlockReader& reader, int worker) = 0;
 };
 
 struct ScanReport {
@@ -42,6 +54,11 @@ struct ScanReport {
 // Throws NonFiniteRow (naming the first such row), FileReadError, or what the collector or poll throws.
 ScanReport scan(const Gallery& gallery, const Queries& queries, Collector& collector,
                 const ScanOptions& options);
+
+// The scan for few queries over rows without codes: reads the float32 rows once instead of coding them.
+// scan() calls it where it pays.
+ScanReport scan_direct(const Gallery& gallery, const Queries& queries, Collector& collector,
+                       const ScanOptions& options);
 
 // The same walk with every integer dot of a block and panel: for questions about all pairs.
 class DenseCollector {

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/threads.hpp"
+
 namespace idsim::cpu {
 namespace {
 
@@ -19,6 +21,7 @@ int block_rows(const Kernels& kernels, int d_pad) {
 }
 
 TermArrays make_terms(Metric metric, const float* scale, const float* residual, const double* norm, int64_t n) {
+  const FloatingPointScope floating_point;
   TermArrays terms;
   const auto size = static_cast<size_t>(n);
   terms.u.resize(size);

@@ -9,6 +9,7 @@ namespace idsim::cpu {
 namespace {
 
 std::vector<float> fixed_terms(const Queries& queries, float reach) {
+  const FloatingPointScope floating_point;
   std::vector<float> a(static_cast<size_t>(queries.count()));
   for (int64_t i = 0; i < queries.count(); ++i) {
     a[static_cast<size_t>(i)] = query_terms(queries.metric(), queries.bound(i), reach).a;
@@ -30,7 +31,10 @@ CountAbove::CountAbove(const MatrixView& queries, Metric metric, std::vector<flo
       thresholds_(std::move(thresholds)),
       exclusion_(exclusion),
       counts_(std::make_unique<std::atomic<int64_t>[]>(static_cast<size_t>(queries.rows) * thresholds_.size())) {
-  if (!thresholds_.empty()) a_ = fixed_terms(queries_, loosest(metric, thresholds_));
+  const FloatingPointScope floating_point;
+  if (thresholds_.empty()) return;
+  loosest_ = loosest(metric, thresholds_);
+  a_ = fixed_terms(queries_, loosest_);
 }
 
 ScanReport CountAbove::feed(const Gallery& gallery, const ScanOptions& options) {
@@ -88,19 +92,33 @@ void PairsAbove::load_terms(int64_t first, int n, float* a) const {
 }
 
 void PairsAbove::take(const Hits& hits, BlockReader& reader, int worker) {
-  const Block& block = hits.block;
   std::vector<Pair>& part = parts_[static_cast<size_t>(worker)];
   const size_t before = part.size();
   for (int i = 0; i < hits.count; ++i) {
     const Hit& hit = hits.hits[i];
-    const int64_t query = hits.first_query + hit.query;
-    const int64_t row = block.first + hit.row;
-    const int64_t id = gallery_->first_id + row;
-    if (exclusion_.any() && exclusion_.drops(query, id, gallery_->groups, row)) continue;
-    const float score = canonical_score(kernels_, queries_, query, reader.row(row), block.norm[hit.row]);
-    if (metric() == Metric::l2 ? score <= threshold_ : score >= threshold_) part.push_back({query, id, score});
+    offer(hits.first_query + hit.query, hits.block.first + hit.row, hits.block.norm[hit.row], reader, part);
   }
-  const auto added = static_cast<int64_t>(part.size() - before);
+  count_new(static_cast<int64_t>(part.size() - before));
+}
+
+void PairsAbove::take_rows(const RowHit* hits, int64_t count, BlockReader& reader, int worker) {
+  std::vector<Pair>& part = parts_[static_cast<size_t>(worker)];
+  const size_t before = part.size();
+  for (int64_t i = 0; i < count; ++i) {
+    const double norm = row_norm(kernels_, queries_, reader.row(hits[i].row));
+    offer(hits[i].query, hits[i].row, norm, reader, part);
+  }
+  count_new(static_cast<int64_t>(part.size() - before));
+}
+
+void PairsAbove::offer(int64_t query, int64_t row, double norm, BlockReader& reader, std::vector<Pair>& part) const {
+  const int64_t id = gallery_->first_id + row;
+  if (exclusion_.any() && exclusion_.drops(query, id, gallery_->groups, row)) return;
+  const float score = canonical_score(kernels_, queries_, query, reader.row(row), norm);
+  if (metric() == Metric::l2 ? score <= threshold_ : score >= threshold_) part.push_back({query, id, score});
+}
+
+void PairsAbove::count_new(int64_t added) {
   if (found_.fetch_add(added, std::memory_order_relaxed) + added > max_pairs_) {
     throw TooManyPairs("more than max_pairs = " + std::to_string(max_pairs_) +
                        " pairs reach the threshold; raise the threshold or max_pairs");

@@ -30,6 +30,10 @@ class CountAbove : public Collector {
 
   void load_terms(int64_t first, int n, float* a) const override;
   void take(const Hits& hits, BlockReader& reader, int worker) override;
+  // Bounds from the codes spare most pairs near a threshold their canonical score.
+  bool needs_codes() const override { return true; }
+  float reach(int64_t) const override { return loosest_; }
+  void take_rows(const RowHit*, int64_t, BlockReader&, int) override {}
 
  private:
   bool reaches(float score, float threshold) const {
@@ -40,6 +44,7 @@ class CountAbove : public Collector {
   Queries queries_;
   std::vector<float> thresholds_;
   Exclusion exclusion_;
+  float loosest_ = 0.0F;
   std::vector<float> a_;  // [q] terms of the loosest threshold
   std::unique_ptr<std::atomic<int64_t>[]> counts_;
   const Gallery* gallery_ = nullptr;
@@ -72,8 +77,13 @@ class PairsAbove : public Collector {
 
   void load_terms(int64_t first, int n, float* a) const override;
   void take(const Hits& hits, BlockReader& reader, int worker) override;
+  float reach(int64_t) const override { return threshold_; }
+  void take_rows(const RowHit* hits, int64_t count, BlockReader& reader, int worker) override;
 
  private:
+  void offer(int64_t query, int64_t row, double row_norm, BlockReader& reader, std::vector<Pair>& part) const;
+  void count_new(int64_t added);
+
   const Kernels& kernels_;
   Queries queries_;
   float threshold_;

@@ -1,8 +1,9 @@
 #include "cpu/topk.hpp"
 
 #include <algorithm>
-#include <cmath>
+#include <functional>
 #include <limits>
+#include <new>
 
 #include "core/score.hpp"
 
@@ -25,6 +26,12 @@ class SpinLock {
   std::atomic_flag& flag_;
 };
 
+size_t checked_size(int64_t queries, int64_t k) {
+  constexpr int64_t most = std::numeric_limits<int64_t>::max() / static_cast<int64_t>(sizeof(Scored));
+  if (queries > 0 && k > most / queries) throw std::bad_alloc();
+  return static_cast<size_t>(queries * k);
+}
+
 // Fetches the first lines of a float32 row; the hardware follows.
 void prefetch_row(const RowSource& rows, int64_t i) {
   const char* p = static_cast<const char*>(rows.view.data) + i * rows.view.row_stride;
@@ -36,11 +43,12 @@ void prefetch_row(const RowSource& rows, int64_t i) {
 TopK::TopK(const MatrixView& queries, Metric metric, int64_t k, float threshold, const Exclusion& exclusion,
            const Kernels& kernels)
     : kernels_(kernels),
-      queries_(queries, metric, kernels),
+      queries_(queries, metric, kernels, Queries::Use::rows_or_tiles, exclusion.first_query_id),
       k_(k),
       exclusion_(exclusion),
       slots_(static_cast<size_t>(queries.rows)),
-      heaps_(new Scored[static_cast<size_t>(queries.rows * k)]) {
+      heaps_(new Scored[checked_size(queries.rows, k)]) {
+  const FloatingPointScope floating_point;
   for (int64_t i = 0; i < queries.rows; ++i) {
     Slot& slot = slots_[static_cast<size_t>(i)];
     slot.reach.store(threshold);
@@ -88,6 +96,15 @@ void TopK::take(const Hits& hits, BlockReader& reader, int) {
   rescored_.fetch_add(rescored, std::memory_order_relaxed);
 }
 
+void TopK::take_rows(const RowHit* hits, int64_t count, BlockReader& reader, int) {
+  for (int64_t i = 0; i < count; ++i) {
+    if (sampled_.holds(hits[i].row)) continue;
+    offer(*gallery_, hits[i].query, hits[i].row, row_norm(kernels_, queries_, reader.row(hits[i].row)), reader);
+  }
+  candidates_.fetch_add(count, std::memory_order_relaxed);
+  rescored_.fetch_add(count, std::memory_order_relaxed);
+}
+
 void TopK::offer(const Gallery& gallery, int64_t query, int64_t row, double row_norm, BlockReader& reader) {
   const int64_t id = gallery.first_id + row;
   if (exclusion_.any() && exclusion_.drops(query, id, gallery.groups, row)) return;
@@ -127,72 +144,86 @@ void TopK::raise_reach(Slot& slot, int64_t query, float reach) {
 void TopK::seed(const Gallery& gallery, const ScanOptions& options) {
   const SampleRule rule = choose_sample(gallery.count(), k_, queries_.few());
   if (rule.stride == 0) return;
-  const Sample sample(gallery, metric(), kernels_, rule, options.threads);
-  const int d_pad = queries_.d_pad();
-  const int64_t width = queries_.few() ? 1 : kPanel;
-  const int rows_per_tile = block_rows(kernels_, d_pad);
-  const auto seed_panel = [&](int, int64_t p) {
-    AlignedBuffer<int32_t> dots(rule.count * width);
+  Poll poll;  // for interrupts; no row is done yet
+  if (options.poll) poll = [&](int64_t) { options.poll(0); };
+  const Sample sample(gallery, metric(), kernels_, rule, options.threads, poll);
+  const auto few = [&](int, int64_t query) {
+    AlignedBuffer<int32_t> dots(rule.count);
     BlockReader reader(gallery, metric(), kernels_, 1);
-    std::vector<float> certain;
-    if (queries_.few()) {
-      for (int64_t j = 0; j < rule.count; ++j) {
-        dots[j] = kernels_.dot_i8(sample.codes.data() + j * d_pad, queries_.code(p), d_pad);
-      }
-      return seed_query(sample, p, dots.data(), 1, reader, certain);
+    std::vector<float> keys;
+    const int d_pad = queries_.d_pad();
+    for (int64_t j = 0; j < rule.count; ++j) {
+      dots[j] = kernels_.dot_i8(sample.codes.data() + j * d_pad, queries_.code(query), d_pad);
     }
-    AlignedBuffer<char> staged(kernels_.staged_bytes != nullptr ? kernels_.staged_bytes(rows_per_tile, d_pad) : 0);
-    for (int64_t j = 0; j < rule.count; j += rows_per_tile) {
-      TileArgs args{};
-      args.rows = sample.codes.data() + j * d_pad;
-      args.n_rows = static_cast<int>(std::min<int64_t>(rows_per_tile, rule.count - j));
-      args.d_pad = d_pad;
-      args.panel = queries_.panel(p);
-      if (kernels_.stage_rows != nullptr) {
-        kernels_.stage_rows(sample.codes.data() + j * d_pad, args.n_rows, d_pad, staged.data());
-        args.rows = staged.data();
-      }
-      kernels_.tile_dots(args, dots.data() + j * kPanel);
-    }
+    seed_query(sample, query, dots.data(), 1, reader, keys);
+  };
+  const auto panel = [&](int, int64_t p) {
+    AlignedBuffer<int32_t> dots(rule.count * kPanel);
+    sample_dots(sample, p, dots.data());
+    BlockReader reader(gallery, metric(), kernels_, 1);
+    std::vector<float> keys;
     const int64_t end = std::min((p + 1) * kPanel, count());
     for (int64_t q = p * kPanel; q < end; ++q) {
-      seed_query(sample, q, dots.data() + (q - p * kPanel), kPanel, reader, certain);
+      seed_query(sample, q, dots.data() + (q - p * kPanel), kPanel, reader, keys);
     }
   };
-  parallel_for(options.threads, queries_.few() ? count() : queries_.panels(), seed_panel, {});
+  if (queries_.few()) {
+    parallel_for(options.threads, count(), few, poll);
+  } else {
+    parallel_for(options.threads, queries_.panels(), panel, poll);
+  }
   sampled_ = rule;
+}
+
+void TopK::sample_dots(const Sample& sample, int64_t panel, int32_t* dots) const {
+  const int d_pad = queries_.d_pad();
+  const int tile = block_rows(kernels_, d_pad);
+  AlignedBuffer<char> staged(kernels_.staged_bytes != nullptr ? kernels_.staged_bytes(tile, d_pad) : 0);
+  for (int64_t j = 0; j < sample.rule.count; j += tile) {
+    TileArgs args{};
+    args.rows = sample.codes.data() + j * d_pad;
+    args.n_rows = static_cast<int>(std::min<int64_t>(tile, sample.rule.count - j));
+    args.d_pad = d_pad;
+    args.panel = queries_.panel(panel);
+    if (kernels_.stage_rows != nullptr) {
+      kernels_.stage_rows(sample.codes.data() + j * d_pad, args.n_rows, d_pad, staged.data());
+      args.rows = staged.data();
+    }
+    kernels_.tile_dots(args, dots + j * kPanel);
+  }
 }
 
 // First the k-th best certain score of the sample becomes the threshold, then the sample's rows that reach
 // it are scored and kept.
 void TopK::seed_query(const Sample& sample, int64_t query, const int32_t* dots, int64_t stride,
-                      BlockReader& reader, std::vector<float>& certain) {
+                      BlockReader& reader, std::vector<float>& keys) {
   const QueryBound& bound = queries_.bound(query);
+  const int64_t rows = sample.rule.count;
+  keys.resize(static_cast<size_t>(rows));
+  certain_keys(sample, bound, dots, stride, keys.data());
+  if (exclusion_.any()) {
+    for (int64_t j = 0; j < rows; ++j) {
+      const int64_t row = sample.rule.row(j);
+      if (exclusion_.drops(query, gallery_->first_id + row, gallery_->groups, row)) {
+        keys[static_cast<size_t>(j)] = -kInf;
+      }
+    }
+  }
+  const auto kth = keys.begin() + (k_ - 1);
+  std::nth_element(keys.begin(), kth, keys.end(), std::greater<>());
   Slot& slot = slots_[static_cast<size_t>(query)];
-  const auto eligible = [&](int64_t j) {
-    if (std::isnan(sample.norm[j])) return false;
-    const int64_t row = sample.rule.row(j);
-    return !exclusion_.any() || !exclusion_.drops(query, gallery_->first_id + row, gallery_->groups, row);
-  };
-  certain.clear();
-  for (int64_t j = 0; j < sample.rule.count; ++j) {
-    if (!eligible(j)) continue;
-    certain.push_back(
-        score_range(metric(), bound, sample.scale[j], sample.residual[j], sample.norm[j], dots[j * stride]).certain);
-  }
-  if (static_cast<int64_t>(certain.size()) >= k_) {
-    const auto kth = certain.begin() + (k_ - 1);
-    std::nth_element(certain.begin(), kth, certain.end(), [&](float a, float b) { return better(a, b); });
-    raise_reach(slot, query, *kth);
-  }
-  for (int64_t j = 0; j < sample.rule.count; ++j) {
+  if (bound.coded && *kth > -kInf) raise_reach(slot, query, score_of_key(metric(), bound, *kth));
+
+  int64_t rescored = 0;
+  for (int64_t j = 0; j < rows; ++j) {
     const QueryTerms terms{slot.a.load(std::memory_order_relaxed), queries_.b()[query], queries_.c()[query]};
     if (!(static_cast<float>(dots[j * stride]) >= row_limit(terms, {sample.u[j], sample.v[j], sample.w[j]}))) {
       continue;
     }
     offer(*gallery_, query, sample.rule.row(j), sample.norm[j], reader);
-    rescored_.fetch_add(1, std::memory_order_relaxed);
+    ++rescored;
   }
+  rescored_.fetch_add(rescored, std::memory_order_relaxed);
 }
 
 void TopK::finish(float* scores, int64_t* ids) {

@@ -44,10 +44,13 @@ class TopK : public Collector {
   const Kernels& kernels() const { return kernels_; }
   Certificate certificate() const;
   // The score that query i's rows had to reach: no row below it was looked at more closely.
-  float reach(int64_t i) const { return slots_[static_cast<size_t>(i)].reach.load(std::memory_order_relaxed); }
+  float reach(int64_t i) const override {
+    return slots_[static_cast<size_t>(i)].reach.load(std::memory_order_relaxed);
+  }
 
   void load_terms(int64_t first, int n, float* a) const override;
   void take(const Hits& hits, BlockReader& reader, int worker) override;
+  void take_rows(const RowHit* hits, int64_t count, BlockReader& reader, int worker) override;
 
  private:
   struct alignas(64) Slot {
@@ -58,8 +61,9 @@ class TopK : public Collector {
   };
 
   void seed(const Gallery& gallery, const ScanOptions& options);
+  void sample_dots(const Sample& sample, int64_t panel, int32_t* dots) const;
   void seed_query(const Sample& sample, int64_t query, const int32_t* dots, int64_t stride,
-                  BlockReader& reader, std::vector<float>& certain);
+                  BlockReader& reader, std::vector<float>& keys);
   void offer(const Gallery& gallery, int64_t query, int64_t row, double row_norm, BlockReader& reader);
   void insert(int64_t query, float score, int64_t id);
   void raise_reach(Slot& slot, int64_t query, float reach);

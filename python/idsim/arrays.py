@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 __all__ = ["as_matrix", "as_output", "is_torch", "like_queries"]
 
+class _Bfloat16Bits(np.ndarray):
+    """uint16 that stand for bfloat16; the engine reads NumPy's uint16 as such."""
+
+
 _FLOATS = frozenset({"float16", "float32", "float64"})
 
 
@@ -45,14 +49,19 @@ def as_matrix(array: Any, name: str) -> Any:
     ValueError
         Not two dimensions.
     """
-    if type(array) is np.ndarray and array.dtype == np.float32 and array.dtype.isnative:
+    matrix: NDArray[Any]
+    if isinstance(array, _Bfloat16Bits):
+        matrix = array
+    elif type(array) is np.ndarray and array.dtype == np.float32 and array.dtype.isnative:
         matrix = array
     elif is_torch(array):
         return _checked_torch(array, name)
     elif isinstance(array, np.ndarray) or not hasattr(array, "__dlpack__"):
         matrix = _checked_numpy(array, name)
-    else:
+    elif hasattr(array, "shape"):
         return array
+    else:
+        matrix = _checked_numpy(np.from_dlpack(array), name)
     if matrix.ndim != 2:
         msg = f"{name} must have 2 dimensions [rows, d], not {matrix.ndim}"
         raise ValueError(msg)
@@ -65,7 +74,7 @@ def _checked_numpy(array: Any, name: str) -> NDArray[Any]:
         raise TypeError(msg)
     matrix = np.asarray(array)
     if matrix.dtype.name == "bfloat16":
-        return matrix.view(np.uint16)  # the engine reads uint16 as bfloat16 bits
+        return matrix.view(np.uint16).view(_Bfloat16Bits)
     if matrix.dtype.name not in _FLOATS:
         msg = f"{name} must be float32, float16, bfloat16 or float64, not {matrix.dtype.name}"
         raise TypeError(msg)

@@ -83,11 +83,17 @@ def resolve_exclude(exclude: Exclude, queries: int, gallery: int) -> Exclusion:
             msg = f"exclude must be None, 'self' or a pair of label arrays, not {exclude!r}"
             raise ValueError(msg)
         return Exclusion(self_pairs=True)
-    query_labels, gallery_labels = exclude
-    query_groups, gallery_groups = as_groups(query_labels, gallery_labels)
+    if not isinstance(exclude, (tuple, list)) or len(exclude) != 2:
+        msg = f"exclude must be None, 'self' or a pair of label arrays, not {exclude!r}"
+        raise ValueError(msg)
+    try:
+        query_groups, gallery_groups = as_groups(*exclude)
+    except TypeError as error:
+        msg = f"exclude: {error}"
+        raise TypeError(msg) from None
     for name, groups, rows in (
-        ("query_groups", query_groups, queries),
-        ("gallery_groups", gallery_groups, gallery),
+        ("exclude: query labels", query_groups, queries),
+        ("exclude: gallery labels", gallery_groups, gallery),
     ):
         if groups.shape != (rows,):
             msg = f"{name} must have shape ({rows},), not {groups.shape}"

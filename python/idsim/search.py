@@ -6,6 +6,7 @@ batch, any instruction set and any order of work.
 
 from __future__ import annotations
 
+import operator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -82,7 +83,7 @@ class TopKScan:
     threads : int, optional
         Default: one per core.
     first_query_id : int
-        Gallery id of query 0, for ``exclude_self``.
+        Number of query 0 in the caller's whole set: for ``exclude_self`` and for messages.
 
     Raises
     ------
@@ -103,17 +104,26 @@ class TopKScan:
         threads: int | None = None,
         first_query_id: int = 0,
     ) -> None:
-        if k < 0:
-            msg = f"k must be 0 or more, not {k}"
-            raise ValueError(msg)
+        k = checked_k(k)
         matrix = as_matrix(queries, "queries")
         self._queries = queries
         self._shape = (int(matrix.shape[0]), int(k))
         self._skip = skips(nonfinite)
+        self._metric: Metric = metric
         self._threads = resolve_threads(threads)
         self._scan = _core.TopKScan(
             matrix, metric, k, _worst(metric, threshold), exclude_self, first_query_id, query_groups
         )
+
+    @property
+    def metric(self) -> Metric:
+        """The metric of the scores."""
+        return self._metric
+
+    @property
+    def skips_nonfinite(self) -> bool:
+        """Whether gallery rows with NaN or Inf are left out (False: they raise)."""
+        return self._skip
 
     def feed(
         self,
@@ -230,7 +240,7 @@ def search(
         source = _ArraySource(as_matrix(gallery, "gallery"))
     metric = source.resolve_metric(metric)
     matrix = as_matrix(queries, "queries")
-    n_queries, dim = int(matrix.shape[0]), int(matrix.shape[1])
+    n_queries, dim, k = int(matrix.shape[0]), int(matrix.shape[1]), checked_k(k)
     if dim != source.dim:
         msg = f"gallery must have {dim} columns like queries, not {source.dim}"
         raise ValueError(msg)
@@ -304,14 +314,30 @@ def _make_scan(
     )
 
 
+def checked_k(k: Any) -> int:
+    """Return k as an int of 0 or more."""
+    try:
+        count = operator.index(k)
+    except TypeError:
+        msg = f"k must be an integer, not {type(k).__name__}"
+        raise TypeError(msg) from None
+    if count < 0:
+        msg = f"k must be 0 or more, not {count}"
+        raise ValueError(msg)
+    return count
+
+
 def query_chunk(n_queries: int, dim: int, k: int, memory_budget: int | None) -> int:
     """Return how many queries fit the scratch budget (float32 copy, codes, packed panels, heaps)."""
     budget = DEFAULT_MEMORY_BUDGET if memory_budget is None else memory_budget
     per_query = 8 * dim + 16 * k + 256
-    if budget < 32 * per_query:
+    fit = budget // per_query
+    if fit >= n_queries:
+        return n_queries
+    if fit < 32:
         msg = f"memory_budget must be at least {32 * per_query} bytes for d = {dim} and k = {k}, not {budget}"
         raise ValueError(msg)
-    return max(32, min(n_queries, budget // per_query) // 32 * 32)
+    return int(fit // 32 * 32)
 
 
 def _outputs(out: tuple[Any, Any] | None, q: int, k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -485,7 +511,7 @@ def merge_topk(parts: Sequence[tuple[Any, Any]], k: int | None = None, *, metric
     if len({s.shape[0] for s in scores}) != 1 or any(s.shape != i.shape for s, i in zip(scores, ids, strict=True)):
         msg = "parts must hold scores and ids of the same queries"
         raise ValueError(msg)
-    k = max(s.shape[1] for s in scores) if k is None else k
+    k = max(s.shape[1] for s in scores) if k is None else checked_k(k)
     all_scores, all_ids = np.concatenate(scores, axis=1), np.concatenate(ids, axis=1)
     keys = all_scores if metric == "l2" else -all_scores
     # Padding (id -1) goes last, even behind real rows of the worst score.
