@@ -3,7 +3,9 @@
 Each commit is checked out by ``git worktree`` and built into a folder of its own with the same
 compiler, flags and NumPy. One process per commit holds the same queries and gallery; they run in the
 order A B B A, so a drift of the machine meets both alike. Each such round gives one paired ratio. A
-case fails only when the median ratio is above 1.10 and the spread of the ratios lies above 1 as well.
+case fails only when the median ratio is above 1.10 and the spread of the ratios lies above 1 as well,
+and when two fresh pairs of processes say so again: the memory that a process happens to get can make
+it slower than its twin for as long as it lives.
 
 Exit status: 0 no case is slower, 1 a case is slower, 2 a commit cannot be built or run.
 """
@@ -19,7 +21,7 @@ import sys
 import tempfile
 import time
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +37,7 @@ ROOT = Path(__file__).resolve().parent.parent
 WORKER = Path(__file__).resolve().parent / "worker.py"
 LIMIT = 1.10
 MIN_ROUNDS = 5
+CONFIRMATIONS = 3
 # Small enough for a minute in all, large enough to leave the caches; one case per way the engine goes.
 CASES = (
     Case(1, 200_000), Case(8, 200_000), Case(64, 200_000), Case(1024, 100_000),
@@ -79,6 +82,12 @@ def judge(case: str, ratios: Sequence[float], limit: float = LIMIT) -> Verdict:
     median = statistics.median(ratios)
     low, high = np.quantile(ratios, [0.25, 0.75]).tolist()
     return Verdict(case, median, low, high, len(ratios), slower=median > limit and low > 1.0)
+
+
+def combine(trials: Sequence[Sequence[float]], case: str, limit: float = LIMIT) -> Verdict:
+    """Judge the ratios of several pairs of processes: slower only when every pair says so."""
+    together = judge(case, [ratio for ratios in trials for ratio in ratios], limit)
+    return replace(together, slower=all(judge(case, ratios, limit).slower for ratios in trials))
 
 
 def checkout(revision: str, folder: Path, stack: ExitStack) -> str:
@@ -148,28 +157,45 @@ def save_rows(case: Case, folder: Path) -> tuple[str, str]:
     return str(files[0]), str(files[1])
 
 
-def compare_case(
-    case: Case, base: Worker, head: Worker, folder: Path, rounds: int, seconds: float
-) -> Verdict:
-    """Run one case A B B A, round after round; both must give the same bytes."""
+def measure_pair(
+    case: Case, targets: tuple[Path, Path], folder: Path, rounds: int, seconds: float, threads: int
+) -> list[float]:
+    """Start a process per commit, run one case A B B A, round after round, and return the ratios."""
     queries, gallery = save_rows(case, folder)
-    loaded = [
-        worker.ask(do="load", queries=queries, gallery=gallery, k=case.k, mode=case.mode)
-        for worker in (base, head)
-    ]
-    if loaded[0]["digest"] != loaded[1]["digest"]:
-        print(f"{case.name}: the two commits do not give the same answer", file=sys.stderr)
-    once = max(each["seconds"] for each in loaded)
-    repeat = max(1, int(0.02 / max(once, 1e-7)))  # a timing lasts 20 ms at least
-    rounds = max(rounds, min(40, int(seconds / (4 * once * repeat))))
-    times = []
-    for _ in range(rounds):
-        four = []
-        for worker in (base, head, head, base):
-            time.sleep(0.01)
-            four.append(float(worker.ask(do="time", repeat=repeat)["seconds"]))
-        times.append((four[0], four[1], four[2], four[3]))
-    return judge(case.name, paired_ratios(times))
+    with ExitStack() as stack:
+        workers = []
+        for target in targets:
+            workers.append(Worker(target, threads))
+            stack.callback(workers[-1].close)
+        base, head = workers
+        loaded = [
+            worker.ask(do="load", queries=queries, gallery=gallery, k=case.k, mode=case.mode)
+            for worker in workers
+        ]
+        if loaded[0]["digest"] != loaded[1]["digest"]:
+            print(f"{case.name}: the two commits do not give the same answer", file=sys.stderr)
+        once = max(each["seconds"] for each in loaded)
+        repeat = max(1, int(0.02 / max(once, 1e-7)))  # a timing lasts 20 ms at least
+        times = []
+        for _ in range(max(rounds, min(40, int(seconds / (4 * once * repeat))))):
+            four = []
+            for worker in (base, head, head, base):
+                time.sleep(0.01)
+                four.append(float(worker.ask(do="time", repeat=repeat)["seconds"]))
+            times.append((four[0], four[1], four[2], four[3]))
+    return paired_ratios(times)
+
+
+def compare_case(
+    case: Case, targets: tuple[Path, Path], folder: Path, rounds: int, seconds: float, threads: int
+) -> Verdict:
+    """Measure one case, again with fresh processes as long as head looks slower."""
+    trials: list[list[float]] = []
+    while True:
+        trials.append(measure_pair(case, targets, folder, rounds, seconds, threads))
+        verdict = combine(trials, case.name)
+        if not verdict.slower or len(trials) == CONFIRMATIONS:
+            return verdict
 
 
 def verdict_line(verdict: Verdict) -> str:
@@ -185,17 +211,15 @@ def compare(base: str, head: str, *, rounds: int, seconds: float, threads: int) 
     """Build both commits, measure every case and print a line for each."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="idsim-compare-")))
-        workers = []
-        for name, revision in (("base", base), ("head", head)):
-            source, target = folder / f"{name}-source", folder / name
+        targets = (folder / "base", folder / "head")
+        for target, revision in zip(targets, (base, head), strict=True):
+            source = folder / f"{target.name}-source"
             commit = checkout(revision, source, stack)
-            print(f"building {name} {commit[:12]}", file=sys.stderr, flush=True)
+            print(f"building {target.name} {commit[:12]}", file=sys.stderr, flush=True)
             build(source, target)
-            workers.append(Worker(target, threads))
-            stack.callback(workers[-1].close)
         verdicts = []
         for case in CASES:
-            verdicts.append(compare_case(case, workers[0], workers[1], folder, rounds, seconds))
+            verdicts.append(compare_case(case, targets, folder, rounds, seconds, threads))
             print(verdict_line(verdicts[-1]), flush=True)
         return verdicts
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from bench.compare import judge, paired_ratios
+from bench.compare import combine, judge, paired_ratios
 
 
 def test_a_round_is_head_over_base() -> None:
@@ -34,3 +34,12 @@ def test_verdict(ratios: list[float], slower: bool) -> None:
 def test_too_few_rounds_are_refused() -> None:
     with pytest.raises(ValueError, match="at least 5 rounds"):
         judge("case", [1.0] * 4)
+
+
+def test_every_pair_of_processes_must_agree() -> None:
+    slow, fair = [1.3] * 5, [1.0] * 5
+    assert combine([slow, slow, slow], "case").slower
+    verdict = combine([slow, fair], "case")
+    assert not verdict.slower
+    assert verdict.rounds == 10
+    assert verdict.ratio == pytest.approx(1.15)

@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+import idsim
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 __all__ = ["Peaks", "describe_machine", "measure_peaks", "pin_threads"]
 
 PACKAGES = (
-    "idsim", "numpy", "torch", "faiss-cpu", "scikit-learn", "usearch", "simsimd", "numkong", "threadpoolctl",
+    "numpy", "torch", "faiss-cpu", "scikit-learn", "usearch", "simsimd", "numkong", "threadpoolctl",
 )  # fmt: skip
 GEMM_SIZE = 4096
 READ_BYTES = 1 << 30
@@ -185,5 +187,5 @@ def describe_machine(threads: int) -> dict[str, Any]:
         "governor": governor.read_text(encoding="utf-8").strip() if governor.exists() else None,
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
-        "versions": {package: _version(package) for package in PACKAGES},
+        "versions": {"idsim": idsim.__version__, **{package: _version(package) for package in PACKAGES}},
     }
