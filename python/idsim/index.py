@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -140,7 +140,9 @@ class Index:
             raise ValueError(msg)
         return self._metric
 
-    def feed_into(self, scan: TopKScan, *, groups: NDArray[np.int64] | None, progress: Progress | None) -> None:
+    def feed_into(
+        self, scan: TopKScan, *, groups: NDArray[np.int64] | None, progress: Progress | None
+    ) -> None:
         """Feed all rows to a scan."""
         scan.feed_prepared(self._prepared, 0, groups=groups, progress=progress)
 
@@ -172,23 +174,32 @@ class Index:
         }
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the index, rows included, to a new folder.
+        """Write the index, rows included, as a new gallery with codes.
 
         Raises
         ------
         FileExistsError
             The folder exists: nothing is overwritten.
         TypeError
-            The rows are not float32 or float16 in NumPy's reach.
+            The rows are of a type that NumPy does not have.
         """
-        from idsim.gallery import prepared  # noqa: PLC0415 - the layer above, only for its file format
+        from idsim.gallery import index_files  # noqa: PLC0415 - the layer above, only for its file format
 
-        prepared.save_index(
-            Path(path),
-            rows=np.asarray(self._rows),
-            codes=self._codes,
-            scale=self._scale,
-            residual=self._residual,
-            norm=self._norm,
-            metric=self._metric,
-        )
+        arrays = (self._codes, self._scale, self._residual, self._norm)
+        index_files.save_index(Path(path), np.asarray(self._rows), arrays, self._metric)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Index:
+        """Read an index that was saved, rows included, into memory (bfloat16 rows as float32).
+
+        Raises
+        ------
+        GalleryError
+            The folder is damaged, or no saved index.
+        """
+        from idsim.gallery import index_files  # noqa: PLC0415 - the layer above, only for its file format
+
+        stored = index_files.load_index(Path(path))
+        index = cls.__new__(cls)
+        index._set(stored.rows, *stored.arrays, cast("Metric", stored.metric), stored.skipped_rows)
+        return index

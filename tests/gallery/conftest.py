@@ -46,6 +46,12 @@ def people(tmp_path: Path, matrix: np.ndarray) -> Gallery:
 
 
 @pytest.fixture(autouse=True)
+def _no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Most tests write small files by the dozen; that they are synced, and in which order, is one test's subject."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+
+
+@pytest.fixture(autouse=True)
 def _no_leftovers() -> object:
     """Fail where a test leaves a thread or a file open."""
     import threading

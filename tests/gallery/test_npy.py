@@ -132,7 +132,7 @@ def test_damaged_files_are_errors(tmp_path: Path) -> None:
     data = saved(np.arange(12, dtype=np.float32).reshape(3, 4))
     path = tmp_path / "x.npy"
     refused = read = 0
-    for damaged in [*truncations(data), data + b"\x00", *edits(data, 1500, seed=1, head=128)]:
+    for damaged in [*truncations(data), data + b"\x00", *edits(data, 700, seed=1, head=128)]:
         path.write_bytes(damaged)
         try:
             with InputFile(path) as file:
@@ -143,5 +143,5 @@ def test_damaged_files_are_errors(tmp_path: Path) -> None:
         else:
             assert header.offset + header.data_bytes == len(damaged)
             read += 1
-    assert refused > 1000
+    assert refused > 600
     assert read > 0

@@ -156,3 +156,40 @@ def test_a_failed_preparation_leaves_the_gallery_as_it_was(
     assert len(people.search(np.ones((1, 5), np.float32), 2).ids) == 1
     os.utime(people.path)
     assert idsim.search(np.ones((1, 5), np.float32), people, 2).ids.shape == (1, 2)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
+def test_an_index_is_saved_and_loaded(tmp_path: Path, matrix: np.ndarray, metric: Any, dtype: type) -> None:
+    rows = matrix.astype(dtype)
+    index = idsim.Index(rows, metric=metric)
+    index.save(tmp_path / "index")
+    loaded = idsim.Index.load(tmp_path / "index")
+    expected = index.search(rows[:9], 20)
+    for result in (
+        loaded.search(rows[:9], 20),
+        Gallery.open(tmp_path / "index").search(rows[:9], 20, metric=metric),
+    ):
+        assert result.scores.tobytes() == expected.scores.tobytes()
+        assert result.ids.tobytes() == expected.ids.tobytes()
+    assert (loaded.metric, len(loaded), loaded.dim) == (metric, 101, 5)
+    Gallery.open(tmp_path / "index").verify()
+    with pytest.raises(FileExistsError):
+        index.save(tmp_path / "index")
+
+
+def test_an_index_with_rows_left_out(tmp_path: Path, matrix: np.ndarray) -> None:
+    matrix[50] = np.nan
+    index = idsim.Index(matrix, nonfinite="skip")
+    index.save(tmp_path / "index")
+    loaded = idsim.Index.load(tmp_path / "index")
+    assert loaded.info()["skipped_rows"] == 1
+    assert loaded.search(matrix[:3], 101).ids.tobytes() == index.search(matrix[:3], 101).ids.tobytes()
+
+
+def test_folders_that_are_no_index(people: Gallery) -> None:
+    with pytest.raises(GalleryError, match="has no codes"):
+        idsim.Index.load(people.path)
+    people.prepare()
+    with pytest.raises(GalleryError, match="metadata.metric: is None"):
+        idsim.Index.load(people.path)

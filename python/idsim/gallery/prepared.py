@@ -119,9 +119,11 @@ class PreparedBlock(NamedTuple):
         """The four arrays in the order of the files."""
         return [self.codes, self.scale, self.residual, self.norm]
 
-    def first(self, rows: int) -> PreparedBlock:
-        """Return the first rows, without a copy."""
-        return PreparedBlock(self.codes[:rows], self.scale[:rows], self.residual[:rows], self.norm[:rows])
+    def slice(self, start: int, stop: int) -> PreparedBlock:
+        """Return some of the rows, without a copy."""
+        return PreparedBlock(
+            self.codes[start:stop], self.scale[start:stop], self.residual[start:stop], self.norm[start:stop]
+        )
 
 
 class PreparedFiles:
@@ -179,13 +181,13 @@ class PreparedFiles:
 
             def fill(task: int, slot: int) -> None:
                 start, stop = tasks[task]
-                self._fill(readers, slots[slot].first(stop - start), start)
+                self._fill(readers, slots[slot].slice(0, stop - start), start)
 
             for task, slot in read_ahead(len(tasks), len(slots), fill):
                 start, stop = tasks[task]
                 self._feed_block(
                     scan,
-                    slots[slot].first(stop - start),
+                    slots[slot].slice(0, stop - start),
                     start,
                     vectors,
                     None if groups is None else groups[start:stop],

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from idsim.errors import GalleryError
+from idsim.gallery import prepared as codes
 from idsim.gallery.columns import ColumnFiles, Groups
 from idsim.gallery.elements import as_matrix, gallery_dtype, widen
 from idsim.gallery.format import FORMAT, VERSION, Manifest, read_manifest, storage_dtype
-from idsim.gallery.prepared import PreparedFiles, open_prepared, prepare_blocks, write_prepared
 from idsim.gallery.report import BlockProgress
 from idsim.gallery.streaming import MatrixFiles, open_part
 from idsim.gallery.verify import VerifyReport, all_entries, find_problems
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import ArrayLike, NDArray
 
-    from idsim.errors import GalleryError
     from idsim.options import Exclude, Metric, Nonfinite, Progress
     from idsim.results import TopK
     from idsim.search import TopKScan
@@ -53,12 +53,12 @@ class Gallery:
     """
 
     def __init__(
-        self, path: Path, manifest: Manifest, vectors: MatrixFiles, prepared: PreparedFiles | None
+        self, path: Path, manifest: Manifest, vectors: MatrixFiles, prepared: codes.PreparedFiles | None
     ) -> None:
         self.path = path
         self.manifest = manifest
         self._vectors = vectors
-        self._set_prepared(prepared)
+        self._prepared = prepared
         self._columns = ColumnFiles(path, manifest)
 
     @classmethod
@@ -79,7 +79,7 @@ class Gallery:
             for shard in manifest.shards
         ]
         vectors = MatrixFiles(parts, manifest.dim, dtype)
-        return cls(folder, manifest, vectors, open_prepared(folder, manifest, vectors))
+        return cls(folder, manifest, vectors, codes.open_prepared(folder, manifest, vectors))
 
     @classmethod
     def from_arrays(
@@ -228,14 +228,7 @@ class Gallery:
             yield first, block
 
     def rows(self, columns: Sequence[str] | None = None, start: int = 0, stop: int | None = None) -> pa.Table:
-        """Return the columns of rows `start` to `stop` as a ``pyarrow.Table``.
-
-        Parameters
-        ----------
-        columns : sequence of str, optional
-            The columns; all by default.
-        start, stop : int, optional
-            The range of rows.
+        """Return columns (default: all) of rows `start` to `stop` as a ``pyarrow.Table``.
 
         Raises
         ------
@@ -283,14 +276,23 @@ class Gallery:
             if progress is not None:
                 progress(done, len(self))
 
-        write_prepared(
+        codes.write_prepared(
             self.path,
             self.manifest,
-            lambda start, stop: prepare_blocks(
+            lambda start, stop: codes.prepare_blocks(
                 self.stored_blocks(None, start, stop), self.dtype, workers, on_rows
             ),
         )
-        self._set_prepared(open_prepared(self.path, self.manifest, self._vectors))
+        self._prepared = codes.open_prepared(self.path, self.manifest, self._vectors)
+
+    def prepared_arrays(self) -> codes.PreparedBlock:
+        """Return codes, scale, residual and norm of all rows in memory.
+
+        Raises `GalleryError` where the gallery has none.
+        """
+        if self._prepared is None:
+            raise GalleryError(self.path, codes.PREPARED, "the gallery has no codes: see Gallery.prepare")
+        return self._prepared.read()
 
     def search(
         self,
@@ -369,11 +371,7 @@ class Gallery:
         """Read every file and compare it with the manifest.
 
         Checked are sizes, SHA-256, headers, shapes, rows with NaN or infinities, schemas, row counts, ids.
-
-        Parameters
-        ----------
-        progress : callable, optional
-            Called with bytes done and bytes in all.
+        `progress` is called with bytes done and bytes in all.
 
         Raises
         ------
@@ -385,9 +383,9 @@ class Gallery:
         entries = list(all_entries(self.manifest, self._codes_manifest))
         return VerifyReport(len(entries), sum(entry.bytes for entry in entries), len(self))
 
-    def _set_prepared(self, prepared: PreparedFiles | None) -> None:
-        self._prepared = prepared
-        self._codes_manifest = None if prepared is None else prepared.manifest
+    @property
+    def _codes_manifest(self) -> codes.PreparedManifest | None:
+        return None if self._prepared is None else self._prepared.manifest
 
     def _range(self, start: int, stop: int | None) -> tuple[int, int]:
         end = len(self) if stop is None else stop
