@@ -27,13 +27,16 @@ def large():
 
 def test_progress_rises_to_the_end(large):
     queries, gallery = large
-    calls = []
-    found = idsim.search(queries, gallery, 3, progress=lambda done, total: calls.append((done, total)))
-    assert calls
-    done = [call[0] for call in calls]
-    assert done == sorted(done)
-    assert {call[1] for call in calls} == {calls[-1][0]}
-    assert_same(found, idsim.search(queries, gallery, 3))
+    for times, budget in ((1, None), (12, None), (12, 1 << 21)):
+        many = np.tile(queries, (times, 1))
+        calls = []
+        options = {"memory_budget": budget, "progress": lambda *call, calls=calls: calls.append(call)}
+        found = idsim.search(many, gallery, 3, **options)
+        done = [call[0] for call in calls]
+        assert done == sorted(done)
+        assert done[-1] == 60_000
+        assert {call[1] for call in calls} == {60_000}
+        assert_same(found, idsim.search(many, gallery, 3))
 
 
 class StopSearchError(Exception):
@@ -42,6 +45,7 @@ class StopSearchError(Exception):
 
 def test_an_exception_in_progress_cancels(large):
     queries, gallery = large
+    queries = np.tile(queries, (10, 1))  # long enough to be asked several times
     index = idsim.Index(gallery)
     expected = index.search(queries[:5], 3)
 
