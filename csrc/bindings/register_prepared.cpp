@@ -9,8 +9,8 @@
 
 namespace idsim::bindings {
 
-Prepared::Prepared(RowSource rows, std::optional<TensorArg> owner, Array<uint8_t> codes, Array<float> scale,
-                   Array<float> residual, Array<double> norm, Metric metric)
+Prepared::Prepared(RowSource rows, std::optional<TensorArg> owner, Array<uint8_t> codes,
+                   Array<float> scale, Array<float> residual, Array<double> norm, Metric metric)
     : owner_(std::move(owner)),
       codes_(std::move(codes)),
       scale_(std::move(scale)),
@@ -20,7 +20,8 @@ Prepared::Prepared(RowSource rows, std::optional<TensorArg> owner, Array<uint8_t
   const int64_t n = rows.view.rows;
   const int64_t d_pad = padded_dim(rows.view.cols);
   if (codes_.ndim() != 2 || codes_.shape(0) != n || codes_.shape(1) != d_pad) {
-    throw py::value_error("codes must have shape (" + std::to_string(n) + ", " + std::to_string(d_pad) + ")");
+    throw py::value_error("codes must have shape (" + std::to_string(n) + ", " +
+                          std::to_string(d_pad) + ")");
   }
   gallery_.rows = rows;
   gallery_.codes = codes_.data();
@@ -47,16 +48,19 @@ DType dtype_by_name(const std::string& name) {
   throw py::value_error("dtype must be float32, float16, bfloat16 or float64, not '" + name + "'");
 }
 
-cpu::ScanOptions options(int threads, bool skip_nonfinite, const py::object& progress, int64_t total) {
+cpu::ScanOptions options(int threads, bool skip_nonfinite, const py::object& progress,
+                         int64_t total) {
   return {&cpu::active_kernels(), std::max(threads, 1), skip_nonfinite, make_poll(progress, total)};
 }
 
-int64_t prepare(const py::object& rows, Array<uint8_t> codes, Array<float> scale, Array<float> residual,
-                Array<double> norm, int threads, bool skip_nonfinite, const py::object& progress) {
+int64_t prepare(const py::object& rows, Array<uint8_t> codes, Array<float> scale,
+                Array<float> residual, Array<double> norm, int threads, bool skip_nonfinite,
+                const py::object& progress) {
   const TensorArg arg(rows, "gallery");
   const int64_t n = arg.view().rows;
-  const cpu::PreparedArrays out{output(codes, "codes", {n, padded_dim(arg.view().cols)}), output(scale, "scale", {n}),
-                                output(residual, "residual", {n}), output(norm, "norm", {n})};
+  const cpu::PreparedArrays out{output(codes, "codes", {n, padded_dim(arg.view().cols)}),
+                                output(scale, "scale", {n}), output(residual, "residual", {n}),
+                                output(norm, "norm", {n})};
   const auto opts = options(threads, skip_nonfinite, progress, n);
   const py::gil_scoped_release release;
   return cpu::prepare({arg.view()}, out, opts).skipped_rows;
@@ -74,19 +78,21 @@ void normalize(const py::object& rows, Array<float> out, int threads) {
 
 void register_prepared(py::module_& m) {
   py::class_<Prepared>(m, "Prepared")
-      .def(py::init([](const py::object& rows, Array<uint8_t> codes, Array<float> scale, Array<float> residual,
-                       Array<double> norm, const std::string& metric) {
+      .def(py::init([](const py::object& rows, Array<uint8_t> codes, Array<float> scale,
+                       Array<float> residual, Array<double> norm, const std::string& metric) {
              TensorArg arg(rows, "gallery");
              const RowSource source{arg.view()};
-             return std::make_unique<Prepared>(source, std::move(arg), std::move(codes), std::move(scale),
-                                               std::move(residual), std::move(norm), metric_by_name(metric));
+             return std::make_unique<Prepared>(source, std::move(arg), std::move(codes),
+                                               std::move(scale), std::move(residual),
+                                               std::move(norm), metric_by_name(metric));
            }),
            py::arg("rows"), py::arg("codes").noconvert(), py::arg("scale").noconvert(),
            py::arg("residual").noconvert(), py::arg("norm").noconvert(), py::arg("metric"))
       .def_static(
           "from_file",
-          [](int fd, int64_t offset, int64_t rows, int64_t dim, const std::string& dtype, Array<uint8_t> codes,
-             Array<float> scale, Array<float> residual, Array<double> norm, const std::string& metric) {
+          [](int fd, int64_t offset, int64_t rows, int64_t dim, const std::string& dtype,
+             Array<uint8_t> codes, Array<float> scale, Array<float> residual, Array<double> norm,
+             const std::string& metric) {
             RowSource source;
             source.view.rows = rows;
             source.view.cols = dim;
@@ -94,18 +100,19 @@ void register_prepared(py::module_& m) {
             source.view.row_stride = dim * element_bytes(source.view.dtype);
             source.fd = fd;
             source.file_offset = offset;
-            return std::make_unique<Prepared>(source, std::nullopt, std::move(codes), std::move(scale),
-                                              std::move(residual), std::move(norm), metric_by_name(metric));
+            return std::make_unique<Prepared>(source, std::nullopt, std::move(codes),
+                                              std::move(scale), std::move(residual),
+                                              std::move(norm), metric_by_name(metric));
           },
           py::arg("fd"), py::arg("offset"), py::arg("rows"), py::arg("dim"), py::arg("dtype"),
-          py::arg("codes").noconvert(), py::arg("scale").noconvert(), py::arg("residual").noconvert(),
-          py::arg("norm").noconvert(), py::arg("metric"))
+          py::arg("codes").noconvert(), py::arg("scale").noconvert(),
+          py::arg("residual").noconvert(), py::arg("norm").noconvert(), py::arg("metric"))
       .def_property_readonly("rows", &Prepared::count)
       .def_property_readonly("dim", &Prepared::dim);
   m.def("padded_dim", &padded_dim, py::arg("dim"));
-  m.def("prepare", &prepare, py::arg("rows"), py::arg("codes").noconvert(), py::arg("scale").noconvert(),
-        py::arg("residual").noconvert(), py::arg("norm").noconvert(), py::arg("threads"), py::arg("skip_nonfinite"),
-        py::arg("progress"));
+  m.def("prepare", &prepare, py::arg("rows"), py::arg("codes").noconvert(),
+        py::arg("scale").noconvert(), py::arg("residual").noconvert(), py::arg("norm").noconvert(),
+        py::arg("threads"), py::arg("skip_nonfinite"), py::arg("progress"));
   m.def("normalize", &normalize, py::arg("rows"), py::arg("out").noconvert(), py::arg("threads"));
 }
 

@@ -23,7 +23,8 @@ using Groups = std::optional<Array<int64_t>>;
 
 // Which pairs to leave out; keeps the labels alive.
 struct ExclusionArg {
-  ExclusionArg(bool self, bool triangle, int64_t first_query_id, Groups query_groups, int64_t queries)
+  ExclusionArg(bool self, bool triangle, int64_t first_query_id, Groups query_groups,
+               int64_t queries)
       : groups(std::move(query_groups)),
         exclusion{self, triangle, first_query_id, input(groups, "query_groups", queries)} {}
   Groups groups;
@@ -33,15 +34,16 @@ struct ExclusionArg {
 template <class Scan>
 void check_dim(const Scan& scan, int64_t dim) {
   if (dim == scan.dim()) return;
-  throw py::value_error("gallery must have " + std::to_string(scan.dim()) + " columns like queries, not " +
-                        std::to_string(dim));
+  throw py::value_error("gallery must have " + std::to_string(scan.dim()) +
+                        " columns like queries, not " + std::to_string(dim));
 }
 
 template <class Scan>
-void feed_gallery(Scan& scan, cpu::Gallery gallery, const Groups& groups, int threads, bool skip_nonfinite,
-                  const py::object& progress) {
+void feed_gallery(Scan& scan, cpu::Gallery gallery, const Groups& groups, int threads,
+                  bool skip_nonfinite, const py::object& progress) {
   check_dim(scan, gallery.dim());
-  if (gallery.first_id < 0 || gallery.first_id > std::numeric_limits<int64_t>::max() - gallery.count()) {
+  if (gallery.first_id < 0 ||
+      gallery.first_id > std::numeric_limits<int64_t>::max() - gallery.count()) {
     throw py::value_error("first_id must be 0 or more and leave room for the rows' ids, not " +
                           std::to_string(gallery.first_id));
   }
@@ -65,8 +67,8 @@ void define_feeds(Class& type) {
         gallery.first_id = first_id;
         feed_gallery(scan, gallery, groups, threads, skip_nonfinite, progress);
       },
-      py::arg("rows"), py::arg("first_id"), py::arg("groups"), py::arg("threads"), py::arg("skip_nonfinite"),
-      py::arg("progress"));
+      py::arg("rows"), py::arg("first_id"), py::arg("groups"), py::arg("threads"),
+      py::arg("skip_nonfinite"), py::arg("progress"));
   type.def(
       "feed_prepared",
       [](Scan& scan, const Prepared& prepared, int64_t first_id, const Groups& groups, int threads,
@@ -76,7 +78,8 @@ void define_feeds(Class& type) {
         }
         feed_gallery(scan, prepared.gallery(first_id), groups, threads, true, progress);
       },
-      py::arg("prepared"), py::arg("first_id"), py::arg("groups"), py::arg("threads"), py::arg("progress"));
+      py::arg("prepared"), py::arg("first_id"), py::arg("groups"), py::arg("threads"),
+      py::arg("progress"));
 }
 
 // A scan together with what its pointers point to.
@@ -88,25 +91,28 @@ struct Owned : Scan {
   std::shared_ptr<ExclusionArg> exclusion_arg;
 };
 
-std::shared_ptr<ExclusionArg> exclusion_arg(bool self, bool triangle, int64_t first_query_id, Groups groups,
-                                            const TensorArg& queries) {
-  return std::make_shared<ExclusionArg>(self, triangle, first_query_id, std::move(groups), queries.view().rows);
+std::shared_ptr<ExclusionArg> exclusion_arg(bool self, bool triangle, int64_t first_query_id,
+                                            Groups groups, const TensorArg& queries) {
+  return std::make_shared<ExclusionArg>(self, triangle, first_query_id, std::move(groups),
+                                        queries.view().rows);
 }
 
 void register_topk(py::module_& m) {
   using Scan = Owned<cpu::TopK>;
   py::class_<Scan> type(m, "TopKScan");
-  type.def(py::init([](const py::object& queries, const std::string& metric, int64_t k, float threshold,
-                       bool exclude_self, int64_t first_query_id, Groups query_groups) {
-             const TensorArg arg(queries, "queries");
-             const Metric by = metric_by_name(metric);
-             auto out = exclusion_arg(exclude_self, false, first_query_id, std::move(query_groups), arg);
-             const auto& exclusion = out->exclusion;
-             const py::gil_scoped_release release;
-             return std::make_unique<Scan>(out, arg.view(), by, k, threshold, exclusion, cpu::active_kernels());
-           }),
-           py::arg("queries"), py::arg("metric"), py::arg("k"), py::arg("threshold"), py::arg("exclude_self"),
-           py::arg("first_query_id"), py::arg("query_groups"));
+  type.def(
+      py::init([](const py::object& queries, const std::string& metric, int64_t k, float threshold,
+                  bool exclude_self, int64_t first_query_id, Groups query_groups) {
+        const TensorArg arg(queries, "queries");
+        const Metric by = metric_by_name(metric);
+        auto out = exclusion_arg(exclude_self, false, first_query_id, std::move(query_groups), arg);
+        const auto& exclusion = out->exclusion;
+        const py::gil_scoped_release release;
+        return std::make_unique<Scan>(out, arg.view(), by, k, threshold, exclusion,
+                                      cpu::active_kernels());
+      }),
+      py::arg("queries"), py::arg("metric"), py::arg("k"), py::arg("threshold"),
+      py::arg("exclude_self"), py::arg("first_query_id"), py::arg("query_groups"));
   define_feeds<Scan>(type);
   type.def(
       "finish",
@@ -135,13 +141,15 @@ void register_topk(py::module_& m) {
 void register_count(py::module_& m) {
   using Scan = Owned<cpu::CountAbove>;
   py::class_<Scan> type(m, "CountScan");
-  type.def(py::init([](const py::object& queries, const std::string& metric, std::vector<float> thresholds,
-                       bool exclude_self, int64_t first_query_id, Groups query_groups) {
+  type.def(py::init([](const py::object& queries, const std::string& metric,
+                       std::vector<float> thresholds, bool exclude_self, int64_t first_query_id,
+                       Groups query_groups) {
              const TensorArg arg(queries, "queries");
-             auto out = exclusion_arg(exclude_self, false, first_query_id, std::move(query_groups), arg);
+             auto out =
+                 exclusion_arg(exclude_self, false, first_query_id, std::move(query_groups), arg);
              const auto& exclusion = out->exclusion;
-             return std::make_unique<Scan>(out, arg.view(), metric_by_name(metric), std::move(thresholds),
-                                           exclusion, cpu::active_kernels());
+             return std::make_unique<Scan>(out, arg.view(), metric_by_name(metric),
+                                           std::move(thresholds), exclusion, cpu::active_kernels());
            }),
            py::arg("queries"), py::arg("metric"), py::arg("thresholds"), py::arg("exclude_self"),
            py::arg("first_query_id"), py::arg("query_groups"));
@@ -164,16 +172,19 @@ Array<T> column(const std::vector<cpu::Pair>& pairs, const Get& get) {
 void register_pairs(py::module_& m) {
   using Scan = Owned<cpu::PairsAbove>;
   py::class_<Scan> type(m, "PairScan");
-  type.def(py::init([](const py::object& queries, const std::string& metric, float threshold, int64_t max_pairs,
-                       bool exclude_self, bool triangle, int64_t first_query_id, Groups query_groups) {
+  type.def(py::init([](const py::object& queries, const std::string& metric, float threshold,
+                       int64_t max_pairs, bool exclude_self, bool triangle, int64_t first_query_id,
+                       Groups query_groups) {
              const TensorArg arg(queries, "queries");
-             auto out = exclusion_arg(exclude_self, triangle, first_query_id, std::move(query_groups), arg);
+             auto out = exclusion_arg(exclude_self, triangle, first_query_id,
+                                      std::move(query_groups), arg);
              const auto& exclusion = out->exclusion;
-             return std::make_unique<Scan>(out, arg.view(), metric_by_name(metric), threshold, max_pairs,
-                                           exclusion, cpu::active_kernels());
+             return std::make_unique<Scan>(out, arg.view(), metric_by_name(metric), threshold,
+                                           max_pairs, exclusion, cpu::active_kernels());
            }),
            py::arg("queries"), py::arg("metric"), py::arg("threshold"), py::arg("max_pairs"),
-           py::arg("exclude_self"), py::arg("triangle"), py::arg("first_query_id"), py::arg("query_groups"));
+           py::arg("exclude_self"), py::arg("triangle"), py::arg("first_query_id"),
+           py::arg("query_groups"));
   define_feeds<Scan>(type);
   type.def("finish", [](Scan& scan) {
     const std::vector<cpu::Pair>& pairs = scan.finish();
@@ -186,22 +197,25 @@ void register_pairs(py::module_& m) {
 void register_distribution(py::module_& m) {
   using Scan = Owned<cpu::Distribution>;
   py::class_<Scan> type(m, "DistributionScan");
-  type.def(py::init([](const py::object& queries, int bins, float tail, bool exclude_self, bool triangle,
-                       int64_t first_query_id, Groups query_groups) {
+  type.def(py::init([](const py::object& queries, int bins, float tail, bool exclude_self,
+                       bool triangle, int64_t first_query_id, Groups query_groups) {
              const TensorArg arg(queries, "queries");
              // The labels split the counts here; they exclude nothing.
-             auto out = exclusion_arg(exclude_self, triangle, first_query_id, std::move(query_groups), arg);
+             auto out = exclusion_arg(exclude_self, triangle, first_query_id,
+                                      std::move(query_groups), arg);
              cpu::Exclusion exclusion = out->exclusion;
              const int64_t* labels = std::exchange(exclusion.query_groups, nullptr);
-             return std::make_unique<Scan>(out, arg.view(), bins, tail, exclusion, labels, cpu::active_kernels());
+             return std::make_unique<Scan>(out, arg.view(), bins, tail, exclusion, labels,
+                                           cpu::active_kernels());
            }),
-           py::arg("queries"), py::arg("bins"), py::arg("tail"), py::arg("exclude_self"), py::arg("triangle"),
-           py::arg("first_query_id"), py::arg("query_groups"));
+           py::arg("queries"), py::arg("bins"), py::arg("tail"), py::arg("exclude_self"),
+           py::arg("triangle"), py::arg("first_query_id"), py::arg("query_groups"));
   define_feeds<Scan>(type);
   type.def(
       "finish",
       [](const Scan& scan, Array<uint64_t> non_mated, Array<uint64_t> mated) {
-        scan.finish(output(non_mated, "non_mated", {scan.bins()}), output(mated, "mated", {scan.bins()}));
+        scan.finish(output(non_mated, "non_mated", {scan.bins()}),
+                    output(mated, "mated", {scan.bins()}));
         return scan.max_error();
       },
       py::arg("non_mated").noconvert(), py::arg("mated").noconvert());

@@ -13,18 +13,20 @@ namespace idsim::bindings {
 namespace {
 
 [[noreturn]] void refuse_type(const char* name, const std::string& got) {
-  throw py::type_error(std::string(name) + " must be float32, float16, bfloat16 or float64, not " + got);
+  throw py::type_error(std::string(name) + " must be float32, float16, bfloat16 or float64, not " +
+                       got);
 }
 
 void check_rank(const char* name, int64_t rank) {
   if (rank == 2) return;
-  throw py::value_error(std::string(name) + " must have 2 dimensions [rows, d], not " + std::to_string(rank));
+  throw py::value_error(std::string(name) + " must have 2 dimensions [rows, d], not " +
+                        std::to_string(rank));
 }
 
 void check_dim(const char* name, const MatrixView& view) {
   if (view.cols >= 1 && view.cols <= kMaxDim) return;
-  throw py::value_error(std::string(name) + " must have 1 to " + std::to_string(kMaxDim) + " columns, not " +
-                        std::to_string(view.cols));
+  throw py::value_error(std::string(name) + " must have 1 to " + std::to_string(kMaxDim) +
+                        " columns, not " + std::to_string(view.cols));
 }
 
 DType buffer_dtype(const char* format, const char* name) {
@@ -43,15 +45,17 @@ DType dlpack_dtype(const DLDataType& type, const char* name) {
     if (type.bits == 16) return DType::f16;
   }
   if (type.lanes == 1 && type.code == kDLBfloat && type.bits == 16) return DType::bf16;
-  refuse_type(name, "DLPack type code " + std::to_string(type.code) + " with " + std::to_string(type.bits) + " bits");
+  refuse_type(name, "DLPack type code " + std::to_string(type.code) + " with " +
+                        std::to_string(type.bits) + " bits");
 }
 
 int64_t type_bytes(DType dtype) { return dtype == DType::f64 ? 8 : dtype == DType::f32 ? 4 : 2; }
 
 MatrixView dlpack_view(const DLTensor& tensor, const char* name) {
   if (tensor.device.device_type != kDLCPU && tensor.device.device_type != kDLCUDAHost) {
-    throw py::value_error(std::string(name) +
-                          " lies on a device that this build cannot read; move it to the CPU first");
+    throw py::value_error(
+        std::string(name) +
+        " lies on a device that this build cannot read; move it to the CPU first");
   }
   check_rank(name, tensor.ndim);
   MatrixView view;
@@ -66,7 +70,8 @@ MatrixView dlpack_view(const DLTensor& tensor, const char* name) {
 }
 
 template <class Managed>
-std::shared_ptr<void> take_capsule(const py::capsule& capsule, const char* used_name, Managed* managed) {
+std::shared_ptr<void> take_capsule(const py::capsule& capsule, const char* used_name,
+                                   Managed* managed) {
   PyCapsule_SetName(capsule.ptr(), used_name);
   return {managed, [](void* p) {
             const py::gil_scoped_acquire gil;
@@ -95,7 +100,8 @@ TensorArg::TensorArg(const py::object& array, const char* name) {
   } else if (PyObject_CheckBuffer(array.ptr()) != 0) {
     take_buffer(array.ptr(), name);
   } else {
-    throw py::type_error(std::string(name) + " must be an array with the buffer protocol or DLPack, not " +
+    throw py::type_error(std::string(name) +
+                         " must be an array with the buffer protocol or DLPack, not " +
                          std::string(py::str(py::type::of(array).attr("__name__"))));
   }
   check_dim(name, view_);
@@ -125,8 +131,8 @@ void TensorArg::take_dlpack(const py::object& array, const char* name) {
     auto* managed = capsule.get_pointer<DLManagedTensorVersioned>();
     owner_ = take_capsule(capsule, "used_dltensor_versioned", managed);
     if (managed->version.major != 1) {
-      throw py::value_error(std::string(name) + " uses DLPack version " + std::to_string(managed->version.major) +
-                            ", which is not known here");
+      throw py::value_error(std::string(name) + " uses DLPack version " +
+                            std::to_string(managed->version.major) + ", which is not known here");
     }
     view_ = dlpack_view(managed->dl_tensor, name);
   } else if (label != nullptr && std::strcmp(label, "dltensor") == 0) {

@@ -18,7 +18,8 @@ class AlignedBuffer {
   AlignedBuffer() = default;
   explicit AlignedBuffer(int64_t count) {
     constexpr std::size_t line = 64;
-    const std::size_t bytes = (static_cast<std::size_t>(count) * sizeof(T) + line - 1) / line * line;
+    const std::size_t bytes =
+        (static_cast<std::size_t>(count) * sizeof(T) + line - 1) / line * line;
     data_.reset(static_cast<T*>(std::aligned_alloc(line, bytes > 0 ? bytes : line)));
     if (!data_) throw std::bad_alloc();
   }

@@ -11,7 +11,8 @@ namespace idsim {
 class NonFiniteRow : public std::invalid_argument {
  public:
   NonFiniteRow(const std::string& what, int64_t row)
-      : std::invalid_argument(what + " row " + std::to_string(row) + " holds NaN or Inf"), row_(row) {}
+      : std::invalid_argument(what + " row " + std::to_string(row) + " holds NaN or Inf"),
+        row_(row) {}
   int64_t row() const { return row_; }
 
  private:

@@ -13,7 +13,8 @@ void read_fully(int fd, char* out, int64_t bytes, int64_t offset) {
   while (bytes > 0) {
     const ssize_t got = ::pread(fd, out, static_cast<size_t>(bytes), offset);
     if (got < 0 && errno == EINTR) continue;
-    if (got < 0) throw FileReadError(std::string("reading a gallery row failed: ") + std::strerror(errno));
+    if (got < 0)
+      throw FileReadError(std::string("reading a gallery row failed: ") + std::strerror(errno));
     if (got == 0) {
       throw FileReadError("the gallery file ends at byte " + std::to_string(offset) +
                           " inside a row: it was truncated");

@@ -11,8 +11,8 @@
 namespace idsim {
 
 struct RowSource {
-  MatrixView view;        // memory; where fd >= 0 only rows, cols, row_stride and dtype count
-  int fd = -1;            // a file opened for reading, not owned
+  MatrixView view;          // memory; where fd >= 0 only rows, cols, row_stride and dtype count
+  int fd = -1;              // a file opened for reading, not owned
   int64_t file_offset = 0;  // of row 0, in bytes; elements of a row are contiguous in a file
 };
 

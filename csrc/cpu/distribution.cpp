@@ -6,8 +6,9 @@
 
 namespace idsim::cpu {
 
-Distribution::Distribution(const MatrixView& queries, int bins, float tail, const Exclusion& exclusion,
-                           const int64_t* query_groups, const Kernels& kernels)
+Distribution::Distribution(const MatrixView& queries, int bins, float tail,
+                           const Exclusion& exclusion, const int64_t* query_groups,
+                           const Kernels& kernels)
     : kernels_(kernels),
       queries_(queries, Metric::cosine, kernels, Queries::Use::tiles),
       bins_(bins),
@@ -35,8 +36,8 @@ bool Distribution::wants(int64_t first_row, int n, int64_t first_query) const {
   return gallery_->first_id + first_row + n - 1 > exclusion_.first_query_id + first_query;
 }
 
-void Distribution::take_all(const Block& block, int64_t first_query, const int32_t* dots, BlockReader& reader,
-                            int worker) {
+void Distribution::take_all(const Block& block, int64_t first_query, const int32_t* dots,
+                            BlockReader& reader, int worker) {
   const auto n = static_cast<int>(std::min<int64_t>(kPanel, queries_.count() - first_query));
   Part& part = parts_[static_cast<size_t>(worker)];
   for (int row = 0; row < block.n; ++row) {
@@ -45,8 +46,8 @@ void Distribution::take_all(const Block& block, int64_t first_query, const int32
   }
 }
 
-void Distribution::take_row(const Block& block, int row, int64_t first_query, int n_queries, const int32_t* dots,
-                            BlockReader& reader, Part& part) const {
+void Distribution::take_row(const Block& block, int row, int64_t first_query, int n_queries,
+                            const int32_t* dots, BlockReader& reader, Part& part) const {
   const double norm = block.norm[row];
   const double unit = norm > 0.0 ? 1.0 / norm : 0.0;
   // A row that always passes is always binned by its canonical score.

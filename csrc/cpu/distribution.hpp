@@ -40,8 +40,8 @@ class Distribution : public DenseCollector {
     double worst_row = 0.0;        // largest ||rx|| of a unit row met
   };
 
-  void take_row(const Block& block, int row, int64_t first_query, int n_queries, const int32_t* dots,
-                BlockReader& reader, Part& part) const;
+  void take_row(const Block& block, int row, int64_t first_query, int n_queries,
+                const int32_t* dots, BlockReader& reader, Part& part) const;
   int bin_of(double score) const;
 
   const Kernels& kernels_;

@@ -6,10 +6,10 @@
 namespace idsim::cpu {
 
 struct Exclusion {
-  bool self = false;                       // leave out id == first_query_id + query
-  bool triangle = false;                   // keep only id > first_query_id + query
+  bool self = false;      // leave out id == first_query_id + query
+  bool triangle = false;  // keep only id > first_query_id + query
   int64_t first_query_id = 0;
-  const int64_t* query_groups = nullptr;   // [q]; with the gallery's groups: leave out equal labels
+  const int64_t* query_groups = nullptr;  // [q]; with the gallery's groups: leave out equal labels
 
   bool drops(int64_t query, int64_t id, const int64_t* gallery_groups, int64_t gallery_row) const {
     if (self && id == first_query_id + query) return true;

@@ -11,7 +11,7 @@
 
 namespace idsim::cpu {
 
-inline constexpr int kPanel = 32;    // queries that a tile kernel takes at a time
+inline constexpr int kPanel = 32;      // queries that a tile kernel takes at a time
 inline constexpr int kFewQueries = 8;  // most queries of the row scan
 
 struct Hit {
@@ -22,31 +22,31 @@ struct Hit {
 
 // A block of gallery rows against a panel of queries.
 struct TileArgs {
-  const void* rows;            // staged rows, see Kernels::stage_rows; [n_rows, d_pad]
+  const void* rows;  // staged rows, see Kernels::stage_rows; [n_rows, d_pad]
   int n_rows;
-  int d_pad;                   // multiple of kDimPad
-  const void* panel;           // packed panel, see Kernels::pack_panel
-  const float* u;              // [n_rows] row terms of core/bounds.hpp
-  const float* v;              // [n_rows]
-  const float* w;              // [n_rows]; null: no third term (cosine, dot)
-  const float* a;              // [kPanel] query terms; unused queries: +inf
-  const float* b;              // [kPanel]
-  const float* c;              // [kPanel]; read only where w is given
-  const uint8_t* prefetch;     // next block's codes [n_rows, d_pad], or null
+  int d_pad;                // multiple of kDimPad
+  const void* panel;        // packed panel, see Kernels::pack_panel
+  const float* u;           // [n_rows] row terms of core/bounds.hpp
+  const float* v;           // [n_rows]
+  const float* w;           // [n_rows]; null: no third term (cosine, dot)
+  const float* a;           // [kPanel] query terms; unused queries: +inf
+  const float* b;           // [kPanel]
+  const float* c;           // [kPanel]; read only where w is given
+  const uint8_t* prefetch;  // next block's codes [n_rows, d_pad], or null
 };
 
 // A block of gallery rows against 1 to kFewQueries queries, rows read once.
 struct RowScanArgs {
-  const uint8_t* rows;         // [n_rows, d_pad] codes
+  const uint8_t* rows;  // [n_rows, d_pad] codes
   int n_rows;
   int d_pad;
-  const int8_t* queries;       // [n_queries, d_pad] codes
+  const int8_t* queries;  // [n_queries, d_pad] codes
   int n_queries;
-  const int32_t* offsets;      // [n_queries] 128 * sum of the query's codes
+  const int32_t* offsets;  // [n_queries] 128 * sum of the query's codes
   const float* u;
   const float* v;
-  const float* w;              // null: no third term
-  const float* a;              // [n_queries]
+  const float* w;  // null: no third term
+  const float* a;  // [n_queries]
   const float* b;
   const float* c;
 };

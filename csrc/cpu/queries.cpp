@@ -33,7 +33,8 @@ Queries::Queries(const MatrixView& rows, Metric metric, const Kernels& kernels, 
   AlignedBuffer<uint8_t> code(d_pad_);
   for (int64_t i = 0; i < count_; ++i) {
     float* copy = rows_.data() + i * dim_;
-    std::memcpy(copy, load_row(source, i, scratch.data()), static_cast<size_t>(dim_) * sizeof(float));
+    std::memcpy(copy, load_row(source, i, scratch.data()),
+                static_cast<size_t>(dim_) * sizeof(float));
     const RowStats stats = kernels.quantize_row(copy, dim_, code.data());
     if (std::isnan(stats.norm)) throw NonFiniteRow("queries", first_number + i);
     int32_t sum = 0;

@@ -18,8 +18,8 @@ class Queries {
   enum class Use { rows_or_tiles, tiles };
 
   // Copies the rows. Throws NonFiniteRow for a row with NaN or Inf, counting from first_number.
-  Queries(const MatrixView& rows, Metric metric, const Kernels& kernels, Use use = Use::rows_or_tiles,
-          int64_t first_number = 0);
+  Queries(const MatrixView& rows, Metric metric, const Kernels& kernels,
+          Use use = Use::rows_or_tiles, int64_t first_number = 0);
 
   int64_t count() const { return count_; }
   int64_t dim() const { return dim_; }
@@ -32,10 +32,12 @@ class Queries {
   const int8_t* code(int64_t i) const { return codes_.data() + i * d_pad_; }
   const int32_t* offsets() const { return offsets_.data(); }  // [count] 128 * sum of codes
   const void* panel(int64_t p) const { return panels_.data() + p * panel_bytes_; }
-  const float* b() const { return b_.data(); }  // [panels * kPanel] the query terms that stay as they are
+  const float* b() const {
+    return b_.data();
+  }  // [panels * kPanel] the query terms that stay as they are
   const float* c() const { return c_.data(); }
   const QueryBound& bound(int64_t i) const { return bounds_[static_cast<size_t>(i)]; }
-  double norm(int64_t i) const { return norms_[static_cast<size_t>(i)]; }    // sqrt(dot(q, q))
+  double norm(int64_t i) const { return norms_[static_cast<size_t>(i)]; }      // sqrt(dot(q, q))
   double square(int64_t i) const { return squares_[static_cast<size_t>(i)]; }  // dot(q, q)
 
  private:
@@ -62,8 +64,8 @@ inline double row_norm(const Kernels& kernels, const Queries& queries, const flo
 }
 
 // The canonical score of a pair; row_norm = sqrt(dot(x, x)), read for cosine only.
-inline float canonical_score(const Kernels& kernels, const Queries& queries, int64_t query, const float* row,
-                             double row_norm) {
+inline float canonical_score(const Kernels& kernels, const Queries& queries, int64_t query,
+                             const float* row, double row_norm) {
   const int64_t d = queries.dim();
   const double dot = kernels.dot(queries.row(query), row, d);
   if (queries.metric() == Metric::cosine) return cosine_score(dot, queries.norm(query), row_norm);

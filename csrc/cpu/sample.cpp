@@ -21,8 +21,8 @@ SampleRule choose_sample(int64_t gallery_rows, int64_t k, bool few_queries) {
   return {gallery_rows / count, count};
 }
 
-Sample::Sample(const Gallery& gallery, Metric metric, const Kernels& kernels, const SampleRule& sample_rule,
-               int threads, const Poll& poll)
+Sample::Sample(const Gallery& gallery, Metric metric, const Kernels& kernels,
+               const SampleRule& sample_rule, int threads, const Poll& poll)
     : rule(sample_rule),
       codes(rule.count * padded_dim(gallery.dim())),
       u(rule.count),
@@ -45,10 +45,13 @@ Sample::Sample(const Gallery& gallery, Metric metric, const Kernels& kernels, co
       const double unit = metric == Metric::cosine && norm[j] > 0.0 ? 1.0 / norm[j] : 1.0;
       const double x = norm[j] * unit;
       scale[j] = static_cast<float>(static_cast<double>(*block.scale) * unit);
-      residual[j] = round_up_to_float(static_cast<double>(*block.residual) * unit * (1.0 + 0x1p-40));
+      residual[j] =
+          round_up_to_float(static_cast<double>(*block.residual) * unit * (1.0 + 0x1p-40));
       // A row with NaN or Inf gets an infinite length and with it the key -inf.
-      length[j] = std::isnan(x) ? std::numeric_limits<float>::infinity() : round_up_to_float(x * (1.0 + 0x1p-40));
-      half_square[j] = metric == Metric::l2 ? round_up_to_float(0.5 * x * x * (1.0 + kSlack)) : 0.0F;
+      length[j] = std::isnan(x) ? std::numeric_limits<float>::infinity()
+                                : round_up_to_float(x * (1.0 + 0x1p-40));
+      half_square[j] =
+          metric == Metric::l2 ? round_up_to_float(0.5 * x * x * (1.0 + kSlack)) : 0.0F;
       u[j] = *block.u;
       v[j] = *block.v;
       w[j] = block.w != nullptr ? *block.w : 0.0F;
@@ -59,10 +62,12 @@ Sample::Sample(const Gallery& gallery, Metric metric, const Kernels& kernels, co
 
 // float32 arithmetic; its rounding is covered by kSlack of every term (|s_q s_x I| is at most
 // ||q^|| ||x^||, which 4 ||q|| ||x|| exceeds for coded rows; others have infinite or full residuals).
-void certain_keys(const Sample& sample, const QueryBound& query, const int32_t* dots, int64_t stride, float* keys) {
+void certain_keys(const Sample& sample, const QueryBound& query, const int32_t* dots,
+                  int64_t stride, float* keys) {
   const auto scale = static_cast<float>(query.scale);
   const float coded_norm = round_up_to_float(query.coded_norm * (1.0 + kSlack));
-  const float residual = round_up_to_float(query.residual * (1.0 + kSlack) + 4.0 * kSlack * query.norm);
+  const float residual =
+      round_up_to_float(query.residual * (1.0 + kSlack) + 4.0 * kSlack * query.norm);
   for (int64_t j = 0; j < sample.rule.count; ++j) {
     const float product = static_cast<float>(dots[j * stride]) * (scale * sample.scale[j]);
     const float margin = coded_norm * sample.residual[j] + residual * sample.length[j];

@@ -33,8 +33,8 @@ SampleRule choose_sample(int64_t gallery_rows, int64_t k, bool few_queries);
 
 // The sampled rows, gathered. Row j of the sample is gallery row rule.row(j).
 struct Sample {
-  Sample(const Gallery& gallery, Metric metric, const Kernels& kernels, const SampleRule& rule, int threads,
-         const Poll& poll);
+  Sample(const Gallery& gallery, Metric metric, const Kernels& kernels, const SampleRule& rule,
+         int threads, const Poll& poll);
 
   SampleRule rule;
   AlignedBuffer<uint8_t> codes;  // [count, d_pad]
@@ -46,7 +46,8 @@ struct Sample {
 
 // keys[j] <= q.x_j (l2: q.x_j - ||x_j||^2 / 2) for every sampled row, by its codes; -inf for rows that must
 // not count. dots: I of row j at dots[j * stride].
-void certain_keys(const Sample& sample, const QueryBound& query, const int32_t* dots, int64_t stride, float* keys);
+void certain_keys(const Sample& sample, const QueryBound& query, const int32_t* dots,
+                  int64_t stride, float* keys);
 
 // The canonical score that a row with such a key is certain to reach.
 float score_of_key(Metric metric, const QueryBound& query, float key);

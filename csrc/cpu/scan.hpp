@@ -65,8 +65,8 @@ class DenseCollector {
  public:
   virtual ~DenseCollector() = default;
   virtual bool wants(int64_t first_row, int n, int64_t first_query) const = 0;
-  virtual void take_all(const Block& block, int64_t first_query, const int32_t* dots, BlockReader& reader,
-                        int worker) = 0;
+  virtual void take_all(const Block& block, int64_t first_query, const int32_t* dots,
+                        BlockReader& reader, int worker) = 0;
 };
 ScanReport scan_dense(const Gallery& gallery, const Queries& queries, DenseCollector& collector,
                       const ScanOptions& options);

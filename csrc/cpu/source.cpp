@@ -20,7 +20,8 @@ int block_rows(const Kernels& kernels, int d_pad) {
   return static_cast<int>(std::clamp<int64_t>(rows, kRowMultiple, 85 * kRowMultiple));
 }
 
-TermArrays make_terms(Metric metric, const float* scale, const float* residual, const double* norm, int64_t n) {
+TermArrays make_terms(Metric metric, const float* scale, const float* residual, const double* norm,
+                      int64_t n) {
   const FloatingPointScope floating_point;
   TermArrays terms;
   const auto size = static_cast<size_t>(n);
@@ -36,7 +37,8 @@ TermArrays make_terms(Metric metric, const float* scale, const float* residual, 
   return terms;
 }
 
-BlockReader::BlockReader(const Gallery& gallery, Metric metric, const Kernels& kernels, int max_rows)
+BlockReader::BlockReader(const Gallery& gallery, Metric metric, const Kernels& kernels,
+                         int max_rows)
     : gallery_(gallery),
       metric_(metric),
       kernels_(kernels),

@@ -17,12 +17,13 @@ namespace idsim::cpu {
 struct TermArrays {
   std::vector<float> u, v, w;  // w: l2 only
 };
-TermArrays make_terms(Metric metric, const float* scale, const float* residual, const double* norm, int64_t n);
+TermArrays make_terms(Metric metric, const float* scale, const float* residual, const double* norm,
+                      int64_t n);
 
 struct Gallery {
-  RowSource rows;                     // [n, d]
-  const uint8_t* codes = nullptr;     // [n, d_pad]; null: coded on the fly, and all below are null too
-  const float* scale = nullptr;       // [n]
+  RowSource rows;                  // [n, d]
+  const uint8_t* codes = nullptr;  // [n, d_pad]; null: coded on the fly, and all below are null too
+  const float* scale = nullptr;    // [n]
   const float* residual = nullptr;    // [n]
   const double* norm = nullptr;       // [n]
   const TermArrays* terms = nullptr;  // of the scan's metric

@@ -30,7 +30,8 @@ CountAbove::CountAbove(const MatrixView& queries, Metric metric, std::vector<flo
       queries_(queries, metric, kernels),
       thresholds_(std::move(thresholds)),
       exclusion_(exclusion),
-      counts_(std::make_unique<std::atomic<int64_t>[]>(static_cast<size_t>(queries.rows) * thresholds_.size())) {
+      counts_(std::make_unique<std::atomic<int64_t>[]>(static_cast<size_t>(queries.rows) *
+                                                       thresholds_.size())) {
   const FloatingPointScope floating_point;
   if (thresholds_.empty()) return;
   loosest_ = loosest(metric, thresholds_);
@@ -53,14 +54,17 @@ void CountAbove::take(const Hits& hits, BlockReader& reader, int) {
     const Hit& hit = hits.hits[i];
     const int64_t query = hits.first_query + hit.query;
     const int64_t row = block.first + hit.row;
-    if (exclusion_.any() && exclusion_.drops(query, gallery_->first_id + row, gallery_->groups, row)) continue;
+    if (exclusion_.any() &&
+        exclusion_.drops(query, gallery_->first_id + row, gallery_->groups, row))
+      continue;
     const ScoreRange range = score_range(metric(), queries_.bound(query), block.scale[hit.row],
                                          block.residual[hit.row], block.norm[hit.row], hit.dot);
     const bool undecided = std::any_of(thresholds_.begin(), thresholds_.end(), [&](float t) {
       return !reaches(range.certain, t) && reaches(range.possible, t);
     });
     const float score =
-        undecided ? canonical_score(kernels_, queries_, query, reader.row(row), block.norm[hit.row]) : range.certain;
+        undecided ? canonical_score(kernels_, queries_, query, reader.row(row), block.norm[hit.row])
+                  : range.certain;
     auto* counts = counts_.get() + query * thresholds();
     for (size_t t = 0; t < thresholds_.size(); ++t) {
       if (reaches(score, thresholds_[t])) counts[t].fetch_add(1, std::memory_order_relaxed);
@@ -69,7 +73,8 @@ void CountAbove::take(const Hits& hits, BlockReader& reader, int) {
 }
 
 void CountAbove::finish(int64_t* counts) const {
-  for (int64_t i = 0; i < count() * thresholds(); ++i) counts[i] = counts_[static_cast<size_t>(i)].load();
+  for (int64_t i = 0; i < count() * thresholds(); ++i)
+    counts[i] = counts_[static_cast<size_t>(i)].load();
 }
 
 PairsAbove::PairsAbove(const MatrixView& queries, Metric metric, float threshold, int64_t max_pairs,
@@ -83,7 +88,8 @@ PairsAbove::PairsAbove(const MatrixView& queries, Metric metric, float threshold
 
 ScanReport PairsAbove::feed(const Gallery& gallery, const ScanOptions& options) {
   gallery_ = &gallery;
-  if (parts_.size() < static_cast<size_t>(options.threads)) parts_.resize(static_cast<size_t>(options.threads));
+  if (parts_.size() < static_cast<size_t>(options.threads))
+    parts_.resize(static_cast<size_t>(options.threads));
   return scan(gallery, queries_, *this, options);
 }
 
@@ -96,7 +102,8 @@ void PairsAbove::take(const Hits& hits, BlockReader& reader, int worker) {
   const size_t before = part.size();
   for (int i = 0; i < hits.count; ++i) {
     const Hit& hit = hits.hits[i];
-    offer(hits.first_query + hit.query, hits.block.first + hit.row, hits.block.norm[hit.row], reader, part);
+    offer(hits.first_query + hit.query, hits.block.first + hit.row, hits.block.norm[hit.row],
+          reader, part);
   }
   count_new(static_cast<int64_t>(part.size() - before));
 }
@@ -111,11 +118,13 @@ void PairsAbove::take_rows(const RowHit* hits, int64_t count, BlockReader& reade
   count_new(static_cast<int64_t>(part.size() - before));
 }
 
-void PairsAbove::offer(int64_t query, int64_t row, double norm, BlockReader& reader, std::vector<Pair>& part) const {
+void PairsAbove::offer(int64_t query, int64_t row, double norm, BlockReader& reader,
+                       std::vector<Pair>& part) const {
   const int64_t id = gallery_->first_id + row;
   if (exclusion_.any() && exclusion_.drops(query, id, gallery_->groups, row)) return;
   const float score = canonical_score(kernels_, queries_, query, reader.row(row), norm);
-  if (metric() == Metric::l2 ? score <= threshold_ : score >= threshold_) part.push_back({query, id, score});
+  if (metric() == Metric::l2 ? score <= threshold_ : score >= threshold_)
+    part.push_back({query, id, score});
 }
 
 void PairsAbove::count_new(int64_t added) {

@@ -16,8 +16,8 @@ namespace idsim::cpu {
 // (similarities: >=, l2: <=). Pairs that the bounds decide are not rescored.
 class CountAbove : public Collector {
  public:
-  CountAbove(const MatrixView& queries, Metric metric, std::vector<float> thresholds, const Exclusion& exclusion,
-             const Kernels& kernels);
+  CountAbove(const MatrixView& queries, Metric metric, std::vector<float> thresholds,
+             const Exclusion& exclusion, const Kernels& kernels);
 
   ScanReport feed(const Gallery& gallery, const ScanOptions& options);
   void finish(int64_t* counts) const;  // [q, thresholds], thresholds in the order given
@@ -64,8 +64,8 @@ class TooManyPairs : public std::length_error {
 // Every pair whose canonical score reaches the threshold. Throws TooManyPairs beyond max_pairs.
 class PairsAbove : public Collector {
  public:
-  PairsAbove(const MatrixView& queries, Metric metric, float threshold, int64_t max_pairs, const Exclusion& exclusion,
-             const Kernels& kernels);
+  PairsAbove(const MatrixView& queries, Metric metric, float threshold, int64_t max_pairs,
+             const Exclusion& exclusion, const Kernels& kernels);
 
   ScanReport feed(const Gallery& gallery, const ScanOptions& options);
   const std::vector<Pair>& finish();  // by query, then id
@@ -81,7 +81,8 @@ class PairsAbove : public Collector {
   void take_rows(const RowHit* hits, int64_t count, BlockReader& reader, int worker) override;
 
  private:
-  void offer(int64_t query, int64_t row, double row_norm, BlockReader& reader, std::vector<Pair>& part) const;
+  void offer(int64_t query, int64_t row, double row_norm, BlockReader& reader,
+             std::vector<Pair>& part) const;
   void count_new(int64_t added);
 
   const Kernels& kernels_;

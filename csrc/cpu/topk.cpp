@@ -27,7 +27,8 @@ class SpinLock {
 };
 
 size_t checked_size(int64_t queries, int64_t k) {
-  constexpr int64_t most = std::numeric_limits<int64_t>::max() / static_cast<int64_t>(sizeof(Scored));
+  constexpr int64_t most =
+      std::numeric_limits<int64_t>::max() / static_cast<int64_t>(sizeof(Scored));
   if (queries > 0 && k > most / queries) throw std::bad_alloc();
   return static_cast<size_t>(queries * k);
 }
@@ -40,8 +41,8 @@ void prefetch_row(const RowSource& rows, int64_t i) {
 
 }  // namespace
 
-TopK::TopK(const MatrixView& queries, Metric metric, int64_t k, float threshold, const Exclusion& exclusion,
-           const Kernels& kernels)
+TopK::TopK(const MatrixView& queries, Metric metric, int64_t k, float threshold,
+           const Exclusion& exclusion, const Kernels& kernels)
     : kernels_(kernels),
       queries_(queries, metric, kernels, Queries::Use::rows_or_tiles, exclusion.first_query_id),
       k_(k),
@@ -86,7 +87,8 @@ void TopK::take(const Hits& hits, BlockReader& reader, int) {
     const int64_t row = block.first + hit.row;
     const float a = slots_[static_cast<size_t>(query)].a.load(std::memory_order_relaxed);
     const QueryTerms terms{a, queries_.b()[query], queries_.c()[query]};
-    const RowTerms x{block.u[hit.row], block.v[hit.row], block.w != nullptr ? block.w[hit.row] : 0.0F};
+    const RowTerms x{block.u[hit.row], block.v[hit.row],
+                     block.w != nullptr ? block.w[hit.row] : 0.0F};
     if (!(static_cast<float>(hit.dot) >= row_limit(terms, x))) continue;
     if (sampled_.holds(row)) continue;
     offer(*gallery_, query, row, block.norm[hit.row], reader);
@@ -99,13 +101,15 @@ void TopK::take(const Hits& hits, BlockReader& reader, int) {
 void TopK::take_rows(const RowHit* hits, int64_t count, BlockReader& reader, int) {
   for (int64_t i = 0; i < count; ++i) {
     if (sampled_.holds(hits[i].row)) continue;
-    offer(*gallery_, hits[i].query, hits[i].row, row_norm(kernels_, queries_, reader.row(hits[i].row)), reader);
+    offer(*gallery_, hits[i].query, hits[i].row,
+          row_norm(kernels_, queries_, reader.row(hits[i].row)), reader);
   }
   candidates_.fetch_add(count, std::memory_order_relaxed);
   rescored_.fetch_add(count, std::memory_order_relaxed);
 }
 
-void TopK::offer(const Gallery& gallery, int64_t query, int64_t row, double row_norm, BlockReader& reader) {
+void TopK::offer(const Gallery& gallery, int64_t query, int64_t row, double row_norm,
+                 BlockReader& reader) {
   const int64_t id = gallery.first_id + row;
   if (exclusion_.any() && exclusion_.drops(query, id, gallery.groups, row)) return;
   insert(query, canonical_score(kernels_, queries_, query, reader.row(row), row_norm), id);
@@ -178,7 +182,8 @@ void TopK::seed(const Gallery& gallery, const ScanOptions& options) {
 void TopK::sample_dots(const Sample& sample, int64_t panel, int32_t* dots) const {
   const int d_pad = queries_.d_pad();
   const int tile = block_rows(kernels_, d_pad);
-  AlignedBuffer<char> staged(kernels_.staged_bytes != nullptr ? kernels_.staged_bytes(tile, d_pad) : 0);
+  AlignedBuffer<char> staged(kernels_.staged_bytes != nullptr ? kernels_.staged_bytes(tile, d_pad)
+                                                              : 0);
   for (int64_t j = 0; j < sample.rule.count; j += tile) {
     TileArgs args{};
     args.rows = sample.codes.data() + j * d_pad;
@@ -216,8 +221,10 @@ void TopK::seed_query(const Sample& sample, int64_t query, const int32_t* dots, 
 
   int64_t rescored = 0;
   for (int64_t j = 0; j < rows; ++j) {
-    const QueryTerms terms{slot.a.load(std::memory_order_relaxed), queries_.b()[query], queries_.c()[query]};
-    if (!(static_cast<float>(dots[j * stride]) >= row_limit(terms, {sample.u[j], sample.v[j], sample.w[j]}))) {
+    const QueryTerms terms{slot.a.load(std::memory_order_relaxed), queries_.b()[query],
+                           queries_.c()[query]};
+    if (!(static_cast<float>(dots[j * stride]) >=
+          row_limit(terms, {sample.u[j], sample.v[j], sample.w[j]}))) {
       continue;
     }
     offer(*gallery_, query, sample.rule.row(j), sample.norm[j], reader);
@@ -244,7 +251,8 @@ void TopK::finish(float* scores, int64_t* ids) {
 }
 
 Certificate TopK::certificate() const {
-  return {rows_scanned_, rows_scanned_ * count(), candidates_.load(), rescored_.load(), skipped_rows_};
+  return {rows_scanned_, rows_scanned_ * count(), candidates_.load(), rescored_.load(),
+          skipped_rows_};
 }
 
 }  // namespace idsim::cpu

@@ -17,18 +17,18 @@ namespace idsim::cpu {
 
 // What the filter did, for a certificate. Counts depend on the order of work; the results do not.
 struct Certificate {
-  int64_t rows_scanned = 0;    // gallery rows, all parts
-  int64_t pairs = 0;           // query-row pairs decided
-  int64_t candidates = 0;      // pairs that passed the filter
-  int64_t rescored = 0;        // pairs decided by the canonical score
-  int64_t skipped_rows = 0;    // gallery rows with NaN or Inf
+  int64_t rows_scanned = 0;  // gallery rows, all parts
+  int64_t pairs = 0;         // query-row pairs decided
+  int64_t candidates = 0;    // pairs that passed the filter
+  int64_t rescored = 0;      // pairs decided by the canonical score
+  int64_t skipped_rows = 0;  // gallery rows with NaN or Inf
 };
 
 class TopK : public Collector {
  public:
   // threshold: worst score to return (similarities: lowest; l2: highest); -inf / +inf for none.
-  TopK(const MatrixView& queries, Metric metric, int64_t k, float threshold, const Exclusion& exclusion,
-       const Kernels& kernels);
+  TopK(const MatrixView& queries, Metric metric, int64_t k, float threshold,
+       const Exclusion& exclusion, const Kernels& kernels);
 
   // Adds a gallery part. Throws as scan() does.
   void feed(const Gallery& gallery, const ScanOptions& options);
@@ -64,7 +64,8 @@ class TopK : public Collector {
   void sample_dots(const Sample& sample, int64_t panel, int32_t* dots) const;
   void seed_query(const Sample& sample, int64_t query, const int32_t* dots, int64_t stride,
                   BlockReader& reader, std::vector<float>& keys);
-  void offer(const Gallery& gallery, int64_t query, int64_t row, double row_norm, BlockReader& reader);
+  void offer(const Gallery& gallery, int64_t query, int64_t row, double row_norm,
+             BlockReader& reader);
   void insert(int64_t query, float score, int64_t id);
   void raise_reach(Slot& slot, int64_t query, float reach);
   bool better(float a, float b) const { return metric() == Metric::l2 ? a < b : a > b; }
@@ -74,7 +75,7 @@ class TopK : public Collector {
   int64_t k_;
   Exclusion exclusion_;
   std::vector<Slot> slots_;
-  std::unique_ptr<Scored[]> heaps_;  // [q, k]
+  std::unique_ptr<Scored[]> heaps_;   // [q, k]
   const Gallery* gallery_ = nullptr;  // the part being scanned
   SampleRule sampled_;                // its rows that were already offered
   std::atomic<int64_t> candidates_{0};
