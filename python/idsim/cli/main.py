@@ -78,8 +78,8 @@ def main(
 ) -> None:
     """Exact similarity search over embeddings, and an identity-leakage audit of face generators.
 
-    Exit status: 0 done or gate passed, 1 policy violated, 2 bad usage or input, 3 inconclusive, 4 incomplete
-    but resumable, 5 a needed capability is missing, 130 interrupted.
+    Exit status: 0 done, 1 policy violated, 2 bad usage or input, 3 inconclusive,
+    4 incomplete but resumable, 5 a needed capability is missing, 130 interrupted.
     """
 
 
