@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +29,7 @@ from idsim.benchmark import (
     measure_peaks,
     pin_threads,
 )
+from idsim.benchmark.avx2 import ENVIRONMENT, hold_to_avx2
 from idsim.benchmark.cases import make_rows
 from idsim.benchmark.line import tool_line
 from idsim.benchmark.measure import too_slow_in
@@ -154,10 +156,11 @@ def run_cases(
     return document
 
 
-def default_path() -> Path:
-    """Return bench/results/<date>-<machine>.json."""
+def default_path(suffix: str) -> Path:
+    """Return bench/results/<date>-<machine>.json, with a suffix to the machine if there is one."""
     model = describe_machine(1)["cpu"].lower()
     machine = "-".join("".join(c if c.isalnum() else " " for c in model).split()[:4]) or "machine"
+    machine = f"{machine}-{suffix}" if suffix else machine
     date = datetime.datetime.now(datetime.UTC).date().isoformat()
     return Path(__file__).parent / "results" / f"{date}-{machine}.json"
 
@@ -172,6 +175,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--full", action="store_true", help="leave no rival out, however slow")
     parser.add_argument("--seconds", type=float, default=20.0, help="aim for the rounds of one case")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument(
+        "--avx2", action="store_true", help="hold every tool to AVX2 (use a result file of its own)"
+    )
     parser.add_argument("--data-dir", type=Path, help="keep the galleries here between runs (5 GB)")
     parser.add_argument("--list", action="store_true", help="print the names of the cases and stop")
     chosen = parser.parse_args(arguments)
@@ -179,7 +185,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if chosen.list or not cases:
         print("\n".join(case.name for case in cases) or "no case matches")
         return 0 if cases else 2
-    path = chosen.out or default_path()
+    if chosen.avx2 and any(os.environ.get(name) != value for name, value in ENVIRONMENT.items()):
+        # The libraries read these when they are loaded, and NumPy is loaded already.
+        command = [sys.executable, "-m", "bench.run", *(arguments or sys.argv[1:])]
+        return subprocess.run(command, env={**os.environ, **ENVIRONMENT}, check=False).returncode
+    if chosen.avx2:
+        hold_to_avx2()
+    path = chosen.out or default_path("avx2" if chosen.avx2 else "")
     effort = Effort(seconds=chosen.seconds, full=chosen.full)
     run_cases(
         cases, path, Galleries(chosen.data_dir), threads=chosen.threads, effort=effort, again=chosen.again

@@ -83,12 +83,12 @@ def geometric_mean(values: Sequence[float]) -> float:
 def machine_line(document: Mapping[str, Any]) -> str:
     """Return machine, threads, versions and measured peaks in two sentences."""
     machine, peaks = document["machine"], document["peaks"]
-    versions = ", ".join(f"{name} {v}" for name, v in machine["versions"].items() if v)
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items() if version)
     return (
-        f"{machine['cpu']}, {machine['threads']} threads for every tool, {machine['memory_gib']:g} GiB, "
-        f"{document['date']}; {versions}. Measured peaks: float32 {peaks['float32']:.0f}, bfloat16 "
-        f"{peaks['bfloat16']:.0f} GFLOP/s and int8 {peaks['int8']:.0f} GOP/s (matrix products, 4,096³), "
-        f"read {peaks['read']:.1f} GB/s."
+        f"{machine['cpu']} ({machine['instruction_set']}), {machine['threads']} threads for every tool, "
+        f"{machine['memory_gib']:g} GiB, {document['date']}; {versions}. Measured peaks: float32 "
+        f"{peaks['float32']:.0f}, bfloat16 {peaks['bfloat16']:.0f} GFLOP/s and int8 {peaks['int8']:.0f} GOP/s "
+        f"(matrix products, 4,096³), read {peaks['read']:.1f} GB/s."
     )
 
 

@@ -41,6 +41,7 @@ def document() -> dict[str, Any]:
         "machine": {
             "cpu": "A CPU",
             "threads": 2,
+            "instruction_set": "avx2",
             "memory_gib": 8.0,
             "versions": {"numpy": "2", "torch": None},
         },
@@ -67,7 +68,9 @@ def test_table(document: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureF
     path.write_text(json.dumps(document))
     assert table.main([str(path), "--tools"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("A CPU, 2 threads for every tool, 8 GiB, 2026-01-01; numpy 2. Measured peaks:")
+    assert lines[0].startswith(
+        "A CPU (avx2), 2 threads for every tool, 8 GiB, 2026-01-01; numpy 2. Measured peaks:"
+    )
     head, rule, row = lines[2:5]
     assert head.count("|") == rule.count("|") == row.count("|")
     assert "| 64 × 1,000,000 | 512 | 10 | random | prepared | 10 |" in row

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import idsim
+from idsim import _core
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -183,6 +184,7 @@ def describe_machine(threads: int) -> dict[str, Any]:
         "cpu": _cpu_model(),
         "cores": os.cpu_count(),
         "threads": threads,
+        "instruction_set": _core.active_isa(),
         "memory_gib": _memory_gib(),
         "governor": governor.read_text(encoding="utf-8").strip() if governor.exists() else None,
         "system": f"{platform.system()} {platform.release()}",
