@@ -27,7 +27,7 @@ __all__ = ["Cross", "Evaluation", "Matches", "MatedPairs", "PointResult", "Sets"
 # Pairs of images of one person are scored in NumPy: enough for a miss rate, and no more.
 MAX_MATED_PAIRS = 100_000
 
-UNLIKELY = 4.0  # standard deviations
+UNLIKELY = 3.0  # standard deviations
 
 
 @dataclass
@@ -259,7 +259,7 @@ def _check_cross(primary: PointResult) -> list[dict[str, Any]]:
     """Report when training and holdout match each other more often than the holdout matches itself.
 
     Of all pairs of persons that falsely match, those between the sets should have the share that they have of
-    the pairs compared; four standard deviations more are no chance.
+    the pairs compared; three standard deviations more are hardly chance.
     """
     fmr, cross = primary.point.fmr, primary.cross
     if cross is None or fmr is None:

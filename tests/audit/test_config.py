@@ -1,0 +1,101 @@
+"""The description of a scan: what is accepted, what is refused by name."""
+
+from __future__ import annotations
+
+import tomllib
+
+import pytest
+
+from idsim.audit.config import from_tables, read_config, to_toml
+
+SETS = {name: {"embeddings": f"{name}.npy"} for name in ("synthetic", "training", "holdout")}
+
+
+def tables(**changes):
+    return {"run": {"name": "a"}, **{name: dict(part) for name, part in SETS.items()}, **changes}
+
+
+def config(tmp_path, **changes):
+    return from_tables(tables(**changes), tmp_path / "scan.toml")
+
+
+def test_defaults_are_the_two_standard_operating_points(tmp_path):
+    targets = config(tmp_path).calibration.targets()
+    assert [target.name for target in targets] == ["fpir=0.01", "fmr=1e-06"]
+
+
+def test_the_primary_point_comes_first(tmp_path):
+    chosen = {"fpir": [0.01, 0.1], "fmr": [1e-4], "thresholds": [0.6], "primary": "fmr=0.0001"}
+    names = [target.name for target in config(tmp_path, calibration=chosen).calibration.targets()]
+    assert names == ["fmr=0.0001", "fpir=0.01", "fpir=0.1", "threshold=0.6"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"sintetic": {}}, "did you mean synthetic"),
+        ({"run": {"nam": "a"}}, "did you mean name"),
+        ({"run": {"name": ""}}, "must name the run"),
+        ({"run": {"name": "../x"}}, "without slashes"),
+        ({"run": {"name": "a", "seed": -1}}, "seed must be at least 0"),
+        ({"run": {"name": "a", "seed": True}}, "must be a whole number"),
+        ({"run": {"name": "a", "seed": "0"}}, "must be a whole number"),
+        ({"schema": 2}, "schema 2 is not known"),
+        ({"synthetic": {}}, "either images or embeddings"),
+        ({"synthetic": {"images": "x", "embeddings": "y"}}, "either images or embeddings"),
+        ({"synthetic": {"images": "x"}}, "all three sets must be images"),
+        ({"training": {"embeddings": "t.npy", "labels": "folder"}}, "not 'folder'"),
+        ({"matcher": {"kind": "dlib"}}, "kind must be 'embeddings'"),
+        ({"matcher": {"metric": "dot"}}, "metric must be"),
+        ({"calibration": {"fmr": [1.5]}}, "fmr must lie between 0 and 1"),
+        ({"calibration": {"fmr": [], "fpir": []}}, "at least one operating point"),
+        ({"calibration": {"fpir": [0.1, 0.1]}}, "twice"),
+        ({"calibration": {"primary": "fmr=1"}}, "primary must be one of"),
+        ({"calibration": {"against": "both"}}, "against must be"),
+        ({"statistics": {"confidence": 1.0}}, "confidence must lie"),
+        ({"statistics": {"bootstrap": 3}}, "bootstrap must be at least"),
+        ({"output": {"matches": 0}}, "matches must be at least 1"),
+        ({"holdout": []}, "must be a table"),
+    ],
+)
+def test_mistakes_are_named(tmp_path, changes, words):
+    with pytest.raises(ValueError, match=words):
+        config(tmp_path, **changes)
+
+
+@pytest.mark.parametrize("name", ["synthetic", "training", "holdout"])
+def test_all_three_sets_are_needed(tmp_path, name):
+    given = tables()
+    del given[name]
+    with pytest.raises(ValueError, match=rf"\[{name}\] is missing"):
+        from_tables(given, tmp_path / "scan.toml")
+
+
+def test_images_refuse_what_belongs_to_embeddings(tmp_path):
+    images = {name: {"images": name} for name in SETS}
+    with pytest.raises(ValueError, match="belong to embeddings"):
+        config(tmp_path, **images, matcher={"metric": "cosine"})
+    with pytest.raises(ValueError, match="'each' or 'folder'"):
+        config(tmp_path, **(images | {"training": {"images": "t", "labels": "x.npy"}}))
+    assert config(tmp_path, **images, matcher={"kind": "dlib", "upsample": 1}).matcher.upsample == 1
+
+
+def test_the_resolved_file_is_the_same_scan(tmp_path):
+    odd = 'quote " backslash \\ tab \t ümlaut \u202e'
+    given = config(
+        tmp_path,
+        matcher={"name": odd, "metric": "l2"},
+        calibration={"fpir": 0.1, "thresholds": [1, 1e-9]},
+        training={"embeddings": "t.npy", "labels": "group"},
+    )
+    text = to_toml(given.resolved())
+    assert from_tables(tomllib.loads(text), tmp_path / "scan.toml") == given
+    assert to_toml(from_tables(tomllib.loads(text), tmp_path / "b.toml").resolved()) == text
+
+
+def test_a_file_that_is_no_toml_is_named(tmp_path):
+    path = tmp_path / "scan.toml"
+    for content in (b"[run", b"\xff\xfe", b"x = 1\n" * 200_000):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"scan\.toml"):
+            read_config(path)
