@@ -1,6 +1,8 @@
 // Coded products of every instruction set: integer dots must be exact, and hits exactly the pairs that reach
 // their bound. Compared with plain loops.
 #include <limits>
+#include <stdexcept>
+#include <string>
 #include <vector>
 
 #include "check.hpp"
@@ -95,7 +97,7 @@ void fill_terms(Case& data, Random& random, float spread) {
     data.b[j] = spread;
     data.c[j] = 0.1F * spread * random.uniform();
     if (random.below(15) == 0) {  // always passes
-      data.a[j] = -0x1p126F;
+      data.a[j] = -kInfinity;
       data.b[j] = std::numeric_limits<float>::min();
       data.c[j] = 0.0F;
     }
@@ -257,9 +259,32 @@ void check_largest_sums() {
   check(data);
 }
 
+void check_choice() {
+  const auto& tables = idsim::cpu::available_kernels();
+  expect(tables.front() == &idsim::cpu::portable_kernels(), "the portable table is not the first");
+  expect(&idsim::cpu::active_kernels() == tables.back(), "the fastest table is not the default");
+  for (const Kernels* kernels : tables) {
+    idsim::cpu::set_active_kernels(kernels->name);
+    expect(&idsim::cpu::active_kernels() == kernels, "%s was chosen but is not active",
+           kernels->name);
+  }
+  std::string message;
+  try {
+    idsim::cpu::set_active_kernels("abacus");
+  } catch (const std::invalid_argument& error) {
+    message = error.what();
+  }
+  for (const Kernels* kernels : tables) {
+    expect(message.find(kernels->name) != std::string::npos, "\"%s\" does not name %s",
+           message.c_str(), kernels->name);
+  }
+  expect(&idsim::cpu::active_kernels() == tables.back(), "a refused name changed the active table");
+}
+
 }  // namespace
 
 int main() {
+  check_choice();
   Random random(2);
   for (int n_rows = 0; n_rows <= 40; ++n_rows) {
     for (const int d_pad : {64, 128, 192, 512, 576}) {
