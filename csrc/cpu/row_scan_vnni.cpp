@@ -1,9 +1,10 @@
 // AVX-512 VNNI: few queries against rows that are read once.
 //
-// W query slots (1, 2, 4, 8 or 16; spare slots are empty) share a register: slot j holds 64 / W bytes of query
-// j. As many bytes of a row, broadcast, meet all W queries in one product, so nothing is computed twice
-// and each accumulator holds 16 / W partial sums of each of its W pairs. Sixteen rows at a time, their
-// accumulators are folded into W registers of 16 finished pairs each.
+// W query slots (1, 2, 4 or 8; spare slots are empty) share a register: slot j holds 64 / W bytes of
+// query j. As many bytes of a row, broadcast, meet all W queries in one product, so nothing is computed
+// twice and each accumulator holds 16 / W partial sums of each of its W pairs. Sixteen rows at a time,
+// their accumulators are folded into W registers of 16 finished pairs each. More than 8 queries are
+// two sets of 8 that share the broadcast.
 #include <immintrin.h>
 
 #include <cstdint>
@@ -20,11 +21,12 @@ namespace {
 
 constexpr int kRows = 16;
 constexpr int kLine = 64;
-constexpr int kSlots = 16;              // most queries at a time
-constexpr int64_t kAhead = 2048;        // bytes, at least
-constexpr int kPackedBytes = 32 << 10;  // on the stack
+constexpr int kMostSlots = 16;
+constexpr int kPackedBytes = 12 << 10;   // of queries: leaves room for rows in the first cache
+constexpr int kCachedBytes = 128 << 10;  // of rows
+constexpr int64_t kAhead = 2048;         // bytes, at least
 
-inline void add_products(__m512i& sum, __m512i unsigned_bytes, __m512i signed_bytes) {
+ALWAYS_INLINE void add_products(__m512i& sum, __m512i unsigned_bytes, __m512i signed_bytes) {
   asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(unsigned_bytes), "v"(signed_bytes));
 }
 
@@ -35,14 +37,9 @@ inline __m512i broadcast(const uint8_t* p) {
     return _mm512_broadcast_i64x4(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
   if constexpr (W == 4)
     return _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
-  if constexpr (W == 8) {
-    int64_t bytes;
-    __builtin_memcpy(&bytes, p, 8);
-    return _mm512_set1_epi64(bytes);
-  }
-  int32_t bytes;
-  __builtin_memcpy(&bytes, p, 4);
-  return _mm512_set1_epi32(bytes);
+  int64_t bytes;
+  __builtin_memcpy(&bytes, p, 8);
+  return _mm512_set1_epi64(bytes);
 }
 
 template <int kControl>
@@ -70,7 +67,6 @@ inline __m512i fold_lanes_pairwise(__m512i a, __m512i b) {
 // Place of element i of a folded register: its row within the 16 / W rows folded, its query.
 template <int W>
 constexpr int row_at(int i) {
-  if (W == 16) return 0;
   if (W == 8) return (i & 3) >> 1;
   if (W == 4) return i & 3;
   if (W == 2) return 4 * (i >> 3) + (i & 3);
@@ -78,7 +74,6 @@ constexpr int row_at(int i) {
 }
 template <int W>
 constexpr int query_at(int i) {
-  if (W == 16) return i;
   if (W == 8) return 2 * (i >> 2) + (i & 1);
   if (W == 4) return i >> 2;
   if (W == 2) return (i >> 2) & 1;
@@ -102,7 +97,6 @@ inline constexpr Places<W> kPlaces{};
 
 template <int W>
 ALWAYS_INLINE __m512i folded(const __m512i* s) {
-  if constexpr (W == 16) return s[0];
   if constexpr (W == 8)
     return _mm512_add_epi32(shuffle_words<0x88>(s[0], s[1]), shuffle_words<0xDD>(s[0], s[1]));
   if constexpr (W == 4) return fold_lane(s[0], s[1], s[2], s[3]);
@@ -144,101 +138,126 @@ class Reader {
   const uint8_t* end_;
 };
 
-// Rows that share a load of the queries.
+// W queries side by side, n of them real; their terms lie where folding puts their pairs.
 template <int W>
-inline constexpr int kRowsAtOnce = W <= 2   ? 1
-                                   : W <= 8 ? 4
-                                            : 8;
+struct Slots {
+  int first, n;
+  __m512 a, b, c;
+  __m512i start;
 
-// Queries first .. first + n of the arguments, n <= W.
-template <int W>
-class Scan {
- public:
-  Scan(const RowScanArgs& args, int first, int n, Hit* hits)
-      : args_(args), first_(first), n_(n), hits_(hits) {
+  void load(const RowScanArgs& args, int first_query, int count) {
+    first = first_query;
+    n = count;
     const auto present = static_cast<__mmask16>((1U << n) - 1U);
     const __m512i at = _mm512_load_si512(kPlaces<W>.query);
     const __m512 never = _mm512_set1_ps(__builtin_inff());
-    a_ = _mm512_permutexvar_ps(at, _mm512_mask_loadu_ps(never, present, args.a + first));
-    b_ = _mm512_permutexvar_ps(at, _mm512_maskz_loadu_ps(present, args.b + first));
-    c_ = args.w == nullptr
-             ? _mm512_setzero_ps()
-             : _mm512_permutexvar_ps(at, _mm512_maskz_loadu_ps(present, args.c + first));
-    alignas(64) int32_t start[16] = {};
-    for (int j = 0; j < n; ++j) start[j * (16 / W)] = -args.offsets[first + j];
-    start_ = _mm512_load_si512(start);
+    a = _mm512_permutexvar_ps(at, _mm512_mask_loadu_ps(never, present, args.a + first));
+    b = _mm512_permutexvar_ps(at, _mm512_maskz_loadu_ps(present, args.b + first));
+    c = args.w == nullptr
+            ? _mm512_setzero_ps()
+            : _mm512_permutexvar_ps(at, _mm512_maskz_loadu_ps(present, args.c + first));
+    alignas(64) int32_t offsets[16] = {};
+    for (int j = 0; j < n; ++j) offsets[j * (16 / W)] = -args.offsets[first + j];
+    start = _mm512_load_si512(offsets);
   }
 
-  int run() {
-    if constexpr (W == 1) {
-      scan(args_.queries + int64_t{first_} * args_.d_pad);
-    } else {
-      alignas(64) int8_t packed[kPackedBytes];
-      pack(packed);
-      scan(packed);
-    }
-    return count_;
-  }
-
- private:
-  void pack(int8_t* packed) const {
+  void pack(const RowScanArgs& args, int8_t* packed) const {
     constexpr int part = kLine / W;
-    for (int i = 0; i < args_.d_pad; i += part) {
+    for (int i = 0; i < args.d_pad; i += part) {
       for (int j = 0; j < W; ++j, packed += part) {
-        if (j < n_) {
-          __builtin_memcpy(packed, args_.queries + int64_t{first_ + j} * args_.d_pad + i, part);
+        if (j < n) {
+          __builtin_memcpy(packed, args.queries + int64_t{first + j} * args.d_pad + i, part);
         } else {
           __builtin_memset(packed, 0, part);
         }
       }
     }
   }
+};
 
-  void scan(const int8_t* packed) {
-    constexpr int at_once = kRowsAtOnce<W>;
-    Reader reader(args_, at_once);
-    __m512i sums[kRows];
-    int row = 0;
-    for (; row + kRows <= args_.n_rows; row += kRows) {
-      for (int r = 0; r < kRows; r += at_once) products<at_once>(row + r, packed, reader, sums + r);
-      collect(sums, row, kRows);
+// S sets of W slots for queries first .. first + n of the arguments.
+template <int W, int S>
+class Scan {
+ public:
+  Scan(const RowScanArgs& args, int first, int n, Hit* hits) : args_(args), hits_(hits) {
+    for (int s = 0; s < S; ++s) {
+      const int left = n - s * W;
+      slots_[s].load(args, first + s * W, left < W ? left : W);
     }
-    if (row == args_.n_rows) return;
-    for (int r = 0; r < kRows; ++r) sums[r] = start_;
-    for (int r = 0; row + r < args_.n_rows; ++r) products<1>(row + r, packed, reader, sums + r);
-    collect(sums, row, args_.n_rows - row);
   }
 
-  // R rows by W queries. Two accumulators for each row hide the latency of the product.
+  int run() {
+    if constexpr (W == 1) {
+      scan(args_.queries + int64_t{slots_[0].first} * args_.d_pad);
+    } else {
+      alignas(64) int8_t packed[kPackedBytes];
+      for (int s = 0; s < S; ++s) slots_[s].pack(args_, packed + int64_t{s} * W * args_.d_pad);
+      scan(packed);
+    }
+    return count_;
+  }
+
+ private:
+  // Rows that share a load of the queries.
+  static constexpr int kAtOnce = W <= 2 ? 1 : 4;
+
+  void scan(const int8_t* packed) {
+    Reader reader(args_, kAtOnce);
+    __m512i sums[S][kRows];
+    int row = 0;
+    for (; row + kRows <= args_.n_rows; row += kRows) {
+      for (int r = 0; r < kRows; r += kAtOnce) products<kAtOnce>(row, r, packed, reader, sums);
+      for (int s = 0; s < S; ++s) collect(slots_[s], sums[s], row, kRows);
+    }
+    const int left = args_.n_rows - row;
+    if (left == 0) return;
+    for (int s = 0; s < S; ++s) {
+      for (int r = left; r < kRows; ++r) sums[s][r] = slots_[s].start;
+    }
+    for (int r = 0; r < left; ++r) products<1>(row, r, packed, reader, sums);
+    for (int s = 0; s < S; ++s) collect(slots_[s], sums[s], row, left);
+  }
+
+  // R rows from `first_row` + r. At least four chains of accumulators hide the latency of the product.
   template <int R>
-  ALWAYS_INLINE void products(int first_row, const int8_t* packed, Reader& reader,
-                              __m512i* sums) const {
+  ALWAYS_INLINE void products(int first_row, int r, const int8_t* packed, Reader& reader,
+                              __m512i (&sums)[S][kRows]) const {
     constexpr int part = kLine / W;
-    constexpr int chains = W > 1 && R < 8 ? 2 : 1;
+    constexpr int chains = W > 1 && R * S < 8 ? 2 : 1;
     const int64_t stride = args_.d_pad;
-    const uint8_t* rows = args_.rows + first_row * stride;
-    __m512i acc[R][chains];
-    for (int r = 0; r < R; ++r) {
-      for (int c = 0; c < chains; ++c) acc[r][c] = c == 0 ? start_ : _mm512_setzero_si512();
+    const uint8_t* rows = args_.rows + (first_row + r) * stride;
+    __m512i acc[R][S][chains];
+    for (auto& row : acc) {
+      for (int s = 0; s < S; ++s) {
+        for (int c = 0; c < chains; ++c)
+          row[s][c] = c == 0 ? slots_[s].start : _mm512_setzero_si512();
+      }
     }
     for (int i = 0; i < args_.d_pad; i += kLine) {
       if constexpr (R > 1) reader.read_lines(R);
-#pragma GCC unroll 16
-      for (int s = 0; s < W; ++s) {
-        const __m512i query = _mm512_loadu_si512(packed + i * W + s * kLine);
-#pragma GCC unroll 16
-        for (int r = 0; r < R; ++r) {
-          add_products(acc[r][s % chains], broadcast<W>(rows + r * stride + i + s * part), query);
+#pragma GCC unroll 8
+      for (int step = 0; step < W; ++step) {
+        __m512i query[S];
+        for (int s = 0; s < S; ++s) {
+          query[s] = _mm512_loadu_si512(packed + (s * stride + i) * W + step * kLine);
+        }
+#pragma GCC unroll 4
+        for (int k = 0; k < R; ++k) {
+          const __m512i row = broadcast<W>(rows + k * stride + i + step * part);
+          for (int s = 0; s < S; ++s) add_products(acc[k][s][step % chains], row, query[s]);
         }
       }
     }
-    for (int r = 0; r < R; ++r) {
-      sums[r] = chains == 1 ? acc[r][0] : _mm512_add_epi32(acc[r][0], acc[r][chains - 1]);
+    for (int k = 0; k < R; ++k) {
+      for (int s = 0; s < S; ++s) {
+        sums[s][r + k] =
+            chains == 1 ? acc[k][s][0] : _mm512_add_epi32(acc[k][s][0], acc[k][s][chains - 1]);
+      }
     }
   }
 
   // `rows` of 16 are real.
-  ALWAYS_INLINE void collect(const __m512i* sums, int first_row, int rows) {
+  ALWAYS_INLINE void collect(const Slots<W>& slots, const __m512i* sums, int first_row, int rows) {
     constexpr int per = 16 / W;
     const auto present = static_cast<__mmask16>((1U << rows) - 1U);
     const __m512 nan = _mm512_set1_ps(__builtin_nanf(""));
@@ -246,56 +265,74 @@ class Scan {
     const __m512 v = _mm512_maskz_loadu_ps(present, args_.v + first_row);
     const __m512 w = args_.w == nullptr ? v : _mm512_maskz_loadu_ps(present, args_.w + first_row);
     const __m512i at = _mm512_load_si512(kPlaces<W>.row);
-#pragma GCC unroll 16
+#pragma GCC unroll 8
     for (int f = 0; f < W; ++f) {
       const __m512i dots = folded<W>(sums + f * per);
       const __m512i place = _mm512_add_epi32(at, _mm512_set1_epi32(f * per));
-      const __m512 reach = _mm512_mul_ps(a_, _mm512_permutexvar_ps(place, u));
-      __m512 rest = _mm512_mul_ps(b_, _mm512_permutexvar_ps(place, v));
+      const __m512 reach = _mm512_mul_ps(slots.a, _mm512_permutexvar_ps(place, u));
+      __m512 rest = _mm512_mul_ps(slots.b, _mm512_permutexvar_ps(place, v));
       rest = args_.w == nullptr
                  ? _mm512_sub_ps(_mm512_setzero_ps(), rest)
-                 : _mm512_sub_ps(_mm512_mul_ps(c_, _mm512_permutexvar_ps(place, w)), rest);
+                 : _mm512_sub_ps(_mm512_mul_ps(slots.c, _mm512_permutexvar_ps(place, w)), rest);
       const __mmask16 mask =
           _mm512_cmp_ps_mask(_mm512_cvtepi32_ps(dots), _mm512_add_ps(reach, rest), _CMP_GE_OQ);
-      if (__builtin_expect(mask != 0, 0)) append(dots, mask, first_row + f * per);
+      if (__builtin_expect(mask != 0, 0)) append(dots, mask, first_row + f * per, slots.first);
     }
   }
 
-  __attribute__((noinline, cold)) void append(__m512i dots, uint32_t mask, int first_row) {
+  __attribute__((noinline, cold)) void append(__m512i dots, uint32_t mask, int first_row,
+                                              int first_query) {
     alignas(64) int32_t values[16];
     _mm512_store_si512(values, dots);
     for (; mask != 0; mask &= mask - 1) {
       const int i = __builtin_ctz(mask);
-      hits_[count_++] = {first_row + kPlaces<W>.row[i], first_ + kPlaces<W>.query[i], values[i]};
+      hits_[count_++] = {first_row + kPlaces<W>.row[i], first_query + kPlaces<W>.query[i],
+                         values[i]};
     }
   }
 
   const RowScanArgs& args_;
-  int first_;
-  int n_;
   Hit* hits_;
   int count_ = 0;
-  __m512 a_, b_, c_;
-  __m512i start_;
+  Slots<W> slots_[S];
 };
 
 int scan_some(const RowScanArgs& args, int first, int n, Hit* hits) {
-  if (n == 1) return Scan<1>(args, first, n, hits).run();
-  if (n == 2) return Scan<2>(args, first, n, hits).run();
-  if (n <= 4) return Scan<4>(args, first, n, hits).run();
-  if (n <= 8) return Scan<8>(args, first, n, hits).run();
-  return Scan<16>(args, first, n, hits).run();
+  if (n == 1) return Scan<1, 1>(args, first, n, hits).run();
+  if (n == 2) return Scan<2, 1>(args, first, n, hits).run();
+  if (n <= 4) return Scan<4, 1>(args, first, n, hits).run();
+  if (n <= 8) return Scan<8, 1>(args, first, n, hits).run();
+  return Scan<8, 2>(args, first, n, hits).run();
+}
+
+// The arguments for some of the rows.
+RowScanArgs part_of(const RowScanArgs& args, int first_row, int rows) {
+  RowScanArgs part = args;
+  part.rows += int64_t{first_row} * args.d_pad;
+  part.n_rows = rows;
+  part.u += first_row;
+  part.v += first_row;
+  if (args.w != nullptr) part.w += first_row;
+  return part;
 }
 
 }  // namespace
 
 int vnni_row_scan_hits(const RowScanArgs& args, Hit* hits) {
-  int at_once = kSlots;
+  int at_once = kMostSlots;
   while (at_once > 1 && int64_t{at_once} * args.d_pad > kPackedBytes) at_once /= 2;
+  // Where the queries take several passes, the rows of a pass stay in the cache for the next.
+  const int cached = kRows * (1 + kCachedBytes / (kRows * args.d_pad));
+  const int most_rows = args.n_queries > at_once ? cached : args.n_rows;
   int count = 0;
-  for (int first = 0; first < args.n_queries; first += at_once) {
-    const int n = args.n_queries - first < at_once ? args.n_queries - first : at_once;
-    count += scan_some(args, first, n, hits + count);
+  for (int row = 0; row < args.n_rows; row += most_rows) {
+    const int left = args.n_rows - row;
+    const RowScanArgs part = part_of(args, row, left < most_rows ? left : most_rows);
+    for (int first = 0; first < args.n_queries; first += at_once) {
+      const int n = args.n_queries - first < at_once ? args.n_queries - first : at_once;
+      const int end = count + scan_some(part, first, n, hits + count);
+      for (; count < end; ++count) hits[count].row += row;
+    }
   }
   return count;
 }
