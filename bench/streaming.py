@@ -29,7 +29,7 @@ CHUNKS = (1 << 18, 1 << 20, 1 << 22)  # buffer sizes of the plain read; the fast
 
 
 def make_gallery(folder: Path, gib: float, dim: int) -> Gallery:
-    """Write unit rows around shared directions, as identities have them, and their codes."""
+    """Write rows around shared directions, as identities have them, and their codes."""
     rows = int(gib * 2**30) // (4 * dim)
     rng = np.random.default_rng(0)
     people = rng.standard_normal((1000, dim), dtype=np.float32)
@@ -38,7 +38,7 @@ def make_gallery(folder: Path, gib: float, dim: int) -> Gallery:
             count = min(50_000, rows - writer.rows)
             block = people[rng.integers(0, len(people), count)]
             block = block + rng.standard_normal((count, dim), dtype=np.float32)
-            writer.append(idsim.normalize(block))
+            writer.append(block)
     gallery = Gallery.open(folder)
     gallery.prepare()
     return gallery

@@ -62,8 +62,10 @@ class Gallery:
         self._columns = ColumnFiles(path, manifest)
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str]) -> Gallery:
+    def open(cls, path: str | os.PathLike[str], *, use_codes: bool = True) -> Gallery:
         """Open a gallery; reads the manifest and the header of every shard.
+
+        With ``use_codes=False`` prepared codes are ignored, and searches stream the vectors.
 
         Raises
         ------
@@ -79,7 +81,8 @@ class Gallery:
             for shard in manifest.shards
         ]
         vectors = MatrixFiles(parts, manifest.dim, dtype)
-        return cls(folder, manifest, vectors, codes.open_prepared(folder, manifest, vectors))
+        prepared = codes.open_prepared(folder, manifest, vectors) if use_codes else None
+        return cls(folder, manifest, vectors, prepared)
 
     @classmethod
     def from_arrays(
@@ -255,7 +258,7 @@ class Gallery:
 
     @property
     def is_prepared(self) -> bool:
-        """Whether there are codes beside the vectors (a quarter of the bytes of float32)."""
+        """Whether searches use codes beside the vectors (a quarter of the bytes of float32)."""
         return self._prepared is not None
 
     def prepare(self, *, threads: int | None = None, progress: Progress | None = None) -> None:
@@ -268,6 +271,8 @@ class Gallery:
         progress : callable, optional
             Called with rows done and rows in all.
         """
+        if self._prepared is None:
+            self._prepared = codes.open_prepared(self.path, self.manifest, self._vectors)
         if self._prepared is not None:
             return
         workers = resolve_threads(threads)
