@@ -12,6 +12,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -130,9 +131,17 @@ def hopeless_tools(document: dict[str, Any], case: Case, effort: Effort) -> dict
 
 
 def run_cases(
-    cases: Sequence[Case], path: Path, galleries: Galleries, *, threads: int, effort: Effort, again: bool
+    cases: Sequence[Case],
+    path: Path,
+    galleries: Galleries,
+    *,
+    threads: int,
+    effort: Effort,
+    again: bool,
+    stop_after: float = float("inf"),
 ) -> dict[str, Any]:
     """Measure the cases that the file does not have yet, saving after each."""
+    started = time.monotonic()
     with pin_threads(threads):
         document = open_result(path, threads)
         peaks = Peaks(**document["peaks"])
@@ -140,6 +149,9 @@ def run_cases(
         for case in cases:
             if any(record["name"] == case.name for record in document["cases"]) and not again:
                 continue
+            if time.monotonic() - started > stop_after:
+                print(f"stopped before {case.name}", file=sys.stderr)
+                break
             queries, gallery = galleries.get(case)
             record = measure_case(
                 case, queries, gallery, all_tools(case.mode), peaks,
@@ -174,6 +186,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--again", action="store_true", help="measure cases that the file has already")
     parser.add_argument("--full", action="store_true", help="leave no rival out, however slow")
     parser.add_argument("--seconds", type=float, default=20.0, help="aim for the rounds of one case")
+    parser.add_argument(
+        "--stop-after", type=float, default=float("inf"), help="start no case after so many seconds"
+    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument(
         "--avx2", action="store_true", help="hold every tool to AVX2 (use a result file of its own)"
@@ -194,7 +209,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     path = chosen.out or default_path("avx2" if chosen.avx2 else "")
     effort = Effort(seconds=chosen.seconds, full=chosen.full)
     run_cases(
-        cases, path, Galleries(chosen.data_dir), threads=chosen.threads, effort=effort, again=chosen.again
+        cases,
+        path,
+        Galleries(chosen.data_dir),
+        threads=chosen.threads,
+        effort=effort,
+        again=chosen.again,
+        stop_after=chosen.stop_after,
     )
     print(f"wrote {path}", file=sys.stderr)
     return 0
