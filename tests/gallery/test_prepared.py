@@ -15,6 +15,7 @@ import idsim
 from idsim import _core
 from idsim.errors import GalleryError
 from idsim.gallery import Gallery
+from idsim.gallery.files import hash_file
 from idsim.gallery.prepared import PREPARED
 from support.manifests import rewritten
 
@@ -193,3 +194,17 @@ def test_folders_that_are_no_index(people: Gallery) -> None:
     people.prepare()
     with pytest.raises(GalleryError, match="metadata.metric: is None"):
         idsim.Index.load(people.path)
+
+
+def test_false_codes_with_true_checksums(people: Gallery) -> None:
+    people.prepare()
+    people.verify(recompute=True)
+    path = people.path / "codes-00001.npy"
+    codes = np.load(path)
+    codes[3, 2] += 1
+    np.save(path, codes)
+    rewritten(people.path, lambda m: m["shards"][1]["codes"].update(hash_file(path)._asdict()), PREPARED)
+    gallery = Gallery.open(people.path)
+    gallery.verify()
+    with pytest.raises(GalleryError, match=r"codes-00001.npy: row 3: this is not the code"):
+        gallery.verify(recompute=True)

@@ -133,7 +133,13 @@ def info(folder: Folder, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def verify(folder: Folder, as_json: AsJson = False) -> None:
+def verify(
+    folder: Folder,
+    recompute: Annotated[
+        bool, typer.Option("--recompute", help="Make the codes again too and compare them.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Read every file of a gallery and compare it with the manifest.
 
     Exit status 2 when anything differs; every difference is reported.
@@ -142,7 +148,7 @@ def verify(folder: Folder, as_json: AsJson = False) -> None:
 
     gallery = Gallery.open(folder)
     with progress_bar("Verifying", quiet=as_json) as progress:
-        problems = list(gallery.find_problems(progress))
+        problems = list(gallery.find_problems(progress, recompute=recompute))
     if as_json:
         found = [{"path": p.path, "place": p.place, "reason": p.reason} for p in problems]
         _print_json({"path": str(folder), "rows": len(gallery), "ok": not problems, "problems": found})

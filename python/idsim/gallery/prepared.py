@@ -156,6 +156,22 @@ class PreparedFiles:
             self._fill(self._readers(stack), block, 0)
         return block
 
+    def differences(self, blocks: Iterator[PreparedBlock]) -> Iterator[GalleryError]:
+        """Yield where the arrays are not the expected ones, block by block from row 0 on."""
+        first = 0
+        with contextlib.ExitStack() as stack:
+            readers = self._readers(stack)
+            for expected in blocks:
+                found = self._empty_block(len(expected.norm))
+                self._fill(readers, found, first)
+                for kind, a, b in zip(ARRAYS, found.arrays, expected.arrays, strict=True):
+                    rows = _rows_that_differ(a, b)
+                    if len(rows):
+                        part, before = self._arrays[kind].part_of(first + int(rows[0]))
+                        place = f"row {first + int(rows[0]) - before}"
+                        yield GalleryError(part.path, place, "this is not the code of the row")
+                first += len(expected.norm)
+
     def feed_into(
         self,
         scan: TopKScan,
@@ -315,7 +331,7 @@ def prepare_blocks(
     blocks: Iterator[tuple[int, NDArray[np.generic]]],
     dtype: str,
     threads: int,
-    on_rows: Callable[[int], None],
+    report: BlockProgress,
 ) -> Iterator[PreparedBlock]:
     """Yield the prepared arrays of blocks of stored rows; rows with NaN or Inf are marked by their norm."""
     for first, stored in blocks:
@@ -329,7 +345,12 @@ def prepare_blocks(
         )
         _core.prepare(rows, *block, threads, True, None)
         yield block
-        on_rows(first + count)
+        report.finished(first + count)
+
+
+def _rows_that_differ(a: NDArray[np.generic], b: NDArray[np.generic]) -> NDArray[np.int64]:
+    same = a.view(np.uint8).reshape(len(a), -1) == b.view(np.uint8).reshape(len(b), -1)
+    return np.flatnonzero(~same.all(axis=1))
 
 
 def _remove_unfinished(folder: Path) -> None:

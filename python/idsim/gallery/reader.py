@@ -118,7 +118,7 @@ class Gallery:
 
     @classmethod
     def build(cls, source: str | os.PathLike[str], path: str | os.PathLike[str], **options: Any) -> Gallery:
-        """Import files of another format as a new gallery and open it; see `idsim.gallery.build`."""
+        """Import files of another format as a new gallery; see `idsim.gallery.build`."""
         from idsim.gallery.convert import build  # noqa: PLC0415 - it imports this module
 
         return build(source, path, **options)
@@ -173,14 +173,7 @@ class Gallery:
     def vectors(self, start: int = 0, stop: int | None = None) -> NDArray[np.float32] | NDArray[np.float16]:
         """Return rows `start` to `stop` in memory: float32 or float16 ``[stop - start, d]``.
 
-        bfloat16 rows are widened to float32, exactly.
-
-        Raises
-        ------
-        ValueError
-            The range is not inside the gallery.
-        GalleryError
-            A file is shorter than it was, or cannot be read.
+        bfloat16 rows are widened to float32, exactly. `GalleryError`: a file is shorter than it was.
         """
         start, stop = self._range(start, stop)
         return widen(self._vectors.read(start, stop), self.dtype)
@@ -264,29 +257,17 @@ class Gallery:
     def prepare(self, *, threads: int | None = None, progress: Progress | None = None) -> None:
         """Write the codes that searches stream, beside the vectors; does nothing where they are.
 
-        Parameters
-        ----------
-        threads : int, optional
-            Default: one per core.
-        progress : callable, optional
-            Called with rows done and rows in all.
+        `progress` is called with rows done and rows in all.
         """
         if self._prepared is None:
             self._prepared = codes.open_prepared(self.path, self.manifest, self._vectors)
         if self._prepared is not None:
             return
-        workers = resolve_threads(threads)
-
-        def on_rows(done: int) -> None:
-            if progress is not None:
-                progress(done, len(self))
-
+        report = BlockProgress(progress, len(self))
         codes.write_prepared(
             self.path,
             self.manifest,
-            lambda start, stop: codes.prepare_blocks(
-                self.stored_blocks(None, start, stop), self.dtype, workers, on_rows
-            ),
+            lambda start, stop: self._code_blocks(start, stop, threads, report),
         )
         self._prepared = codes.open_prepared(self.path, self.manifest, self._vectors)
 
@@ -368,25 +349,39 @@ class Gallery:
             )
             report.finished(first + len(block))
 
-    def find_problems(self, progress: Callable[[int, int], object] | None = None) -> Iterator[GalleryError]:
+    def find_problems(
+        self, progress: Callable[[int, int], object] | None = None, *, recompute: bool = False
+    ) -> Iterator[GalleryError]:
         """Yield everything that `verify` refuses, instead of raising the first."""
-        return find_problems(self.path, self.manifest, self._codes_manifest, progress)
+        yield from find_problems(self.path, self.manifest, self._codes_manifest, progress)
+        if recompute and self._prepared is not None:
+            blocks = self._code_blocks(0, len(self), None, BlockProgress(None, len(self)))
+            yield from self._prepared.differences(blocks)
 
-    def verify(self, progress: Callable[[int, int], object] | None = None) -> VerifyReport:
+    def verify(
+        self, progress: Callable[[int, int], object] | None = None, *, recompute: bool = False
+    ) -> VerifyReport:
         """Read every file and compare it with the manifest.
 
-        Checked are sizes, SHA-256, headers, shapes, rows with NaN or infinities, schemas, row counts, ids.
-        `progress` is called with bytes done and bytes in all.
+        Checked are sizes, SHA-256, headers, shapes, rows with NaN or infinities, schemas, row counts, ids;
+        with `recompute` also that the codes are those of the rows, which checksums alone do not say of a
+        gallery from strangers. `progress` is called with bytes done and bytes in all.
 
         Raises
         ------
         GalleryError
             The first thing that is not as the manifest says.
         """
-        for problem in self.find_problems(progress):
+        for problem in self.find_problems(progress, recompute=recompute):
             raise problem
         entries = list(all_entries(self.manifest, self._codes_manifest))
         return VerifyReport(len(entries), sum(entry.bytes for entry in entries), len(self))
+
+    def _code_blocks(
+        self, start: int, stop: int, threads: int | None, report: BlockProgress
+    ) -> Iterator[codes.PreparedBlock]:
+        blocks = self.stored_blocks(None, start, stop)
+        return codes.prepare_blocks(blocks, self.dtype, resolve_threads(threads), report)
 
     @property
     def _codes_manifest(self) -> codes.PreparedManifest | None:
