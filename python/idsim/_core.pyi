@@ -1,13 +1,13 @@
 """Types of the private extension module, kept by hand and checked with stubtest."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypedDict
+from typing import Any, TypeAlias, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
-_Groups = NDArray[np.int64] | None
-_Progress = Callable[[int, int], bool | None] | None
+_Groups: TypeAlias = NDArray[np.int64] | None
+_Progress: TypeAlias = Callable[[int, int], bool | None] | None
 
 class _Certificate(TypedDict):
     rows_scanned: int

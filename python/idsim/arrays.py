@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["as_matrix", "as_output", "is_torch", "like_queries"]
 
+
 class _Bfloat16Bits(np.ndarray):
     """uint16 that stand for bfloat16; the engine reads NumPy's uint16 as such."""
 
@@ -50,9 +51,9 @@ def as_matrix(array: Any, name: str) -> Any:
         Not two dimensions.
     """
     matrix: NDArray[Any]
-    if isinstance(array, _Bfloat16Bits):
-        matrix = array
-    elif type(array) is np.ndarray and array.dtype == np.float32 and array.dtype.isnative:
+    if isinstance(array, _Bfloat16Bits) or (
+        type(array) is np.ndarray and array.dtype == np.float32 and array.dtype.isnative
+    ):
         matrix = array
     elif is_torch(array):
         return _checked_torch(array, name)

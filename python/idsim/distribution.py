@@ -71,7 +71,13 @@ def score_distribution(
     rows_b = rows_a if b is None else as_matrix(b, "b")
     groups_a, groups_b = _resolve_groups(groups, b is None)
     scan = _core.DistributionScan(
-        rows_a, bins, np.inf if tail is None else float(float32_thresholds(tail, "cosine")[0]), exclude == "self", b is None, 0, groups_a
+        rows_a,
+        bins,
+        np.inf if tail is None else float(float32_thresholds(tail, "cosine")[0]),
+        exclude == "self",
+        b is None,
+        0,
+        groups_a,
     )
     scan.feed(rows_b, 0, groups_b, resolve_threads(threads), skips(nonfinite), progress)
     non_mated, mated = np.empty(bins, np.uint64), np.empty(bins, np.uint64)

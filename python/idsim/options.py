@@ -14,7 +14,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Exclude", "Exclusion", "Metric", "Nonfinite", "Progress", "resolve_exclude", "resolve_threads", "skips"]
+__all__ = [
+    "Exclude",
+    "Exclusion",
+    "Metric",
+    "Nonfinite",
+    "Progress",
+    "resolve_exclude",
+    "resolve_threads",
+    "skips",
+]
 
 Metric = Literal["cosine", "dot", "l2"]
 Nonfinite = Literal["raise", "skip"]
