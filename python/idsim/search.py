@@ -163,8 +163,13 @@ class TopKScan:
     def certificate(self) -> Certificate:
         """Return what the filter did so far."""
         counts = self._scan.certificate()
-        del counts["rows_scanned"]
-        return Certificate(**counts)
+        return Certificate(
+            counts["pairs"],
+            counts["candidates"],
+            counts["rescored"],
+            counts["skipped_rows"],
+            counts["reach"],
+        )
 
 
 def search(
@@ -234,10 +239,7 @@ def search(
     >>> ids
     array([[2, 0]])
     """
-    if hasattr(gallery, "feed_into"):
-        source = gallery
-    else:
-        source = _ArraySource(as_matrix(gallery, "gallery"))
+    source = gallery if hasattr(gallery, "feed_into") else _ArraySource(as_matrix(gallery, "gallery"))
     metric = source.resolve_metric(metric)
     matrix = as_matrix(queries, "queries")
     n_queries, dim, k = int(matrix.shape[0]), int(matrix.shape[1]), checked_k(k)
@@ -258,7 +260,9 @@ def search(
     parts = []
     for start in range(0, n_queries, chunk):
         stop = min(start + chunk, n_queries)
-        scan = _make_scan(matrix[start:stop], k, metric, exclusion, threshold, nonfinite, threads, start, stop)
+        scan = _make_scan(
+            matrix[start:stop], k, metric, exclusion, threshold, nonfinite, threads, start, stop
+        )
         source.feed_into(
             scan,
             groups=exclusion.gallery_groups,
@@ -266,7 +270,9 @@ def search(
         )
         scan.finish((scores[start:stop], ids[start:stop]))
         parts.append(scan.certificate())
-    result = TopK(*out) if out is not None else TopK(like_queries(scores, queries), like_queries(ids, queries))
+    result = (
+        TopK(*out) if out is not None else TopK(like_queries(scores, queries), like_queries(ids, queries))
+    )
     if certificate:
         result.certificate = _join_certificates(parts)
     return result
@@ -285,7 +291,9 @@ class _ArraySource:
     def resolve_metric(self, metric: Metric | None) -> Metric:
         return metric or "cosine"
 
-    def feed_into(self, scan: TopKScan, *, groups: NDArray[np.int64] | None, progress: Progress | None) -> None:
+    def feed_into(
+        self, scan: TopKScan, *, groups: NDArray[np.int64] | None, progress: Progress | None
+    ) -> None:
         scan.feed(self._matrix, 0, groups=groups, progress=progress)
 
 
@@ -425,9 +433,7 @@ def count_above(
     matrix, rows = as_matrix(queries, "queries"), as_matrix(gallery, "gallery")
     levels = float32_thresholds(thresholds, metric)
     exclusion = resolve_exclude(exclude, int(matrix.shape[0]), int(rows.shape[0]))
-    scan = _core.CountScan(
-        matrix, metric, levels.tolist(), exclusion.self_pairs, 0, exclusion.query_groups
-    )
+    scan = _core.CountScan(matrix, metric, levels.tolist(), exclusion.self_pairs, 0, exclusion.query_groups)
     scan.feed(rows, 0, exclusion.gallery_groups, resolve_threads(threads), skips(nonfinite), progress)
     counts = np.empty((int(matrix.shape[0]), levels.size), np.int64)
     scan.finish(counts)
@@ -475,7 +481,14 @@ def pairs_above(
     rows = matrix if gallery is None else as_matrix(gallery, "gallery")
     exclusion = resolve_exclude(exclude, int(matrix.shape[0]), int(rows.shape[0]))
     scan = _core.PairScan(
-        matrix, metric, _worst(metric, threshold), max_pairs, exclusion.self_pairs, gallery is None, 0, exclusion.query_groups
+        matrix,
+        metric,
+        _worst(metric, threshold),
+        max_pairs,
+        exclusion.self_pairs,
+        gallery is None,
+        0,
+        exclusion.query_groups,
     )
     scan.feed(rows, 0, exclusion.gallery_groups, resolve_threads(threads), skips(nonfinite), progress)
     return Pairs(*scan.finish())
@@ -503,12 +516,17 @@ def merge_topk(parts: Sequence[tuple[Any, Any]], k: int | None = None, *, metric
     ValueError
         No parts, or numbers of queries that differ.
     """
+    if metric not in {"cosine", "dot", "l2"}:
+        msg = f"metric must be 'cosine', 'dot' or 'l2', not {metric!r}"
+        raise ValueError(msg)
     if not parts:
         msg = "parts must hold at least one result"
         raise ValueError(msg)
     scores = [np.asarray(p[0], dtype=np.float32) for p in parts]
     ids = [np.asarray(p[1], dtype=np.int64) for p in parts]
-    if len({s.shape[0] for s in scores}) != 1 or any(s.shape != i.shape for s, i in zip(scores, ids, strict=True)):
+    if len({s.shape[0] for s in scores}) != 1 or any(
+        s.shape != i.shape for s, i in zip(scores, ids, strict=True)
+    ):
         msg = "parts must hold scores and ids of the same queries"
         raise ValueError(msg)
     k = max(s.shape[1] for s in scores) if k is None else checked_k(k)
