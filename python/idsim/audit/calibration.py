@@ -158,15 +158,12 @@ class Calibrator:
         count = len(self.images)
         self.person_pairs = count * (count - 1) // 2
         self.gallery_persons = len(np.unique(searched[1])) if searched else max(0, count - 1)
-        self._best: NDArray[np.float32] | None = None
+        self._found: tuple[NDArray[np.float32], NDArray[np.int64]] | None = None
 
     def best_scores(self) -> NDArray[np.float32]:
         """Return float32 ``[n]``: the best score of every image against other persons; best first."""
-        if self._best is None:
-            scores = self._search()[0]
-            ascending = np.sort(scores)
-            self._best = ascending if self.metric == "l2" else ascending[::-1].copy()
-        return self._best
+        ascending = np.sort(self._search()[0])
+        return ascending if self.metric == "l2" else ascending[::-1].copy()
 
     def point(self, target: Target) -> OperatingPoint:
         """Return the operating point of a target, or its refusal."""
@@ -272,9 +269,12 @@ class Calibrator:
     # --- searches ---------------------------------------------------------------------------------
 
     def _search(self) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        gallery, labels = self.searched or (self.vectors, self.persons)
-        scores, ids = search(self.vectors, gallery, 1, metric=self.metric, exclude=(self.persons, labels))
-        return np.asarray(scores)[:, 0], np.asarray(ids)[:, 0]
+        if self._found is None:
+            gallery, labels = self.searched or (self.vectors, self.persons)
+            exclude = (self.persons, labels)
+            scores, ids = search(self.vectors, gallery, 1, metric=self.metric, exclude=exclude)
+            self._found = np.asarray(scores)[:, 0], np.asarray(ids)[:, 0]
+        return self._found
 
     def false_positive_rate(self, threshold: float) -> ErrorRate | None:
         """Return the share of non-mated searches that return a match; None where nothing is searched."""

