@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from idsim.errors import GalleryError
 from idsim.gallery import Gallery, GalleryWriter
+from idsim.gallery import writer as writer_module
 from idsim.gallery.elements import nonfinite_rows, to_storage, widen
 
 
@@ -319,3 +320,25 @@ else:
     raise SystemExit("rows() without pyarrow")
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_large_batch_is_written_in_pieces(
+    people: Gallery, matrix: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = people.rows()
+    for rows in (1, 13, 30, 100):
+        monkeypatch.setattr(writer_module, "PIECE_BYTES", rows * 5 * 4)
+        again = Gallery.from_arrays(
+            tmp_path / str(rows),
+            matrix,
+            ids=table["id"],
+            groups=table["group"],
+            sources=table["source"],
+            columns={"age": table["age"], "note": table["note"]},
+            shard_rows=30,
+            metadata={"matcher": "toy", "crop": 112, "flip": False},
+        )
+        assert again.digest == people.digest
+    matrix[77] = np.inf
+    with pytest.raises(ValueError, match="row 77 "):
+        Gallery.from_arrays(tmp_path / "bad", matrix)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 from typing import TYPE_CHECKING
 
@@ -201,3 +203,32 @@ def test_a_source_of_another_format_gives_the_same(tmp_path: Path) -> None:
         gallery.search(make_rows()[:4], 3).ids.tobytes()
         == idsim.search(make_rows()[:4], make_rows(), 3).ids.tobytes()
     )
+
+
+def test_memory_does_not_grow_with_the_gallery(tmp_path: Path) -> None:
+    """128 MiB of rows are written, prepared and searched both ways in less than 80 MiB more than the imports take."""
+    code = f"""
+import resource
+import numpy as np
+import idsim
+from idsim.gallery import Gallery, GalleryWriter
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+rng = np.random.default_rng(0)
+queries = rng.standard_normal((4, 512), dtype=np.float32)
+idsim.search(queries, queries, 2)
+before = peak()
+with GalleryWriter({str(tmp_path / "g")!r}, 512, shard_rows=20_000) as writer:
+    for _ in range(32):
+        writer.append(rng.standard_normal((2048, 512), dtype=np.float32))
+gallery = Gallery.open({str(tmp_path / "g")!r})
+gallery.verify()
+first = gallery.search(queries, 5)
+gallery.prepare()
+second = gallery.search(queries, 5)
+assert first.ids.tobytes() == second.ids.tobytes()
+assert peak() - before < 80, peak() - before
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -17,6 +17,7 @@ from idsim.gallery.format import (
     check_dim,
     check_metadata,
     default_shard_rows,
+    row_bytes,
     shard_file,
     storage_dtype,
 )
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["GalleryWriter"]
+
+PIECE_BYTES = 16 << 20  # rows are converted and checked this much at a time, whatever a batch holds
 
 
 class GalleryWriter:
@@ -143,7 +146,10 @@ class GalleryWriter:
         """
         matrix = as_matrix(vectors, self.dim)
         table = make_table(self.rows, len(matrix), ids, groups, sources, columns)
-        self.append_stored(to_storage(matrix, self.dtype), table)
+        step = max(1, PIECE_BYTES // row_bytes(self.dim, self.dtype))
+        for start in range(0, len(matrix), step):
+            piece = None if table is None else table[start : start + step]
+            self.append_stored(to_storage(matrix[start : start + step], self.dtype), piece)
 
     def append_stored(self, stored: NDArray[np.generic], table: pa.Table | None) -> None:
         """Append rows of the stored type with a table made by `make_table`."""
