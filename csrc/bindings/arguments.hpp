@@ -49,12 +49,12 @@ inline Metric metric_by_name(const std::string& name) {
   throw py::value_error("metric must be 'cosine', 'dot' or 'l2', not '" + name + "'");
 }
 
-// Answers Ctrl-C, and calls progress(done, total), which cancels by returning False. Made and used with the
-// GIL released in between.
 class Cancelled : public std::exception {};
 
-inline Poll make_poll(const py::object& progress, int64_t total) {
-  return [&progress, total](int64_t done) {
+// Answers Ctrl-C, and calls progress(done, total), which cancels by returning False. The caller holds the
+// reference to `progress`, so that the poll can be copied without the GIL.
+inline Poll make_poll(py::handle progress, int64_t total) {
+  return [progress, total](int64_t done) {
     const py::gil_scoped_acquire gil;
     if (PyErr_CheckSignals() != 0) throw py::error_already_set();
     if (progress.is_none()) return;

@@ -36,6 +36,7 @@ int64_t for_rows(const RowSource& rows, const ScanOptions& options, const Visit&
   Poll poll;
   if (options.poll) poll = [&](int64_t done) { options.poll(std::min(done * kRowsPerItem, n)); };
   parallel_for(options.threads, (n + kRowsPerItem - 1) / kRowsPerItem, body, poll);
+  if (options.poll) options.poll(n);
   return bad.load();
 }
 

@@ -101,7 +101,7 @@ ScanReport walk(const Gallery& gallery, const Queries& queries, const ScanOption
   Poll poll;
   if (options.poll) {
     const int64_t rows_per_item = plan.blocks_per_item * plan.block_rows;
-    poll = [&](int64_t done) {
+    poll = [&, rows_per_item](int64_t done) {
       options.poll(std::min(done / plan.panel_groups * rows_per_item, gallery.count()));
     };
   }
@@ -113,6 +113,7 @@ ScanReport walk(const Gallery& gallery, const Queries& queries, const ScanOption
     const int64_t row = first_nonfinite_row(gallery.rows, *options.kernels);
     throw NonFiniteRow("gallery", gallery.first_id + row);
   }
+  if (options.poll) options.poll(gallery.count());
   return {skipped.load()};
 }
 

@@ -125,6 +125,7 @@ ScanReport scan_direct(const Gallery& gallery, const Queries& queries, Collector
     if (!met_nonfinite.load()) throw;
     throw NonFiniteRow("gallery", gallery.first_id + first_nonfinite_row(gallery.rows, kernels));
   }
+  if (options.poll) options.poll(n);
   return {skipped.load()};
 }
 

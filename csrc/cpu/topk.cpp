@@ -234,6 +234,7 @@ void TopK::seed_query(const Sample& sample, int64_t query, const int32_t* dots, 
 }
 
 void TopK::finish(float* scores, int64_t* ids) {
+  const FloatingPointScope floating_point;  // subnormal scores differ from 0
   const float worst = metric() == Metric::l2 ? kInf : -kInf;
   for (int64_t i = 0; i < count(); ++i) {
     Scored* heap = heaps_.get() + i * k_;
