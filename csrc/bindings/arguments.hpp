@@ -5,9 +5,9 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
-#include <optional>
 #include <exception>
 #include <initializer_list>
+#include <optional>
 #include <string>
 
 #include "core/threads.hpp"

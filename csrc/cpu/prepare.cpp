@@ -16,7 +16,8 @@ constexpr int64_t kRowsPerItem = 512;
 void ask_for_huge_pages(void* first, int64_t bytes) {
   constexpr uintptr_t page = 2 * 1024 * 1024;
   const uintptr_t begin = (reinterpret_cast<uintptr_t>(first) + page - 1) / page * page;
-  const uintptr_t end = (reinterpret_cast<uintptr_t>(first) + static_cast<uintptr_t>(bytes)) / page * page;
+  const uintptr_t end =
+      (reinterpret_cast<uintptr_t>(first) + static_cast<uintptr_t>(bytes)) / page * page;
   // A hint: where the system refuses, the codes lie in small pages.
   if (end > begin) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
 }
@@ -54,7 +55,8 @@ ScanReport prepare(const RowSource& rows, const PreparedArrays& out, const ScanO
     out.norm[i] = stats.norm;
     return !std::isnan(stats.norm);
   });
-  if (bad > 0 && !options.skip_nonfinite) throw NonFiniteRow("gallery", first_nonfinite_row(rows, kernels));
+  if (bad > 0 && !options.skip_nonfinite)
+    throw NonFiniteRow("gallery", first_nonfinite_row(rows, kernels));
   return {bad};
 }
 
@@ -64,7 +66,8 @@ void normalize(const RowSource& rows, float* out, const ScanOptions& options) {
   const int64_t bad = for_rows(rows, options, [&](int64_t i, const float* row) {
     const double norm = std::sqrt(kernels.dot(row, row, d));
     const double divisor = norm == 0.0 ? 1.0 : norm;
-    for (int64_t j = 0; j < d; ++j) out[i * d + j] = static_cast<float>(static_cast<double>(row[j]) / divisor);
+    for (int64_t j = 0; j < d; ++j)
+      out[i * d + j] = static_cast<float>(static_cast<double>(row[j]) / divisor);
     return std::isfinite(norm);
   });
   if (bad > 0) throw NonFiniteRow("x", first_nonfinite_row(rows, kernels));

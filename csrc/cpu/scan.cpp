@@ -32,22 +32,24 @@ Plan make_plan(const Gallery& gallery, const Queries& queries, const ScanOptions
   plan.blocks = (gallery.count() + plan.block_rows - 1) / plan.block_rows;
   plan.panels = queries.panels();
   const int64_t wanted = 4 * int64_t{options.threads};
-  plan.blocks_per_item =
-      std::clamp<int64_t>(std::min(64 / std::max<int64_t>(plan.panels, 1), plan.blocks / wanted), 1, 8);
+  plan.blocks_per_item = std::clamp<int64_t>(
+      std::min(64 / std::max<int64_t>(plan.panels, 1), plan.blocks / wanted), 1, 8);
   plan.runs = (plan.blocks + plan.blocks_per_item - 1) / plan.blocks_per_item;
   // Interrupts are seen between items: an item stays within some 10 ms on any instruction set in use.
-  const int64_t products = plan.blocks_per_item * plan.block_rows * plan.panels * kPanel * queries.d_pad();
+  const int64_t products =
+      plan.blocks_per_item * plan.block_rows * plan.panels * kPanel * queries.d_pad();
   const int64_t too_long = (products + kProductsPerItem - 1) / kProductsPerItem;
   const int64_t short_of = (wanted + plan.runs - 1) / std::max<int64_t>(plan.runs, 1);
-  plan.panel_groups = std::max<int64_t>(
-      std::clamp<int64_t>(options.threads > 1 ? short_of : 1, 1, std::max<int64_t>(plan.panels / 4, 1)),
-      std::min(too_long, plan.panels));
+  plan.panel_groups = std::max<int64_t>(std::clamp<int64_t>(options.threads > 1 ? short_of : 1, 1,
+                                                            std::max<int64_t>(plan.panels / 4, 1)),
+                                        std::min(too_long, plan.panels));
   return plan;
 }
 
 // Scratch of one worker, made when it gets its first item.
 struct Worker {
-  Worker(const Gallery& gallery, const Queries& queries, const Kernels& kernels, int max_rows, bool dense)
+  Worker(const Gallery& gallery, const Queries& queries, const Kernels& kernels, int max_rows,
+         bool dense)
       : reader(gallery, queries.metric(), kernels, max_rows) {
     const int width = queries.few() && !dense ? static_cast<int>(queries.count()) : kPanel;
     if (dense) {
@@ -67,8 +69,8 @@ struct Worker {
 
 // Walks the plan and hands each block, with its panels, to `visit(worker_state, worker, block, first_panel, end_panel)`.
 template <class Visit>
-ScanReport walk(const Gallery& gallery, const Queries& queries, const ScanOptions& options, bool dense,
-                const Visit& visit) {
+ScanReport walk(const Gallery& gallery, const Queries& queries, const ScanOptions& options,
+                bool dense, const Visit& visit) {
   if (gallery.count() == 0 || queries.count() == 0) return {};
   const Plan plan = make_plan(gallery, queries, options);
   std::vector<std::unique_ptr<Worker>> workers(static_cast<size_t>(options.threads));
@@ -89,7 +91,8 @@ ScanReport walk(const Gallery& gallery, const Queries& queries, const ScanOption
       const int64_t first = b * plan.block_rows;
       const auto n = static_cast<int>(std::min<int64_t>(plan.block_rows, gallery.count() - first));
       const Block block = worker->reader.read(first, n);
-      const auto bad = std::count_if(block.norm, block.norm + n, [](double x) { return std::isnan(x); });
+      const auto bad =
+          std::count_if(block.norm, block.norm + n, [](double x) { return std::isnan(x); });
       if (bad > 0 && !options.skip_nonfinite) {
         met_nonfinite.store(true);
         throw NonFiniteRow("gallery", gallery.first_id + first);
@@ -135,13 +138,14 @@ ScanReport scan(const Gallery& gallery, const Queries& queries, Collector& colle
     float a[kFewQueries];
     const auto n = static_cast<int>(queries.count());
     collector.load_terms(0, n, a);
-    const RowScanArgs args{block.codes,       block.n, queries.d_pad(), queries.code(0),   n, queries.offsets(),
-                           block.u,           block.v, block.w,         a,                 queries.b(),
-                           queries.c()};
+    const RowScanArgs args{block.codes,       block.n,    queries.d_pad(), queries.code(0), n,
+                           queries.offsets(), block.u,    block.v,         block.w,         a,
+                           queries.b(),       queries.c()};
     const int count = kernels.row_scan_hits(args, worker.hits.data());
     if (count > 0) collector.take({block, 0, worker.hits.data(), count}, worker.reader, w);
   };
-  const auto visit = [&](Worker& worker, int w, const Block& block, int64_t first_panel, int64_t end_panel) {
+  const auto visit = [&](Worker& worker, int w, const Block& block, int64_t first_panel,
+                         int64_t end_panel) {
     if (queries.few()) return few(worker, w, block);
     const void* rows = stage(kernels, worker, block, queries.d_pad());
     for (int64_t p = first_panel; p < end_panel; ++p) {
@@ -151,9 +155,9 @@ ScanReport scan(const Gallery& gallery, const Queries& queries, Collector& colle
       std::fill(a + n, a + kPanel, std::numeric_limits<float>::infinity());
       collector.load_terms(first, n, a);
       const uint8_t* prefetch = p == first_panel ? block.next : nullptr;
-      const TileArgs args{rows,    block.n, queries.d_pad(), queries.panel(p),          block.u,
-                          block.v, block.w, a,               queries.b() + first, queries.c() + first,
-                          prefetch};
+      const TileArgs args{
+          rows,    block.n, queries.d_pad(),     queries.panel(p),    block.u, block.v,
+          block.w, a,       queries.b() + first, queries.c() + first, prefetch};
       const int count = kernels.tile_hits(args, worker.hits.data());
       if (count > 0) collector.take({block, first, worker.hits.data(), count}, worker.reader, w);
     }
@@ -164,7 +168,8 @@ ScanReport scan(const Gallery& gallery, const Queries& queries, Collector& colle
 ScanReport scan_dense(const Gallery& gallery, const Queries& queries, DenseCollector& collector,
                       const ScanOptions& options) {
   const Kernels& kernels = *options.kernels;
-  const auto visit = [&](Worker& worker, int w, const Block& block, int64_t first_panel, int64_t end_panel) {
+  const auto visit = [&](Worker& worker, int w, const Block& block, int64_t first_panel,
+                         int64_t end_panel) {
     const void* rows = stage(kernels, worker, block, queries.d_pad());
     for (int64_t p = first_panel; p < end_panel; ++p) {
       if (!collector.wants(block.first, block.n, p * kPanel)) continue;

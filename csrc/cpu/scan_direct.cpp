@@ -65,7 +65,9 @@ Float32Rows float32_rows(const RowSource& source, int64_t first, int n, std::vec
 
 struct Worker {
   Worker(const Gallery& gallery, const Queries& queries, const Kernels& kernels, int rows)
-      : reader(gallery, queries.metric(), kernels, 1), dots(rows * queries.count()), squares(rows) {}
+      : reader(gallery, queries.metric(), kernels, 1),
+        dots(rows * queries.count()),
+        squares(rows) {}
   BlockReader reader;
   AlignedBuffer<float> dots;
   AlignedBuffer<float> squares;
@@ -115,7 +117,8 @@ ScanReport scan_direct(const Gallery& gallery, const Queries& queries, Collector
       }
     }
     if (worker->hits.empty()) return;
-    collector.take_rows(worker->hits.data(), static_cast<int64_t>(worker->hits.size()), worker->reader, w);
+    collector.take_rows(worker->hits.data(), static_cast<int64_t>(worker->hits.size()),
+                        worker->reader, w);
   };
   Poll poll;
   if (options.poll) poll = [&](int64_t done) { options.poll(std::min(done * per_item, n)); };
