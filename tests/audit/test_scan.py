@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from audit.makers import unit
-from idsim.audit import run, shards, tables
+from idsim.audit import run, shards, tables, tails
 from idsim.audit.made_up import Population, make_population, write_population
 from idsim.audit.run import scan
 from idsim.matchers.base import Representation
@@ -169,6 +169,19 @@ def test_too_little_calibration_is_inconclusive(made_up):
     assert summary["verdict"]["status"] == "inconclusive"
     assert "rule of 3" in summary["operating_points"][0]["refused"]
     assert summary["operating_points"][1]["refused"] is None
+
+
+@pytest.mark.parametrize("limit", [0, 10_000])
+def test_a_threshold_that_lets_everything_through_is_refused(made_up, monkeypatch, limit):
+    """With room for 10,000 pairs the strict thresholds pass."""
+    monkeypatch.setattr(tails, "MAX_PAIRS", limit)
+    made_up.write_text(made_up.read_text().replace("[calibration]", "[calibration]\nthresholds = [0.0]"))
+    summary = scan(made_up).summary
+    last = summary["operating_points"][2]
+    assert last["name"] == "threshold=0"
+    assert "too many to list" in last["refused"]
+    assert last["threshold"] is None
+    assert (summary["verdict"]["status"] == "inconclusive") == (limit == 0)
 
 
 def test_searches_can_be_calibrated_against_training(made_up):

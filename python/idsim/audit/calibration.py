@@ -15,7 +15,8 @@ import numpy as np
 
 from idsim.audit.dependence import false_match_interval, pairs_of, search_interval
 from idsim.audit.intervals import rule_of_three
-from idsim.search import count_above, pairs_above, search
+from idsim.audit.tails import TooLooseError, reaching_pairs
+from idsim.search import count_above, search
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,6 +38,10 @@ ALL_PAIRS = 1 << 20
 SAMPLED_ROWS = 256
 FEW_ERRORS = 30  # rule of 30: fewer errors leave a rate uncertain by more than 30 % (Doddington)
 LEAST_ERRORS = 3
+
+
+class RefusedError(ValueError):
+    """The calibration set does not support a target."""
 
 
 @dataclass(frozen=True)
@@ -169,13 +174,14 @@ class Calibrator:
         """Return the operating point of a target, or its refusal."""
         try:
             threshold = self._threshold(target)
-        except ValueError as refusal:
+            false_matches = self.false_match_rate(threshold)
+        except (RefusedError, TooLooseError) as refusal:
             return OperatingPoint(target, None, str(refusal), None, None, self.gallery_persons)
         return OperatingPoint(
             target,
             threshold,
             "",
-            self.false_match_rate(threshold),
+            false_matches,
             self.false_positive_rate(threshold),
             self.gallery_persons,
         )
@@ -193,18 +199,18 @@ class Calibrator:
         if target.kind == "threshold":
             return target.value
         if self.person_pairs < 1:
-            raise ValueError("the calibration set has fewer than two persons with a face")
+            raise RefusedError("the calibration set has fewer than two persons with a face")
         if target.kind == "fmr":
             _refuse_below(target.value, self.person_pairs, "pairs of persons", "false match rate")
             allowed = math.floor(target.value * self.comparisons)
             if allowed >= self.comparisons:
-                raise ValueError("every comparison would have to be accepted")
+                raise RefusedError("every comparison would have to be accepted")
             return strictest(self._best_comparisons(allowed + 1), allowed, self.metric)
         best = self.best_scores()
         _refuse_below(target.value, len(self.images), "persons to search for", "false positive rate")
         allowed = math.floor(target.value * len(best))
         if allowed >= len(best):
-            raise ValueError("every search would have to return a match")
+            raise RefusedError("every search would have to return a match")
         return strictest(best, allowed, self.metric)
 
     # --- comparisons ------------------------------------------------------------------------------
@@ -249,9 +255,7 @@ class Calibrator:
 
     def _pairs(self, threshold: float) -> Pairs:
         """Return the unordered pairs of different persons that reach a threshold."""
-        return pairs_above(
-            self.vectors, None, threshold, metric=self.metric, exclude=(self.persons, self.persons)
-        )
+        return reaching_pairs(self.vectors, None, threshold, self.metric, self.persons)
 
     def false_match_rate(self, threshold: float) -> ErrorRate | None:
         """Return the share of impostor comparisons that reach the threshold; None without any."""
@@ -292,6 +296,6 @@ class Calibrator:
 def _refuse_below(target: float, units: int, what: str, rate: str) -> None:
     least = rule_of_three(units)
     if target < least:
-        raise ValueError(
+        raise RefusedError(
             f"a {rate} of {target:g} is not supported by {units} {what}: at least {least:.2g} is (rule of 3)"
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +12,8 @@ from idsim import reference
 from idsim.audit.calibration import Calibrator, OperatingPoint
 from idsim.audit.faces import FaceSet, encode_labels
 from idsim.audit.leakage import Leakage, Resampling, closer_share, measure
-from idsim.search import pairs_above, search
+from idsim.audit.tails import TooLooseError, reaching_pairs
+from idsim.search import search
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -179,17 +180,21 @@ def _measure_point(
 ) -> PointResult:
     if point.threshold is None:
         return PointResult(point, None, None, None)
-    leakage = measure(sets.synthetic, sets.training, sets.holdout, point.threshold, metric, resampling)
+    try:
+        leakage = measure(sets.synthetic, sets.training, sets.holdout, point.threshold, metric, resampling)
+        cross = _cross(sets, point.threshold, metric)
+    except TooLooseError as error:
+        return PointResult(replace(point, threshold=None, refusal=str(error)), None, None, None)
     scores, persons = mated
     wide = scores.astype(np.float64)
     missed = int((wide > point.threshold).sum() if metric == "l2" else (wide < point.threshold).sum())
     pairs = MatedPairs(len(scores), missed, persons) if len(scores) else None
-    return PointResult(point, leakage, pairs, _cross(sets, point.threshold, metric))
+    return PointResult(point, leakage, pairs, cross)
 
 
 def _cross(sets: Sets, threshold: float, metric: Metric) -> Cross:
     training, holdout = sets.training.codes()[0], sets.holdout.codes()[0]
-    found = pairs_above(sets.training.vectors, sets.holdout.vectors, threshold, metric=metric)
+    found = reaching_pairs(sets.training.vectors, sets.holdout.vectors, threshold, metric)
     persons = set(zip(training[found.rows].tolist(), holdout[found.columns].tolist(), strict=True))
     return Cross(
         len(found.rows),

@@ -26,7 +26,7 @@ from idsim.audit.resampling import (
     pooled,
     unique_hits,
 )
-from idsim.search import pairs_above
+from idsim.audit.tails import reaching_pairs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -153,6 +153,11 @@ def measure(
         How scores are compared.
     resampling : Resampling
         Replicates and seed.
+
+    Raises
+    ------
+    TooLooseError
+        So many pairs reach the threshold that they cannot be listed.
     """
     clusters, names = encode_labels(synthetic.labels)
     weights = 1.0 / np.bincount(clusters)[clusters]
@@ -187,7 +192,7 @@ def measure(
 
 
 def _gallery(synthetic: FaceSet, real: FaceSet, threshold: float, metric: Metric) -> _Gallery:
-    rows, columns, _ = pairs_above(synthetic.vectors, real.vectors, threshold, metric=metric)
+    rows, columns, _ = reaching_pairs(synthetic.vectors, real.vectors, threshold, metric)
     return _Gallery(real.codes()[0], synthetic.rows[np.asarray(rows)], np.asarray(columns))
 
 

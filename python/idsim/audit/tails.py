@@ -1,0 +1,61 @@
+"""Pairs that reach a threshold, where they are few enough to be listed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from idsim.search import count_above, pairs_above
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from idsim.options import Metric
+    from idsim.results import Pairs
+
+__all__ = ["TooLooseError", "reaching_pairs"]
+
+MAX_PAIRS = 50_000_000  # 1.2 GB of them
+SAMPLED_ROWS = 128
+
+
+class TooLooseError(ValueError):
+    """A threshold lets through so many pairs that it tells nobody from anybody."""
+
+
+def reaching_pairs(
+    queries: NDArray[np.float32],
+    gallery: NDArray[np.float32] | None,
+    threshold: float,
+    metric: Metric,
+    persons: NDArray[np.int64] | None = None,
+) -> Pairs:
+    """Return the pairs that reach a threshold, like `idsim.pairs_above`.
+
+    Parameters
+    ----------
+    queries, gallery : ndarray
+        float32 ``[q, d]`` and ``[n, d]``; without `gallery` each unordered pair of queries.
+    threshold : float
+        Score, or distance for ``l2``.
+    metric : {"cosine", "l2"}
+        How scores are compared.
+    persons : ndarray, optional
+        int64 ``[q]``: leave out pairs of one person. Only without `gallery`.
+
+    Raises
+    ------
+    TooLooseError
+        A sample of rows says that there are more than 50 million.
+    """
+    other = queries if gallery is None else gallery
+    rows = np.random.default_rng(0).permutation(len(queries))[:SAMPLED_ROWS]
+    sampled = count_above(queries[rows], other, [threshold], metric=metric).mean() if len(rows) else 0.0
+    expected = float(sampled) * len(queries) / (2 if gallery is None else 1)
+    if expected > MAX_PAIRS:
+        raise TooLooseError(
+            f"about {expected:.2g} pairs would reach a threshold of {threshold:g}, too many to list"
+        )
+    exclude = None if persons is None else (persons, persons)
+    return pairs_above(queries, gallery, threshold, metric=metric, exclude=exclude)
