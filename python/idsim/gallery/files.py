@@ -109,9 +109,14 @@ class InputFile:
         return self._descriptor
 
     def expect_sequential(self) -> None:
-        """Tell the kernel that the file is read from front to back."""
+        """Tell the kernel that the file is read from front to back: it reads ahead further."""
         with contextlib.suppress(OSError):
             os.posix_fadvise(self._descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+
+    def expect_random(self) -> None:
+        """Tell the kernel that single rows are read here and there: reading ahead would be for nothing."""
+        with contextlib.suppress(OSError):
+            os.posix_fadvise(self._descriptor, 0, 0, os.POSIX_FADV_RANDOM)
 
     def close(self) -> None:
         """Close the file; a second call does nothing."""

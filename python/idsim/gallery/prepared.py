@@ -49,7 +49,9 @@ PREPARED = "prepared.json"
 # Kind of array -> element type. All have one entry per row; codes have `padded_dim` elements each.
 ARRAYS = {"codes": "|u1", "scale": "<f4", "residual": "<f4", "norm": "<f8"}
 
-BLOCK_BYTES = 4 << 20
+# Three blocks stay in the last-level cache, so that what was read is still there when it is searched. Processor
+# time per byte was lowest at 2 MiB among 1, 2, 4, 8 and 16 (2 Zen 4 cores, 32 MiB of cache).
+BLOCK_BYTES = 2 << 20
 SLOTS = 3
 
 
@@ -193,7 +195,7 @@ class PreparedFiles:
         report = BlockProgress(progress, self._vectors.rows)
         with contextlib.ExitStack() as stack:
             readers = self._readers(stack)
-            vectors = stack.enter_context(self._vectors.open())
+            vectors = stack.enter_context(self._vectors.open(sequential=False))
 
             def fill(task: int, slot: int) -> None:
                 start, stop = tasks[task]

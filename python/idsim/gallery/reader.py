@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BLOCK_BYTES", "Gallery"]
 
-BLOCK_BYTES = 4 << 20
+BLOCK_BYTES = codes.BLOCK_BYTES
 
 
 class Gallery:
@@ -201,7 +201,7 @@ class Gallery:
         Parameters
         ----------
         rows : int, optional
-            Rows of a block (the last may be shorter); default: about 4 MiB.
+            Rows of a block (the last may be shorter); default: about 2 MiB.
         start, stop : int, optional
             The range of rows.
 

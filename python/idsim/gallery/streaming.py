@@ -99,9 +99,9 @@ class MatrixFiles:
         part = self._parts[number]
         return part, self._ends[number] - part.rows
 
-    def open(self) -> MatrixReader:
+    def open(self, *, sequential: bool = True) -> MatrixReader:
         """Return a reader, to be closed; every thread needs its own."""
-        return MatrixReader(self)
+        return MatrixReader(self, sequential)
 
     def read(self, start: int, stop: int) -> NDArray[np.generic]:
         """Return rows `start` to `stop` as a new array ``[stop - start, columns]``."""
@@ -113,7 +113,7 @@ class MatrixFiles:
     def take(self, rows: NDArray[np.int64]) -> NDArray[np.generic]:
         """Return single rows, in the order given, as a new array ``[len(rows), columns]``."""
         out = np.empty((len(rows), self.columns), self.dtype)
-        with self.open() as reader:
+        with self.open(sequential=False) as reader:
             for place in np.argsort(rows, kind="stable").tolist():
                 reader.read_into(out[place : place + 1], int(rows[place]))
         return out
@@ -148,10 +148,13 @@ class MatrixReader:
     ----------
     files : MatrixFiles
         What to read.
+    sequential : bool
+        Whether it is read from front to back.
     """
 
-    def __init__(self, files: MatrixFiles) -> None:
+    def __init__(self, files: MatrixFiles, sequential: bool) -> None:
         self._files = files
+        self._sequential = sequential
         self._part: Part | None = None
         self._file: InputFile | None = None
 
@@ -188,7 +191,10 @@ class MatrixReader:
                 "size",
                 f"the file has {file.size} bytes, it had {part.file_bytes} when it was opened",
             )
-        file.expect_sequential()
+        if self._sequential:
+            file.expect_sequential()
+        else:
+            file.expect_random()
         return file
 
     def close(self) -> None:
