@@ -38,6 +38,14 @@ void check_dim(const Scan& scan, int64_t dim) {
                         " columns like queries, not " + std::to_string(dim));
 }
 
+// Small work is done by the caller alone: waking another thread costs as much as some 2^21 products.
+template <class Scan>
+int threads_for(const Scan& scan, const cpu::Gallery& gallery, int threads) {
+  const double products = static_cast<double>(gallery.count()) * static_cast<double>(scan.count()) *
+                          static_cast<double>(gallery.dim());
+  return std::max(1, static_cast<int>(std::min(products * 0x1p-21, static_cast<double>(threads))));
+}
+
 template <class Scan>
 void feed_gallery(Scan& scan, cpu::Gallery gallery, const Groups& groups, int threads,
                   bool skip_nonfinite, const py::object& progress) {
@@ -48,7 +56,7 @@ void feed_gallery(Scan& scan, cpu::Gallery gallery, const Groups& groups, int th
                           std::to_string(gallery.first_id));
   }
   gallery.groups = input(groups, "groups", gallery.count());
-  const cpu::ScanOptions options{&scan.kernels(), std::max(threads, 1), skip_nonfinite,
+  const cpu::ScanOptions options{&scan.kernels(), threads_for(scan, gallery, threads), skip_nonfinite,
                                  make_poll(progress, gallery.count())};
   const py::gil_scoped_release release;
   scan.feed(gallery, options);

@@ -12,7 +12,7 @@
 namespace idsim::cpu {
 
 inline constexpr int kPanel = 32;      // queries that a tile kernel takes at a time
-inline constexpr int kFewQueries = 8;  // most queries of the row scan
+inline constexpr int kFewQueries = 16;  // most queries that any row scan takes
 
 struct Hit {
   int32_t row;    // within the block
@@ -80,6 +80,9 @@ struct Kernels {
   // Any summation order with |error| <= (d / 8 + 16) 2^-24 ||x|| ||q||. rows: stride in floats.
   void (*dots_f32)(const float* rows, int64_t stride, int n_rows, const float* queries,
                    int n_queries, int64_t d, float* dots, float* squares);
+
+  // Up to so many queries the row scan is faster than a panel (measured per table).
+  int few_queries = 8;
 };
 
 // Tables of the instruction sets; each is only to be called where the machine has it.

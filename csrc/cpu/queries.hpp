@@ -26,7 +26,7 @@ class Queries {
   int d_pad() const { return d_pad_; }
   Metric metric() const { return metric_; }
   int64_t panels() const { return (count_ + kPanel - 1) / kPanel; }
-  bool few() const { return count_ <= kFewQueries; }
+  bool few() const { return count_ <= most_few_; }
 
   const float* row(int64_t i) const { return rows_.data() + i * dim_; }
   const int8_t* code(int64_t i) const { return codes_.data() + i * d_pad_; }
@@ -47,6 +47,7 @@ class Queries {
   int64_t dim_;
   int d_pad_;
   Metric metric_;
+  int64_t most_few_;
   int64_t panel_bytes_;
   AlignedBuffer<float> rows_;
   AlignedBuffer<int8_t> codes_;

@@ -16,8 +16,9 @@ constexpr int64_t kRowSample = 1008;
 }  // namespace
 
 SampleRule choose_sample(int64_t gallery_rows, int64_t k, bool few_queries) {
-  const int64_t count = std::max(few_queries ? kRowSample : kTileSample, 32 * k);
-  if (gallery_rows / 8 < count) return {};
+  const int64_t wanted = std::max(few_queries ? kRowSample : kTileSample, 32 * k);
+  const int64_t count = std::min(wanted, gallery_rows / 8);
+  if (count < 4 * k) return {};
   return {gallery_rows / count, count};
 }
 

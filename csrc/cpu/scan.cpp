@@ -24,6 +24,8 @@ struct Plan {
   int64_t items() const { return runs * panel_groups; }
 };
 
+// Zen 4, 1M x 512: beyond eight queries, coding the rows and the row scan cost less.
+constexpr int64_t kMostDirect = 8;
 constexpr int64_t kProductsPerItem = int64_t{1} << 29;
 
 Plan make_plan(const Gallery& gallery, const Queries& queries, const ScanOptions& options) {
@@ -130,7 +132,7 @@ const void* stage(const Kernels& kernels, Worker& worker, const Block& block, in
 
 ScanReport scan(const Gallery& gallery, const Queries& queries, Collector& collector,
                 const ScanOptions& options) {
-  if (gallery.codes == nullptr && queries.few() && !collector.needs_codes()) {
+  if (gallery.codes == nullptr && queries.count() <= kMostDirect && !collector.needs_codes()) {
     return scan_direct(gallery, queries, collector, options);
   }
   const Kernels& kernels = *options.kernels;
