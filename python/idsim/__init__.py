@@ -16,6 +16,7 @@ from idsim.results import Certificate, Pairs, ScoreDistribution, TopK
 from idsim.search import TopKScan, count_above, merge_topk, normalize, pairs_above, search
 
 if TYPE_CHECKING:
+    from idsim.audit import scan
     from idsim.gallery import Gallery
     from idsim.index import Index
 
@@ -40,6 +41,7 @@ __all__ = [
     "normalize",
     "pairs_above",
     "reference",
+    "scan",
     "score_distribution",
     "search",
 ]
@@ -55,5 +57,9 @@ def __getattr__(name: str) -> Any:
         from idsim.index import Index  # noqa: PLC0415
 
         return Index
+    if name == "scan":
+        from idsim.audit import scan  # noqa: PLC0415
+
+        return scan
     msg = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(msg)

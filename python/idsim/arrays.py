@@ -115,6 +115,6 @@ def as_output(array: Any, name: str, shape: Sequence[int], dtype: type[np.generi
 
 def like_queries(array: NDArray[Any], queries: Any) -> Any:
     """Return a result in the array library of the queries, without a copy."""
-    if is_torch(queries):
+    if not isinstance(queries, np.ndarray) and is_torch(queries):
         return sys.modules["torch"].from_numpy(array)
     return array
