@@ -8,24 +8,31 @@ the codes cannot decide; the answer is the same bytes as from the rows themselve
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 
 from idsim import _core
 from idsim.errors import GalleryError
 from idsim.gallery.elements import widen
-from idsim.gallery.files import FileEntry, NewFile, is_temporary
-from idsim.gallery.format import MAX_MANIFEST_BYTES, Manifest, parse_entry, shard_file
+from idsim.gallery.files import InputFile, NewFile, is_temporary
+from idsim.gallery.format import Manifest, shard_file
 from idsim.gallery.npyfile import MatrixFile
+from idsim.gallery.prepared_format import (
+    ARRAYS,
+    PREPARED,
+    PreparedManifest,
+    PreparedShard,
+    read_prepared_manifest,
+)
 from idsim.gallery.report import BlockProgress
 from idsim.gallery.streaming import MatrixFiles, MatrixReader, open_part, read_ahead
-from idsim.gallery.strict_json import Fields, digest, read_object, seal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+    from types import TracebackType
+    from typing import Self
 
     from numpy.typing import NDArray
 
@@ -42,70 +49,10 @@ __all__ = [
     "write_prepared",
 ]
 
-FORMAT = "idsim-prepared"
-VERSION = 1
-PREPARED = "prepared.json"
-
-# Kind of array -> element type. All have one entry per row; codes have `padded_dim` elements each.
-ARRAYS = {"codes": "|u1", "scale": "<f4", "residual": "<f4", "norm": "<f8"}
-
 # Three blocks stay in the last-level cache, so that what was read is still there when it is searched. Processor
 # time per byte was lowest at 2 MiB among 1, 2, 4, 8 and 16 (2 Zen 4 cores, 32 MiB of cache).
 BLOCK_BYTES = 2 << 20
 SLOTS = 3
-
-
-class PreparedShard(NamedTuple):
-    """The files of one shard."""
-
-    codes: FileEntry
-    scale: FileEntry
-    residual: FileEntry
-    norm: FileEntry
-
-
-@dataclass(frozen=True)
-class PreparedManifest:
-    """What `prepared.json` says.
-
-    Attributes
-    ----------
-    gallery : str
-        Digest of the gallery's manifest: the codes belong to these rows and no others.
-    padded_dim : int
-        Codes of a row.
-    shards : tuple of PreparedShard
-        As many as the gallery has.
-    """
-
-    gallery: str
-    padded_dim: int
-    shards: tuple[PreparedShard, ...]
-
-    def render(self) -> bytes:
-        """Return the bytes of `prepared.json`."""
-        return seal(self._content())
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the content."""
-        return digest(self._content())
-
-    @property
-    def bytes(self) -> int:
-        """Bytes of all files."""
-        return sum(entry.bytes for shard in self.shards for entry in shard)
-
-    def _content(self) -> dict[str, object]:
-        return {
-            "format": FORMAT,
-            "version": VERSION,
-            "gallery": self.gallery,
-            "padded_dim": self.padded_dim,
-            "shards": [
-                {kind: entry._asdict() for kind, entry in shard._asdict().items()} for shard in self.shards
-            ],
-        }
 
 
 class PreparedBlock(NamedTuple):
@@ -180,7 +127,6 @@ class PreparedFiles:
         *,
         groups: NDArray[np.int64] | None,
         progress: Progress | None,
-        block_rows: int | None = None,
     ) -> None:
         """Feed all rows to a scan: codes are read ahead, stored rows for candidates only.
 
@@ -189,55 +135,42 @@ class PreparedFiles:
         GalleryError
             A file is shorter than it was, or cannot be read.
         """
-        rows = block_rows or max(1, BLOCK_BYTES // self._arrays["codes"].columns)
+        rows = max(1, BLOCK_BYTES // self._arrays["codes"].columns)
         tasks = self._tasks(rows)
         slots = [self._empty_block(min(rows, self._vectors.rows)) for _ in range(min(SLOTS, len(tasks)))]
+        ready: list[_core.Prepared | None] = [None] * len(slots)
         report = BlockProgress(progress, self._vectors.rows)
         with contextlib.ExitStack() as stack:
             readers = self._readers(stack)
-            vectors = stack.enter_context(self._vectors.open(sequential=False))
+            shards = stack.enter_context(_OpenShards(self._vectors))
 
             def fill(task: int, slot: int) -> None:
                 start, stop = tasks[task]
-                self._fill(readers, slots[slot].slice(0, stop - start), start)
+                block = slots[slot].slice(0, stop - start)
+                self._fill(readers, block, start)
+                file, offset = shards.place(start)
+                ready[slot] = _core.Prepared.from_file(
+                    file.fileno(),
+                    offset,
+                    len(block.norm),
+                    self._vectors.columns,
+                    self._dtype,
+                    *block,
+                    scan.metric,
+                )
 
             for task, slot in read_ahead(len(tasks), len(slots), fill):
                 start, stop = tasks[task]
-                self._feed_block(
-                    scan,
-                    slots[slot].slice(0, stop - start),
-                    start,
-                    vectors,
-                    None if groups is None else groups[start:stop],
-                    report.inside(start),
-                )
+                own = None if groups is None else groups[start:stop]
+                try:
+                    scan.feed_prepared(
+                        cast("_core.Prepared", ready[slot]), start, groups=own, progress=report.inside(start)
+                    )
+                except OSError as error:
+                    path = self._vectors.part_of(start)[0].path
+                    raise GalleryError(path, f"rows from {start}", str(error)) from error
+                shards.done(stop)
                 report.finished(stop)
-
-    def _feed_block(
-        self,
-        scan: TopKScan,
-        block: PreparedBlock,
-        start: int,
-        vectors: MatrixReader,
-        groups: NDArray[np.int64] | None,
-        progress: Progress | None,
-    ) -> None:
-        part, first = self._vectors.part_of(start)
-        file = vectors.file(part)
-        offset = part.offset + (start - first) * self._vectors.row_bytes
-        prepared = _core.Prepared.from_file(
-            file.fileno(),
-            offset,
-            len(block.scale),
-            self._vectors.columns,
-            self._dtype,
-            *block,
-            scan.metric,
-        )
-        try:
-            scan.feed_prepared(prepared, start, groups=groups, progress=progress)
-        except OSError as error:
-            raise GalleryError(part.path, f"rows from {start}", str(error)) from error
 
     def _tasks(self, rows: int) -> list[tuple[int, int]]:
         """Return ranges of rows, none of which spans two shards."""
@@ -266,6 +199,44 @@ class PreparedFiles:
             reader.read_into(array, start)
 
 
+class _OpenShards:
+    """The vector files whose rows are being searched: opened by one thread, closed by the other.
+
+    Parameters
+    ----------
+    vectors : MatrixFiles
+        The stored rows.
+    """
+
+    def __init__(self, vectors: MatrixFiles) -> None:
+        self._vectors = vectors
+        self._open: dict[int, MatrixReader] = {}  # by the first row behind the shard
+
+    def place(self, row: int) -> tuple[InputFile, int]:
+        """Return the file of a row, and the byte at which the row begins."""
+        part, first = self._vectors.part_of(row)
+        end = first + part.rows
+        if end not in self._open:
+            self._open[end] = self._vectors.open(sequential=False)
+        return self._open[end].file(part), part.offset + (row - first) * self._vectors.row_bytes
+
+    def done(self, row: int) -> None:
+        """Close the files of the shards that lie before `row`."""
+        for end in [end for end in list(self._open) if end <= row]:
+            self._open.pop(end).close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.done(self._vectors.rows)
+
+
 def open_prepared(folder: Path, gallery: Manifest, vectors: MatrixFiles) -> PreparedFiles | None:
     """Open the prepared arrays of a gallery; None where it has none.
 
@@ -277,7 +248,7 @@ def open_prepared(folder: Path, gallery: Manifest, vectors: MatrixFiles) -> Prep
     path = folder / PREPARED
     if not path.exists():
         return None
-    manifest = _parse(read_object(path, MAX_MANIFEST_BYTES), path, gallery)
+    manifest = read_prepared_manifest(path, gallery)
     arrays = {}
     for number, (kind, dtype) in enumerate(ARRAYS.items()):
         columns = manifest.padded_dim if kind == "codes" else 1
@@ -362,28 +333,3 @@ def _remove_unfinished(folder: Path) -> None:
             is_temporary(file.name) and file.name.startswith(f".{PREPARED}")
         ):
             file.unlink()
-
-
-def _parse(content: dict[str, object], path: Path, gallery: Manifest) -> PreparedManifest:
-    fields = Fields(content, path, "manifest")
-    if (name := fields.text("format")) != FORMAT:
-        fields.refuse("format", f"is {name!r}, not {FORMAT!r}")
-    if (version := fields.count("version")) != VERSION:
-        fields.refuse("version", f"is {version}; this idsim reads version {VERSION}")
-    sealed = fields.text("sha256")
-    owner, padded = fields.text("gallery"), fields.count("padded_dim")
-    shards = []
-    for number, item in enumerate(fields.items("shards")):
-        shard = Fields(item, path, fields.place(f"shards[{number}]"))
-        entries = (parse_entry(shard.nested(kind), shard_file(kind, number, "npy")) for kind in ARRAYS)
-        shards.append(PreparedShard(*entries))
-        shard.finish()
-    fields.finish()
-    manifest = PreparedManifest(owner, padded, tuple(shards))
-    if owner != gallery.digest:
-        fields.refuse("gallery", "names other rows than this folder's; remove the prepared files")
-    if padded != _core.padded_dim(gallery.dim) or len(shards) != len(gallery.shards):
-        fields.refuse("shards", "do not fit those of the gallery")
-    if sealed != manifest.digest:
-        fields.refuse("sha256", "does not agree with the manifest's content: it was changed or damaged")
-    return manifest
