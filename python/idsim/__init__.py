@@ -12,8 +12,11 @@ from idsim import reference
 from idsim._core import build_info
 from idsim.distribution import score_distribution
 from idsim.errors import CheckpointError, CudaError, GalleryError, IdsimError, MatcherError
+from idsim.merge import merge_topk
 from idsim.results import Certificate, Pairs, ScoreDistribution, TopK
-from idsim.search import TopKScan, count_above, merge_topk, normalize, pairs_above, search
+from idsim.search import TopKScan, search
+from idsim.tails import count_above, pairs_above
+from idsim.unit_rows import normalize
 
 if TYPE_CHECKING:
     from idsim.audit import scan

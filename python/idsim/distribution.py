@@ -8,9 +8,8 @@ import numpy as np
 
 from idsim import _core
 from idsim.arrays import as_matrix
-from idsim.options import as_groups, resolve_threads, skips
+from idsim.options import as_groups, float32_thresholds, resolve_threads, skips
 from idsim.results import ScoreDistribution
-from idsim.search import float32_thresholds
 
 if TYPE_CHECKING:
     from idsim.options import Nonfinite, Progress

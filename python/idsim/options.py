@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,7 +13,7 @@ from idsim import _core
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
     "Exclude",
@@ -20,9 +21,13 @@ __all__ = [
     "Metric",
     "Nonfinite",
     "Progress",
+    "as_groups",
+    "checked_k",
+    "float32_thresholds",
     "resolve_exclude",
     "resolve_threads",
     "skips",
+    "worst_score",
 ]
 
 Metric = Literal["cosine", "dot", "l2"]
@@ -127,3 +132,42 @@ def as_groups(a: Any, b: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         np.ascontiguousarray(codes[: first.size].reshape(first.shape)),
         np.ascontiguousarray(codes[first.size :].reshape(second.shape)),
     )
+
+
+def checked_k(k: Any) -> int:
+    """Return k as an int of 0 or more."""
+    try:
+        count = operator.index(k)
+    except TypeError:
+        msg = f"k must be an integer, not {type(k).__name__}"
+        raise TypeError(msg) from None
+    if count < 0:
+        msg = f"k must be 0 or more, not {count}"
+        raise ValueError(msg)
+    return count
+
+
+def worst_score(metric: str, threshold: float | None) -> float:
+    """Return the float32 score that results must reach: the threshold, or the worst there is."""
+    if threshold is None:
+        return float("inf") if metric == "l2" else float("-inf")
+    return float(float32_thresholds(threshold, metric)[0])
+
+
+def float32_thresholds(thresholds: ArrayLike, metric: str) -> NDArray[np.float32]:
+    """Return float32 thresholds that keep the very float32 scores that the given float64 ones keep.
+
+    Raises
+    ------
+    ValueError
+        NaN, or more than one dimension.
+    """
+    exact = np.atleast_1d(np.asarray(thresholds, dtype=np.float64))
+    if exact.ndim != 1 or np.isnan(exact).any():
+        msg = "a threshold must be a number, not NaN, and several a one-dimensional array"
+        raise ValueError(msg)
+    with np.errstate(over="ignore"):
+        rounded = exact.astype(np.float32)
+    if metric == "l2":
+        return np.where(rounded > exact, np.nextafter(rounded, np.float32(-np.inf)), rounded)
+    return np.where(rounded < exact, np.nextafter(rounded, np.float32(np.inf)), rounded)

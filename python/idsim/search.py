@@ -1,4 +1,4 @@
-"""Exact top-k search, counts and joins over arrays of embeddings.
+"""Exact top-k search over arrays of embeddings.
 
 Every score is the canonical one of ``docs/precision.md``: the same bits for any number of threads, any
 batch, any instruction set and any order of work.
@@ -6,59 +6,25 @@ batch, any instruction set and any order of work.
 
 from __future__ import annotations
 
-import operator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from idsim import _core
 from idsim.arrays import as_matrix, as_output, like_queries
-from idsim.options import resolve_exclude, resolve_threads, skips
-from idsim.results import Certificate, Pairs, TopK
+from idsim.options import checked_k, resolve_exclude, resolve_threads, skips, worst_score
+from idsim.results import Certificate, TopK
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import NDArray
 
     from idsim.options import Exclude, Exclusion, Metric, Nonfinite, Progress
 
-__all__ = ["TopKScan", "count_above", "merge_topk", "normalize", "pairs_above", "search"]
+__all__ = ["TopKScan", "search"]
 
 DEFAULT_MEMORY_BUDGET = 1 << 30
-
-
-def normalize(x: Any, *, out: Any = None, threads: int | None = None) -> Any:
-    """Scale rows to unit length.
-
-    Parameters
-    ----------
-    x : array
-        [n, d] float32, float16, bfloat16 or float64.
-    out : array, optional
-        float32 [n, d], contiguous; written and returned.
-    threads : int, optional
-        Default: one per core.
-
-    Returns
-    -------
-    array
-        float32 [n, d]: each element divided in float64 by the row's float64 norm and rounded once, so rows of
-        any scale come out right. A zero row stays zero.
-
-    Raises
-    ------
-    ValueError
-        A row holds NaN or Inf; the first is named.
-    """
-    matrix = as_matrix(x, "x")
-    shape = (int(matrix.shape[0]), int(matrix.shape[1]))
-    if out is None:
-        result = np.empty(shape, np.float32)
-        _core.normalize(matrix, result, resolve_threads(threads))
-        return like_queries(result, x)
-    _core.normalize(matrix, as_output(out, "rows", shape, np.float32), resolve_threads(threads))
-    return out
 
 
 class TopKScan:
@@ -112,7 +78,7 @@ class TopKScan:
         self._metric: Metric = metric
         self._threads = resolve_threads(threads)
         self._scan = _core.TopKScan(
-            matrix, metric, k, _worst(metric, threshold), exclude_self, first_query_id, query_groups
+            matrix, metric, k, worst_score(metric, threshold), exclude_self, first_query_id, query_groups
         )
 
     @property
@@ -322,19 +288,6 @@ def _make_scan(
     )
 
 
-def checked_k(k: Any) -> int:
-    """Return k as an int of 0 or more."""
-    try:
-        count = operator.index(k)
-    except TypeError:
-        msg = f"k must be an integer, not {type(k).__name__}"
-        raise TypeError(msg) from None
-    if count < 0:
-        msg = f"k must be 0 or more, not {count}"
-        raise ValueError(msg)
-    return count
-
-
 def query_chunk(n_queries: int, dim: int, k: int, memory_budget: int | None) -> int:
     """Return how many queries fit the scratch budget (float32 copy, codes, packed panels, heaps)."""
     budget = DEFAULT_MEMORY_BUDGET if memory_budget is None else memory_budget
@@ -369,180 +322,4 @@ def _join_certificates(parts: Sequence[Certificate]) -> Certificate:
         rescored=sum(p.rescored for p in parts),
         skipped_rows=max(p.skipped_rows for p in parts),
         reach=np.concatenate([p.reach for p in parts]),
-    )
-
-
-def _worst(metric: str, threshold: float | None) -> float:
-    if threshold is None:
-        return float("inf") if metric == "l2" else float("-inf")
-    return float(float32_thresholds(threshold, metric)[0])
-
-
-def float32_thresholds(thresholds: ArrayLike, metric: str) -> NDArray[np.float32]:
-    """Return float32 thresholds that keep the very float32 scores that the given float64 ones keep.
-
-    Raises
-    ------
-    ValueError
-        NaN, or more than one dimension.
-    """
-    exact = np.atleast_1d(np.asarray(thresholds, dtype=np.float64))
-    if exact.ndim != 1 or np.isnan(exact).any():
-        msg = "a threshold must be a number, not NaN, and several a one-dimensional array"
-        raise ValueError(msg)
-    with np.errstate(over="ignore"):
-        rounded = exact.astype(np.float32)
-    if metric == "l2":
-        return np.where(rounded > exact, np.nextafter(rounded, np.float32(-np.inf)), rounded)
-    return np.where(rounded < exact, np.nextafter(rounded, np.float32(np.inf)), rounded)
-
-
-def count_above(
-    queries: Any,
-    gallery: Any,
-    thresholds: ArrayLike,
-    *,
-    metric: Metric = "cosine",
-    exclude: Exclude = None,
-    nonfinite: Nonfinite = "raise",
-    threads: int | None = None,
-    progress: Progress | None = None,
-) -> NDArray[np.int64]:
-    """Count, for each query, the gallery rows whose score reaches each threshold, exactly.
-
-    Parameters
-    ----------
-    queries, gallery : array
-        [q, d] and [n, d].
-    thresholds : array_like
-        [t] scores, compared as float64; any order. Far fewer than all pairs should reach the loosest:
-        pairs near a threshold cost a canonical score each.
-    metric, exclude, nonfinite, threads, progress
-        As in `search`.
-
-    Returns
-    -------
-    ndarray
-        int64 [q, t]: rows with score >= threshold (l2: <=).
-
-    Raises
-    ------
-    ValueError, TypeError
-        As in `search`; thresholds hold NaN.
-    """
-    matrix, rows = as_matrix(queries, "queries"), as_matrix(gallery, "gallery")
-    levels = float32_thresholds(thresholds, metric)
-    exclusion = resolve_exclude(exclude, int(matrix.shape[0]), int(rows.shape[0]))
-    scan = _core.CountScan(matrix, metric, levels.tolist(), exclusion.self_pairs, 0, exclusion.query_groups)
-    scan.feed(rows, 0, exclusion.gallery_groups, resolve_threads(threads), skips(nonfinite), progress)
-    counts = np.empty((int(matrix.shape[0]), levels.size), np.int64)
-    scan.finish(counts)
-    return counts
-
-
-def pairs_above(
-    queries: Any,
-    gallery: Any = None,
-    threshold: float = 0.0,
-    *,
-    metric: Metric = "cosine",
-    exclude: Exclude = None,
-    max_pairs: int = 100_000_000,
-    nonfinite: Nonfinite = "raise",
-    threads: int | None = None,
-    progress: Progress | None = None,
-) -> Pairs:
-    """Find all pairs whose score reaches a threshold: an exact similarity join.
-
-    Parameters
-    ----------
-    queries : array
-        [q, d].
-    gallery : array, optional
-        [n, d]. Default: the queries themselves, each unordered pair once (row < column).
-    threshold : float
-        Score >= threshold is kept (l2: <=).
-    max_pairs : int
-        Refuse to collect more (24 bytes each).
-    metric, exclude, nonfinite, threads, progress
-        As in `search`.
-
-    Returns
-    -------
-    Pairs
-        ``rows`` int64, ``columns`` int64, ``scores`` float32, by row, then column.
-
-    Raises
-    ------
-    ValueError
-        More than ``max_pairs`` pairs; else as in `search`.
-    """
-    matrix = as_matrix(queries, "queries")
-    rows = matrix if gallery is None else as_matrix(gallery, "gallery")
-    exclusion = resolve_exclude(exclude, int(matrix.shape[0]), int(rows.shape[0]))
-    scan = _core.PairScan(
-        matrix,
-        metric,
-        _worst(metric, threshold),
-        max_pairs,
-        exclusion.self_pairs,
-        gallery is None,
-        0,
-        exclusion.query_groups,
-    )
-    scan.feed(rows, 0, exclusion.gallery_groups, resolve_threads(threads), skips(nonfinite), progress)
-    return Pairs(*scan.finish())
-
-
-def merge_topk(parts: Sequence[tuple[Any, Any]], k: int | None = None, *, metric: Metric = "cosine") -> TopK:
-    """Merge results of searches of the same queries over parts of a gallery.
-
-    Parameters
-    ----------
-    parts : sequence of TopK
-        Each (scores [q, k_i], ids [q, k_i]) with ids of the whole gallery; NumPy or torch.
-    k : int, optional
-        Results to keep. Default: the largest k_i.
-    metric : {"cosine", "dot", "l2"}
-        Which scores are better.
-
-    Returns
-    -------
-    TopK
-        What one search over the whole gallery returns.
-
-    Raises
-    ------
-    ValueError
-        No parts, or numbers of queries that differ.
-    """
-    if metric not in {"cosine", "dot", "l2"}:
-        msg = f"metric must be 'cosine', 'dot' or 'l2', not {metric!r}"
-        raise ValueError(msg)
-    if not parts:
-        msg = "parts must hold at least one result"
-        raise ValueError(msg)
-    scores = [np.asarray(p[0], dtype=np.float32) for p in parts]
-    ids = [np.asarray(p[1], dtype=np.int64) for p in parts]
-    if len({s.shape[0] for s in scores}) != 1 or any(
-        s.shape != i.shape for s, i in zip(scores, ids, strict=True)
-    ):
-        msg = "parts must hold scores and ids of the same queries"
-        raise ValueError(msg)
-    k = max(s.shape[1] for s in scores) if k is None else checked_k(k)
-    all_scores, all_ids = np.concatenate(scores, axis=1), np.concatenate(ids, axis=1)
-    keys = all_scores if metric == "l2" else -all_scores
-    # Padding (id -1) goes last, even behind real rows of the worst score.
-    by_id = np.where(all_ids < 0, np.iinfo(np.int64).max, all_ids)
-    order = np.lexsort((by_id, keys, all_ids < 0), axis=1)[:, :k]
-    merged_scores = np.take_along_axis(all_scores, order, axis=1)
-    merged_ids = np.take_along_axis(all_ids, order, axis=1)
-    if short := k - merged_ids.shape[1]:
-        worst = np.inf if metric == "l2" else -np.inf
-        merged_scores = np.pad(merged_scores, ((0, 0), (0, short)), constant_values=worst)
-        merged_ids = np.pad(merged_ids, ((0, 0), (0, short)), constant_values=-1)
-    first = parts[0][0]
-    return TopK(
-        like_queries(np.ascontiguousarray(merged_scores), first),
-        like_queries(np.ascontiguousarray(merged_ids), first),
     )

@@ -16,7 +16,8 @@ import numpy as np
 from idsim.audit.dependence import false_match_interval, pairs_of, search_interval
 from idsim.audit.intervals import rule_of_three
 from idsim.audit.tails import TooLooseError, reaching_pairs
-from idsim.search import count_above, search
+from idsim.search import search
+from idsim.tails import count_above
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

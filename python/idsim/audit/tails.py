@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from idsim.search import count_above, pairs_above
+from idsim.tails import count_above, pairs_above
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
