@@ -109,7 +109,7 @@ def save_result(path: Path, document: dict[str, Any]) -> None:
     partial.replace(path)
 
 
-def hopeless_tools(document: dict[str, Any], case: Case, effort: Effort) -> dict[str, str]:
+def hopeless_tools(records: Sequence[dict[str, Any]], case: Case, effort: Effort) -> dict[str, str]:
     """Return the tools that measured cases rule out for this one, and why.
 
     A case of the same sizes counts whatever its k and data; one with fewer queries counts for tools
@@ -117,11 +117,9 @@ def hopeless_tools(document: dict[str, Any], case: Case, effort: Effort) -> dict
     """
     tools = all_tools(case.mode)
     found: dict[str, str] = {}
-    for record in document["cases"]:
+    for record in records:
         other = record["case"]
-        if record["name"] == case.name or any(
-            other[name] != getattr(case, name) for name in ("rows", "dim", "mode")
-        ):
+        if any(other[name] != getattr(case, name) for name in ("rows", "dim", "mode")):
             continue
         if other["queries"] == case.queries:
             found.update(too_slow_in(record, tools, effort))
@@ -139,6 +137,7 @@ def run_cases(
     effort: Effort,
     again: bool,
     stop_after: float = float("inf"),
+    like: Sequence[dict[str, Any]] = (),
 ) -> dict[str, Any]:
     """Measure the cases that the file does not have yet, saving after each."""
     started = time.monotonic()
@@ -152,10 +151,11 @@ def run_cases(
             if time.monotonic() - started > stop_after:
                 print(f"stopped before {case.name}", file=sys.stderr)
                 break
+            known = [record for record in document["cases"] if record["name"] != case.name]
             queries, gallery = galleries.get(case)
             record = measure_case(
                 case, queries, gallery, all_tools(case.mode), peaks,
-                threads=threads, effort=effort, hopeless=hopeless_tools(document, case, effort),
+                threads=threads, effort=effort, hopeless=hopeless_tools([*like, *known], case, effort),
             )  # fmt: skip
             record["commit"] = commit()
             document["cases"] = [*(r for r in document["cases"] if r["name"] != case.name), record]
@@ -185,6 +185,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--select", action="append", default=[], help='words of a case name, "q=32 d=512"')
     parser.add_argument("--again", action="store_true", help="measure cases that the file has already")
     parser.add_argument("--full", action="store_true", help="leave no rival out, however slow")
+    parser.add_argument(
+        "--like", type=Path, help="result file of this machine whose slow rivals are left out here too"
+    )
+    parser.add_argument(
+        "--leave-out", type=float, default=2.5, help="leave out exact rivals slower by this factor"
+    )
     parser.add_argument("--seconds", type=float, default=20.0, help="aim for the rounds of one case")
     parser.add_argument(
         "--stop-after", type=float, default=float("inf"), help="start no case after so many seconds"
@@ -207,7 +213,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if chosen.avx2:
         hold_to_avx2()
     path = chosen.out or default_path("avx2" if chosen.avx2 else "")
-    effort = Effort(seconds=chosen.seconds, full=chosen.full)
+    effort = Effort(seconds=chosen.seconds, rounds=(3, 15), leave_out=chosen.leave_out, full=chosen.full)
+    like = json.loads(chosen.like.read_text(encoding="utf-8"))["cases"] if chosen.like else ()
     run_cases(
         cases,
         path,
@@ -216,6 +223,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         effort=effort,
         again=chosen.again,
         stop_after=chosen.stop_after,
+        like=like,
     )
     print(f"wrote {path}", file=sys.stderr)
     return 0
