@@ -232,7 +232,7 @@ def search(
         source.feed_into(
             scan,
             groups=exclusion.gallery_groups,
-            progress=_shifted(progress, start, n_queries, len(source)),
+            progress=_part_of(progress, start, stop, n_queries, len(source)),
         )
         scan.finish((scores[start:stop], ids[start:stop]))
         parts.append(scan.certificate())
@@ -307,12 +307,12 @@ def _outputs(out: tuple[Any, Any] | None, q: int, k: int) -> tuple[NDArray[np.fl
     return as_output(out[0], "scores", (q, k), np.float32), as_output(out[1], "ids", (q, k), np.int64)
 
 
-def _shifted(progress: Progress | None, start: int, n_queries: int, rows: int) -> Progress | None:
-    """Let a pass over the gallery for some of the queries report as part of the whole call."""
+def _part_of(progress: Progress | None, start: int, stop: int, n_queries: int, rows: int) -> Progress | None:
+    """Let the pass over the gallery for queries start to stop report as its share of the whole call."""
     if progress is None:
         return None
-    before = rows * start // n_queries
-    return lambda done, _: progress(before + done * (rows - before) // max(rows, 1), rows)
+    before, after = rows * start // n_queries, rows * stop // n_queries
+    return lambda done, _: progress(before + done * (after - before) // max(rows, 1), rows)
 
 
 def _join_certificates(parts: Sequence[Certificate]) -> Certificate:
