@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bench import grid, run, table
-from idsim.benchmark import Case, Peaks
+from idsim.benchmark import Case, Effort, Peaks
 from idsim.benchmark.record import best_rival, case_record
 
 if TYPE_CHECKING:
@@ -107,3 +107,18 @@ def test_a_file_that_has_all_cases_is_not_measured_again(
     monkeypatch.setattr(run, "measure_case", lambda *args, **kwargs: pytest.fail("measured"))
     assert run.main(["--out", str(path), "--select", document["cases"][0]["name"]]) == 0
     assert json.loads(path.read_text()) == document
+
+
+def test_measured_cases_rule_out_rivals_of_like_cases(document: dict[str, Any]) -> None:
+    record = document["cases"][0]
+    record["tools"] += [
+        result("torch float32", [200.0] * 3, exact=True),  # blocks its work: may pay off with more queries
+        result("simsimd", [200.0] * 3, exact=True),  # grows with the queries: will not
+    ]
+    effort = Effort(leave_out=2.5)
+    same = run.hopeless_tools([record], Case(64, 1_000_000, k=100, data="clustered"), effort)
+    assert set(same) == {"torch float32", "simsimd"}
+    assert same["simsimd"] == "with q=64 k=10 random: 4.0x the best of its class"
+    assert set(run.hopeless_tools([record], Case(256, 1_000_000), effort)) == {"simsimd"}
+    for other in (Case(32, 1_000_000), Case(64, 200_000), Case(64, 1_000_000, dim=128)):
+        assert run.hopeless_tools([record], other, effort) == {}
