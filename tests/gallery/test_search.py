@@ -150,9 +150,11 @@ def test_rows_that_are_not_finite(tmp_path: Path) -> None:
     for _ in range(2):
         with pytest.raises(ValueError, match="gallery row 1500 holds NaN or Inf"):
             gallery.search(rows[:3], 2)
-        streamed = gallery.search(rows[:3], 2000, nonfinite="skip")
+        streamed = gallery.search(rows[:3], 2000, nonfinite="skip", certificate=True)
         whole = idsim.search(rows[:3], rows, 2000, nonfinite="skip")
         assert streamed.ids.tobytes() == whole.ids.tobytes()
+        assert streamed.certificate is not None
+        assert streamed.certificate.skipped_rows == 1
         gallery.prepare()
 
 

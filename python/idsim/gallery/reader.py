@@ -335,8 +335,9 @@ class Gallery:
         self, scan: TopKScan, *, groups: NDArray[np.int64] | None, progress: Progress | None
     ) -> None:
         """Feed all rows to a scan: the codes where there are some, else the vectors."""
-        # Rows with NaN or Inf are found by the scan itself, and only in the vectors.
-        if self._prepared is not None and not any(shard.nonfinite_rows for shard in self.manifest.shards):
+        # Codes serve to skip rows with NaN or Inf; to refuse them the scan must see the vectors.
+        finite = not any(shard.nonfinite_rows for shard in self.manifest.shards)
+        if self._prepared is not None and (finite or scan.skips_nonfinite):
             self._prepared.feed_into(scan, groups=groups, progress=progress)
             return
         report = BlockProgress(progress, len(self))
