@@ -159,7 +159,9 @@ class PreparedFiles:
                     scan.metric,
                 )
 
-            for task, slot in read_ahead(len(tasks), len(slots), fill):
+            # Entered last, so the thread has ended when the files are closed.
+            steps = stack.enter_context(contextlib.closing(read_ahead(len(tasks), len(slots), fill)))
+            for task, slot in steps:
                 start, stop = tasks[task]
                 own = None if groups is None else groups[start:stop]
                 try:

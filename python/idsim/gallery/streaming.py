@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import contextlib
 import threading
 from itertools import accumulate
 from queue import SimpleQueue
@@ -15,7 +16,7 @@ from idsim.gallery.files import InputFile
 from idsim.gallery.npy import read_header
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
     from pathlib import Path
     from types import TracebackType
     from typing import Self
@@ -137,8 +138,9 @@ class MatrixFiles:
             def fill(task: int, slot: int) -> None:
                 reader.read_into(block(task, slot), firsts[task])
 
-            for task, slot in read_ahead(len(firsts), len(buffers), fill):
-                yield firsts[task], block(task, slot)
+            with contextlib.closing(read_ahead(len(firsts), len(buffers), fill)) as steps:
+                for task, slot in steps:
+                    yield firsts[task], block(task, slot)
 
 
 class MatrixReader:
@@ -215,7 +217,7 @@ class MatrixReader:
         self.close()
 
 
-def read_ahead(tasks: int, slots: int, fill: Callable[[int, int], None]) -> Iterator[tuple[int, int]]:
+def read_ahead(tasks: int, slots: int, fill: Callable[[int, int], None]) -> Generator[tuple[int, int]]:
     """Yield ``(task, slot)`` for tasks 0, 1, ..., each filled by a background thread before its turn.
 
     Parameters
