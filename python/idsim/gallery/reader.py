@@ -201,7 +201,7 @@ class Gallery:
         Parameters
         ----------
         rows : int, optional
-            Rows of a block (the last may be shorter); default: about 2 MiB.
+            Rows of a block (the last may be shorter); default: about 4 MiB.
         start, stop : int, optional
             The range of rows.
 
