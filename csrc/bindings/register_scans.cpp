@@ -56,8 +56,8 @@ void feed_gallery(Scan& scan, cpu::Gallery gallery, const Groups& groups, int th
                           std::to_string(gallery.first_id));
   }
   gallery.groups = input(groups, "groups", gallery.count());
-  const cpu::ScanOptions options{&scan.kernels(), threads_for(scan, gallery, threads), skip_nonfinite,
-                                 make_poll(progress, gallery.count())};
+  const cpu::ScanOptions options{&scan.kernels(), threads_for(scan, gallery, threads),
+                                 skip_nonfinite, make_poll(progress, gallery.count())};
   const py::gil_scoped_release release;
   scan.feed(gallery, options);
 }

@@ -11,7 +11,7 @@
 
 namespace idsim::cpu {
 
-inline constexpr int kPanel = 32;      // queries that a tile kernel takes at a time
+inline constexpr int kPanel = 32;       // queries that a tile kernel takes at a time
 inline constexpr int kFewQueries = 16;  // most queries that any row scan takes
 
 struct Hit {
