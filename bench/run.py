@@ -191,6 +191,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--leave-out", type=float, default=2.5, help="leave out exact rivals slower by this factor"
     )
+    parser.add_argument(
+        "--trial-rows", type=int, default=262_144, help="rows on which the settings are tried"
+    )
     parser.add_argument("--seconds", type=float, default=20.0, help="aim for the rounds of one case")
     parser.add_argument(
         "--stop-after", type=float, default=float("inf"), help="start no case after so many seconds"
@@ -213,7 +216,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if chosen.avx2:
         hold_to_avx2()
     path = chosen.out or default_path("avx2" if chosen.avx2 else "")
-    effort = Effort(seconds=chosen.seconds, rounds=(3, 15), leave_out=chosen.leave_out, full=chosen.full)
+    effort = Effort(
+        seconds=chosen.seconds,
+        rounds=(3, 15),
+        leave_out=chosen.leave_out,
+        trial_rows=chosen.trial_rows,
+        full=chosen.full,
+    )
     like = json.loads(chosen.like.read_text(encoding="utf-8"))["cases"] if chosen.like else ()
     run_cases(
         cases,

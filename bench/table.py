@@ -1,4 +1,7 @@
-"""Markdown from a result file: ``python -m bench.table bench/results/x.json [--tools] [--select ...]``."""
+"""Markdown from a result file: ``python -m bench.table bench/results/x.json [--short] [--tools] [--select ...]``.
+
+``--into README.md`` writes the table between the two marks of a page instead of printing it.
+"""
 
 from __future__ import annotations
 
@@ -105,6 +108,47 @@ def main_table(document: Mapping[str, Any], selected: Sequence[Mapping[str, Any]
     return "\n".join(lines)
 
 
+SHORT_HEAD = (
+    "| queries × rows | gallery | idsim, ms | best exact rival | best inexact rival | its wrong ids | goal |"
+)
+
+
+def short_row(record: Mapping[str, Any]) -> str:
+    """Return one row of the short table, for cases of one dimension, k and kind of rows."""
+    ours = next((result for result in record["tools"] if result["tool"] == OURS), None)
+    if ours is None:
+        return ""
+    case = record["case"]
+    cells = [
+        f"{case['queries']:,} × {case['rows']:,}",
+        case["mode"],
+        milliseconds(ours["median_ms"]),
+        rival_cell(record["best_exact"]),
+        rival_cell(record["best_inexact"]),
+        wrong_cell(record["best_inexact"]),
+        goal_cell(record),
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def short_table(document: Mapping[str, Any], selected: Sequence[Mapping[str, Any]]) -> str:
+    """Return the README's table."""
+    rows = [row for row in map(short_row, selected) if row]
+    return "\n".join([machine_line(document), "", SHORT_HEAD, "|" + "---|" * SHORT_HEAD.count(" |"), *rows])
+
+
+MARKS = ("<!-- bench.table begins -->", "<!-- bench.table ends -->")
+
+
+def put_into(page: str, text: str) -> str:
+    """Return the page with ``text`` between its two marks."""
+    if any(page.count(mark) != 1 for mark in MARKS):
+        raise ValueError(f"the page must hold {MARKS[0]} and {MARKS[1]} once each")
+    head, rest = page.split(MARKS[0])
+    _, tail = rest.split(MARKS[1])
+    return f"{head}{MARKS[0]}\n\n{text}\n\n{MARKS[1]}{tail}"
+
+
 def tool_table(selected: Sequence[Mapping[str, Any]]) -> str:
     """Return every tool's median and wrong ids, one row per case."""
     names = list(dict.fromkeys(result["tool"] for record in selected for result in record["tools"]))
@@ -125,6 +169,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, prog="python -m bench.table")
     parser.add_argument("result", type=Path)
     parser.add_argument("--select", action="append", default=[], help='words of a case, "d=512 prepared"')
+    parser.add_argument("--short", action="store_true", help="fewer columns, as in the README")
+    parser.add_argument("--into", type=Path, help="page whose table is replaced")
     parser.add_argument("--tools", action="store_true", help="add a table of every tool's time in ms")
     chosen = parser.parse_args(arguments)
     document = json.loads(chosen.result.read_text(encoding="utf-8"))
@@ -134,9 +180,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not selected:
         print("no case matches", file=sys.stderr)
         return 2
-    print(main_table(document, selected))
+    text = (short_table if chosen.short else main_table)(document, selected)
     if chosen.tools:
-        print("\n" + tool_table(selected))
+        text += "\n\n" + tool_table(selected)
+    if chosen.into is None:
+        print(text)
+    else:
+        chosen.into.write_text(put_into(chosen.into.read_text(encoding="utf-8"), text), encoding="utf-8")
     return 0
 
 

@@ -81,6 +81,21 @@ def test_table(document: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureF
     assert lines[-1].startswith("| q=64 n=1000000 d=512 k=10 random prepared | 10 | 5 (1 wrong) |")
 
 
+def test_table_into_a_page(document: dict[str, Any], tmp_path: Path) -> None:
+    path, page = tmp_path / "result.json", tmp_path / "page.md"
+    path.write_text(json.dumps(document))
+    page.write_text(f"before\n{table.MARKS[0]}\nold\n{table.MARKS[1]}\nafter\n")
+    for _ in range(2):  # writing it again changes nothing
+        assert table.main([str(path), "--short", "--into", str(page)]) == 0
+        lines = page.read_text().splitlines()
+        assert lines[:2] == ["before", table.MARKS[0]]
+        assert lines[-3:] == ["", table.MARKS[1], "after"]
+        assert lines[-4].startswith("| 64 × 1,000,000 | prepared | 10 | **5.0×** (4.0–5.0) right exact |")
+        assert "old" not in lines
+    with pytest.raises(ValueError, match="once each"):
+        table.put_into("no marks", "text")
+
+
 def test_a_selection_without_cases_is_an_error(document: dict[str, Any], tmp_path: Path) -> None:
     path = tmp_path / "result.json"
     path.write_text(json.dumps(document))
