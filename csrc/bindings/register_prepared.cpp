@@ -28,6 +28,7 @@ Prepared::Prepared(RowSource rows, std::optional<TensorArg> owner, Array<uint8_t
   gallery_.scale = input<float>(scale_, "scale", n);
   gallery_.residual = input<float>(residual_, "residual", n);
   gallery_.norm = input<double>(norm_, "norm", n);
+  const py::gil_scoped_release release;
   terms_ = cpu::make_terms(metric, gallery_.scale, gallery_.residual, gallery_.norm, n);
 }
 
