@@ -56,7 +56,7 @@ def goal_cell(record: Mapping[str, Any]) -> str:
 
 HEAD = (
     "| queries × rows | d | k | rows are | gallery | ms | GOP/s | GB/s | share of the machine "
-    "| best exact rival | its wrong ids | best inexact rival | its wrong ids | goal |"
+    "| best exact rival | its wrong ids | best inexact rival | its wrong ids | goal, exact |"
 )
 
 
@@ -76,6 +76,12 @@ def case_row(record: Mapping[str, Any], peaks: Peaks) -> str:
         rival_cell(record["best_inexact"]), wrong_cell(record["best_inexact"]), goal_cell(record),
     ]  # fmt: skip
     return "| " + " | ".join(cells) + " |"
+
+
+def place(record: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return the sort key of a case: prepared first, random first, then by its sizes."""
+    case = record["case"]
+    return case["mode"] != "prepared", case["data"] != "random", -case["dim"], case["k"], case["queries"]
 
 
 def geometric_mean(values: Sequence[float]) -> float:
@@ -108,9 +114,7 @@ def main_table(document: Mapping[str, Any], selected: Sequence[Mapping[str, Any]
     return "\n".join(lines)
 
 
-SHORT_HEAD = (
-    "| queries × rows | gallery | idsim, ms | best exact rival | best inexact rival | its wrong ids | goal |"
-)
+SHORT_HEAD = "| queries × rows | gallery | idsim, ms | best exact rival | best inexact rival | its wrong ids | goal, exact |"
 
 
 def short_row(record: Mapping[str, Any]) -> str:
@@ -176,7 +180,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     document = json.loads(chosen.result.read_text(encoding="utf-8"))
     cases = [Case(**record["case"]) for record in document["cases"]]
     names = {case.name for case in grid.matching(cases, chosen.select)}
-    selected = [record for record in document["cases"] if record["name"] in names]
+    selected = sorted((record for record in document["cases"] if record["name"] in names), key=place)
     if not selected:
         print("no case matches", file=sys.stderr)
         return 2

@@ -96,6 +96,18 @@ def test_table_into_a_page(document: dict[str, Any], tmp_path: Path) -> None:
         table.put_into("no marks", "text")
 
 
+def test_cases_are_in_the_order_of_their_sizes(
+    document: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "result.json"
+    more = [Case(2, 1000, mode="one-shot"), Case(1024, 1000), Case(8, 1000)]
+    document["cases"] += [case_record(case, copy.deepcopy(RESULTS), {}) for case in more]
+    path.write_text(json.dumps(document))
+    assert table.main([str(path), "--short"]) == 0
+    rows = [line.split(" ×")[0] for line in capsys.readouterr().out.splitlines()[4:]]
+    assert rows == ["| 8", "| 64", "| 1,024", "| 2"]
+
+
 def test_a_selection_without_cases_is_an_error(document: dict[str, Any], tmp_path: Path) -> None:
     path = tmp_path / "result.json"
     path.write_text(json.dumps(document))
