@@ -114,7 +114,10 @@ def main_table(document: Mapping[str, Any], selected: Sequence[Mapping[str, Any]
     return "\n".join(lines)
 
 
-SHORT_HEAD = "| queries × rows | gallery | idsim, ms | best exact rival | best inexact rival | its wrong ids | goal, exact |"
+SHORT_HEAD = (
+    "| queries × rows | gallery | idsim, ms | best exact rival "
+    "| best inexact rival | its wrong ids | goal, exact |"
+)
 
 
 def short_row(record: Mapping[str, Any]) -> str:
