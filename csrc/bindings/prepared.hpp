@@ -15,6 +15,9 @@ class Prepared {
   Prepared(RowSource rows, std::optional<TensorArg> owner, Array<uint8_t> codes, Array<float> scale,
            Array<float> residual, Array<double> norm, Metric metric);
 
+  // Makes the 4-bit codes where the instruction set in use has them; returns their bytes, terms included.
+  int64_t add_nibbles(int threads);
+
   cpu::Gallery gallery(int64_t first_id) const;
   Metric metric() const { return metric_; }
   int64_t count() const { return gallery_.count(); }
@@ -27,6 +30,7 @@ class Prepared {
   Array<double> norm_;
   Metric metric_;
   cpu::TermArrays terms_;
+  std::optional<cpu::NibbleArrays> nibbles_;
   cpu::Gallery gallery_;
 };
 

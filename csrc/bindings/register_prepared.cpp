@@ -32,9 +32,23 @@ Prepared::Prepared(RowSource rows, std::optional<TensorArg> owner, Array<uint8_t
   terms_ = cpu::make_terms(metric, gallery_.scale, gallery_.residual, gallery_.norm, n);
 }
 
+int64_t Prepared::add_nibbles(int threads) {
+  const cpu::Kernels& kernels = cpu::active_kernels();
+  const int64_t d_pad = padded_dim(dim());
+  if (kernels.nibble_row == nullptr || d_pad > kMaxNibbleDim) return 0;
+  const cpu::ScanOptions options{&kernels, std::max(threads, 1), false,
+                                 make_poll(py::none(), count())};
+  const py::gil_scoped_release release;
+  nibbles_ = cpu::make_nibbles(gallery(0), metric_, options);
+  const auto floats =
+      nibbles_->terms.u.size() + nibbles_->terms.v.size() + nibbles_->terms.w.size();
+  return count() * nibble_bytes(d_pad) + static_cast<int64_t>(floats * sizeof(float));
+}
+
 cpu::Gallery Prepared::gallery(int64_t first_id) const {
   cpu::Gallery out = gallery_;
   out.terms = &terms_;
+  if (nibbles_) out.nibbles = &*nibbles_;
   out.first_id = first_id;
   return out;
 }
@@ -108,6 +122,7 @@ void register_prepared(py::module_& m) {
           py::arg("fd"), py::arg("offset"), py::arg("rows"), py::arg("dim"), py::arg("dtype"),
           py::arg("codes").noconvert(), py::arg("scale").noconvert(),
           py::arg("residual").noconvert(), py::arg("norm").noconvert(), py::arg("metric"))
+      .def("add_nibbles", &Prepared::add_nibbles, py::arg("threads"))
       .def_property_readonly("rows", &Prepared::count)
       .def_property_readonly("dim", &Prepared::dim);
   m.def("padded_dim", &padded_dim, py::arg("dim"));

@@ -19,4 +19,9 @@ int32_t vnni_dot_i8(const uint8_t* row, const int8_t* query, int d_pad);
 // row_scan_vnni.cpp
 int vnni_row_scan_hits(const RowScanArgs& args, Hit* hits);
 
+// nibbles_vnni.cpp
+NibbleStats vnni_nibble_row(const float* x, int64_t d, const uint8_t* code, float scale,
+                            uint8_t* nibbles);
+void vnni_nibble_scan(const NibbleScanArgs& args, int32_t* rows, int* counts);
+
 }  // namespace idsim::cpu

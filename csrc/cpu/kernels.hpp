@@ -8,11 +8,13 @@
 #include <cstdint>
 
 #include "core/codes.hpp"
+#include "core/nibbles.hpp"
 
 namespace idsim::cpu {
 
 inline constexpr int kPanel = 32;       // queries that a tile kernel takes at a time
 inline constexpr int kFewQueries = 16;  // most queries that any row scan takes
+inline constexpr int kFewNibble = 2;    // most queries that a scan of 4-bit codes takes
 
 struct Hit {
   int32_t row;    // within the block
@@ -43,6 +45,23 @@ struct RowScanArgs {
   const int8_t* queries;  // [n_queries, d_pad] codes
   int n_queries;
   const int32_t* offsets;  // [n_queries] 128 * sum of the query's codes
+  const float* u;
+  const float* v;
+  const float* w;  // null: no third term
+  const float* a;  // [n_queries]
+  const float* b;
+  const float* c;
+};
+
+// A block of 4-bit codes (core/nibbles.hpp) against 1 to kFewNibble queries of two digits.
+struct NibbleScanArgs {
+  const uint8_t* rows;  // [n_rows, nibble_bytes(d_pad)]
+  int n_rows;
+  int d_pad;
+  const int8_t*
+      queries;  // [n_queries, 2, 2 * nibble_bytes(d_pad)] coarse and fine digits, then zeros
+  int n_queries;
+  const int32_t* starts;  // [n_queries, 2] -128 * sum of the digits
   const float* u;
   const float* v;
   const float* w;  // null: no third term
@@ -83,6 +102,12 @@ struct Kernels {
 
   // Up to so many queries the row scan is faster than a panel (measured per table).
   int few_queries = 8;
+
+  // 4-bit codes, where the table has them: those of one coded row, and the scan of them. It lists for each
+  // query the rows with 256 J1 + J2 >= a u + (c w - b v), in order; rows: [n_queries, n_rows + 16].
+  NibbleStats (*nibble_row)(const float* x, int64_t d, const uint8_t* code, float scale,
+                            uint8_t* nibbles) = nullptr;
+  void (*nibble_scan)(const NibbleScanArgs&, int32_t* rows, int* counts) = nullptr;
 };
 
 // Tables of the instruction sets; each is only to be called where the machine has it.

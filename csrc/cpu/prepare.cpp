@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <limits>
 
 #include "core/error.hpp"
 
@@ -58,6 +59,35 @@ ScanReport prepare(const RowSource& rows, const PreparedArrays& out, const ScanO
   if (bad > 0 && !options.skip_nonfinite)
     throw NonFiniteRow("gallery", first_nonfinite_row(rows, kernels));
   return {bad};
+}
+
+NibbleArrays make_nibbles(const Gallery& gallery, Metric metric, const ScanOptions& options) {
+  const int64_t n = gallery.count(), d = gallery.dim();
+  const int64_t row_bytes = nibble_bytes(padded_dim(d));
+  NibbleArrays out;
+  out.codes = AlignedBuffer<uint8_t>(n * row_bytes);
+  ask_for_huge_pages(out.codes.data(), n * row_bytes);
+  const auto size = static_cast<size_t>(n);
+  out.terms.u.resize(size);
+  out.terms.v.resize(size);
+  if (metric == Metric::l2) out.terms.w.resize(size);
+  for_rows(gallery.rows, options, [&](int64_t i, const float* row) {
+    NibbleStats stats{1.0F, std::numeric_limits<float>::infinity()};
+    uint8_t* nibbles = out.codes.data() + i * row_bytes;
+    if (gallery.norm[i] > static_cast<double>(gallery.residual[i])) {
+      stats = options.kernels->nibble_row(row, d, gallery.codes + i * padded_dim(d),
+                                          gallery.scale[i], nibbles);
+    } else {
+      std::fill(nibbles, nibbles + row_bytes, uint8_t{0});
+    }
+    const RowTerms t = nibble_terms(metric, stats, gallery.norm[i]);
+    const auto at = static_cast<size_t>(i);
+    out.terms.u[at] = t.u;
+    out.terms.v[at] = t.v;
+    if (metric == Metric::l2) out.terms.w[at] = t.w;
+    return true;
+  });
+  return out;
 }
 
 void normalize(const RowSource& rows, float* out, const ScanOptions& options) {

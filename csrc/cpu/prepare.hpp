@@ -17,6 +17,9 @@ struct PreparedArrays {
 // Throws NonFiniteRow unless options.skip_nonfinite.
 ScanReport prepare(const RowSource& rows, const PreparedArrays& out, const ScanOptions& options);
 
+// 4-bit codes of a prepared gallery, by kernels that have them.
+NibbleArrays make_nibbles(const Gallery& gallery, Metric metric, const ScanOptions& options);
+
 // out [n, d] = float32(x / sqrt(dot(x, x))), each element divided in float64; a zero row stays zero.
 // Throws NonFiniteRow.
 void normalize(const RowSource& rows, float* out, const ScanOptions& options);

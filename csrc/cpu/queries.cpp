@@ -24,6 +24,7 @@ Queries::Queries(const MatrixView& rows, Metric metric, const Kernels& kernels, 
       c_(panels() * kPanel),
       offsets_(static_cast<size_t>(count_)),
       bounds_(static_cast<size_t>(count_)),
+      scales_(static_cast<size_t>(count_)),
       norms_(static_cast<size_t>(count_)),
       squares_(static_cast<size_t>(count_)) {
   const FloatingPointScope floating_point;
@@ -47,6 +48,7 @@ Queries::Queries(const MatrixView& rows, Metric metric, const Kernels& kernels, 
     const auto at = static_cast<size_t>(i);
     offsets_[at] = 128 * sum;
     bounds_[at] = query_bound(metric, stats);
+    scales_[at] = static_cast<double>(stats.scale);
     const QueryTerms terms = query_terms(metric, bounds_[at], 0.0F);
     b_[i] = terms.b;
     c_[i] = terms.c;

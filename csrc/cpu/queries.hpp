@@ -36,6 +36,8 @@ class Queries {
     return b_.data();
   }  // [panels * kPanel] the query terms that stay as they are
   const float* c() const { return c_.data(); }
+  // Of the codes of the stored row.
+  double scale(int64_t i) const { return scales_[static_cast<size_t>(i)]; }
   const QueryBound& bound(int64_t i) const { return bounds_[static_cast<size_t>(i)]; }
   double norm(int64_t i) const { return norms_[static_cast<size_t>(i)]; }      // sqrt(dot(q, q))
   double square(int64_t i) const { return squares_[static_cast<size_t>(i)]; }  // dot(q, q)
@@ -55,6 +57,7 @@ class Queries {
   AlignedBuffer<float> b_, c_;
   std::vector<int32_t> offsets_;
   std::vector<QueryBound> bounds_;
+  std::vector<double> scales_;
   std::vector<double> norms_;
   std::vector<double> squares_;
 };

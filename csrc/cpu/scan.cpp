@@ -5,6 +5,8 @@
 #include <cmath>
 #include <limits>
 #include <memory>
+#include <numeric>
+#include <optional>
 #include <vector>
 
 #include "core/error.hpp"
@@ -27,6 +29,9 @@ struct Plan {
 // Zen 4, 1M x 512: beyond eight queries, coding the rows and the row scan cost less.
 constexpr int64_t kMostDirect = 8;
 constexpr int64_t kProductsPerItem = int64_t{1} << 29;
+// Where more than one pair per kMostPassing rows passes the 4-bit codes, the next blocks are scanned without.
+constexpr int kMostPassing = 4;
+constexpr int kBlocksWithout = 16;
 
 Plan make_plan(const Gallery& gallery, const Queries& queries, const ScanOptions& options) {
   Plan plan{};
@@ -59,6 +64,9 @@ struct Worker {
     } else {
       hits = AlignedBuffer<Hit>(int64_t{max_rows} * width);
     }
+    if (gallery.nibbles != nullptr) {
+      passing = AlignedBuffer<int32_t>(int64_t{kFewNibble} * (max_rows + 16));
+    }
     if (kernels.staged_bytes != nullptr) {
       staged = AlignedBuffer<char>(kernels.staged_bytes(max_rows, queries.d_pad()));
     }
@@ -67,6 +75,8 @@ struct Worker {
   AlignedBuffer<Hit> hits;
   AlignedBuffer<int32_t> dots;
   AlignedBuffer<char> staged;
+  AlignedBuffer<int32_t> passing;
+  int blocks_without = 0;  // to be scanned without their 4-bit codes
 };
 
 // Walks the plan and hands each block, with its panels, to `visit(worker_state, worker, block, first_panel, end_panel)`.
@@ -75,6 +85,7 @@ ScanReport walk(const Gallery& gallery, const Queries& queries, const ScanOption
                 bool dense, const Visit& visit) {
   if (gallery.count() == 0 || queries.count() == 0) return {};
   const Plan plan = make_plan(gallery, queries, options);
+  const bool all_finite = gallery.terms != nullptr && gallery.terms->skipped == 0;
   std::vector<std::unique_ptr<Worker>> workers(static_cast<size_t>(options.threads));
   std::atomic<int64_t> skipped{0};
   std::atomic<bool> met_nonfinite{false};
@@ -93,8 +104,9 @@ ScanReport walk(const Gallery& gallery, const Queries& queries, const ScanOption
       const int64_t first = b * plan.block_rows;
       const auto n = static_cast<int>(std::min<int64_t>(plan.block_rows, gallery.count() - first));
       const Block block = worker->reader.read(first, n);
-      const auto bad =
-          std::count_if(block.norm, block.norm + n, [](double x) { return std::isnan(x); });
+      const int64_t bad = all_finite ? 0 : std::count_if(block.norm, block.norm + n, [](double x) {
+        return std::isnan(x);
+      });
       if (bad > 0 && !options.skip_nonfinite) {
         met_nonfinite.store(true);
         throw NonFiniteRow("gallery", gallery.first_id + first);
@@ -128,6 +140,79 @@ const void* stage(const Kernels& kernels, Worker& worker, const Block& block, in
   return worker.staged.data();
 }
 
+// Of a query's rows, those that pass the 8-bit codes.
+int keep_coded(const Kernels& kernels, const RowScanArgs& args, int q, const int32_t* rows,
+               int count, Hit* hits) {
+  constexpr int ahead = 8;
+  const auto fetch = [&](int i) {
+    const uint8_t* code = args.rows + int64_t{rows[i]} * args.d_pad;
+    for (int at = 0; at < args.d_pad; at += 64) __builtin_prefetch(code + at);
+  };
+  for (int i = 0; i < std::min(ahead, count); ++i) fetch(i);
+  const int8_t* query = args.queries + int64_t{q} * args.d_pad;
+  const QueryTerms terms{args.a[q], args.b[q], args.c[q]};
+  int kept = 0;
+  for (int i = 0; i < count; ++i) {
+    if (i + ahead < count) fetch(i + ahead);
+    const int row = rows[i];
+    const int32_t dot = kernels.dot_i8(args.rows + int64_t{row} * args.d_pad, query, args.d_pad);
+    const RowTerms x{args.u[row], args.v[row], args.w != nullptr ? args.w[row] : 0.0F};
+    if (static_cast<float>(dot) >= row_limit(terms, x)) hits[kept++] = {row, q, dot};
+  }
+  return kept;
+}
+
+// Few queries as the scan of 4-bit codes takes them.
+class NibbleQueries {
+ public:
+  explicit NibbleQueries(const Queries& queries)
+      : queries_(queries),
+        n_(static_cast<int>(queries.count())),
+        bytes_(2 * nibble_bytes(queries.d_pad())),
+        digits_(n_ * 2 * bytes_) {
+    std::fill(digits_.data(), digits_.data() + n_ * 2 * bytes_, int8_t{0});
+    for (int i = 0; i < n_; ++i) {
+      int8_t* coarse = digits_.data() + i * 2 * bytes_;
+      int8_t* fine = coarse + bytes_;
+      std::copy_n(queries.code(i), queries.d_pad(), coarse);
+      bounds_[i] = fine_digits(queries.row(i), queries.dim(), queries.d_pad(), coarse,
+                               queries.scale(i), queries.bound(i), fine);
+      starts_[2 * i] = -128 * std::accumulate(coarse, coarse + bytes_, 0);
+      starts_[2 * i + 1] = -128 * std::accumulate(fine, fine + bytes_, 0);
+    }
+  }
+
+  // Pairs of a block that pass its 4-bit codes and then its codes; passed: how many the former let through.
+  int hits(const Kernels& kernels, const RowScanArgs& codes, const Block& block,
+           const Collector& collector, int32_t* rows, Hit* hits, int* passed) const {
+    float a[kFewNibble], b[kFewNibble], c[kFewNibble];
+    for (int i = 0; i < n_; ++i) {
+      const QueryTerms t = query_terms(queries_.metric(), bounds_[i], collector.reach(i));
+      a[i] = t.a;
+      b[i] = t.b;
+      c[i] = t.c;
+    }
+    int counts[kFewNibble];
+    kernels.nibble_scan({block.nibbles, block.n, queries_.d_pad(), digits_.data(), n_, starts_,
+                         block.nibble_u, block.nibble_v, block.nibble_w, a, b, c},
+                        rows, counts);
+    *passed = std::accumulate(counts, counts + n_, 0);
+    int count = 0;
+    for (int q = 0; q < n_; ++q) {
+      count += keep_coded(kernels, codes, q, rows + q * (block.n + 16), counts[q], hits + count);
+    }
+    return count;
+  }
+
+ private:
+  const Queries& queries_;
+  int n_;
+  int64_t bytes_;
+  AlignedBuffer<int8_t> digits_;  // [n, 2, bytes]
+  int32_t starts_[2 * kFewNibble];
+  QueryBound bounds_[kFewNibble];
+};
+
 }  // namespace
 
 ScanReport scan(const Gallery& gallery, const Queries& queries, Collector& collector,
@@ -136,6 +221,11 @@ ScanReport scan(const Gallery& gallery, const Queries& queries, Collector& colle
     return scan_direct(gallery, queries, collector, options);
   }
   const Kernels& kernels = *options.kernels;
+  std::optional<NibbleQueries> nibbles;
+  if (gallery.nibbles != nullptr && kernels.nibble_scan != nullptr &&
+      queries.count() <= kFewNibble) {
+    nibbles.emplace(queries);
+  }
   const auto few = [&](Worker& worker, int w, const Block& block) {
     float a[kFewQueries];
     const auto n = static_cast<int>(queries.count());
@@ -143,7 +233,16 @@ ScanReport scan(const Gallery& gallery, const Queries& queries, Collector& colle
     const RowScanArgs args{block.codes,       block.n,    queries.d_pad(), queries.code(0), n,
                            queries.offsets(), block.u,    block.v,         block.w,         a,
                            queries.b(),       queries.c()};
-    const int count = kernels.row_scan_hits(args, worker.hits.data());
+    int count = 0;
+    if (!nibbles || worker.blocks_without > 0) {
+      count = kernels.row_scan_hits(args, worker.hits.data());
+      worker.blocks_without = std::max(0, worker.blocks_without - 1);
+    } else {
+      int passed = 0;
+      count = nibbles->hits(kernels, args, block, collector, worker.passing.data(),
+                            worker.hits.data(), &passed);
+      if (passed > block.n / kMostPassing) worker.blocks_without = kBlocksWithout;
+    }
     if (count > 0) collector.take({block, 0, worker.hits.data(), count}, worker.reader, w);
   };
   const auto visit = [&](Worker& worker, int w, const Block& block, int64_t first_panel,

@@ -30,6 +30,7 @@ TermArrays make_terms(Metric metric, const float* scale, const float* residual, 
   if (metric == Metric::l2) terms.w.resize(size);
   for (size_t i = 0; i < size; ++i) {
     const RowTerms t = row_terms(metric, scale[i], residual[i], norm[i]);
+    if (std::isnan(norm[i])) ++terms.skipped;
     terms.u[i] = t.u;
     terms.v[i] = t.v;
     if (metric == Metric::l2) terms.w[i] = t.w;
@@ -66,6 +67,13 @@ Block BlockReader::read(int64_t first, int n) {
     block.residual = gallery_.residual + first;
     block.norm = gallery_.norm + first;
     if (first + 2 * int64_t{n} <= gallery_.count()) block.next = block.codes + int64_t{n} * d_pad_;
+    if (gallery_.nibbles != nullptr) {
+      const TermArrays& nibble_terms = gallery_.nibbles->terms;
+      block.nibbles = gallery_.nibbles->codes.data() + first * nibble_bytes(d_pad_);
+      block.nibble_u = nibble_terms.u.data() + first;
+      block.nibble_v = nibble_terms.v.data() + first;
+      block.nibble_w = metric_ == Metric::l2 ? nibble_terms.w.data() + first : nullptr;
+    }
     return block;
   }
   code_rows(first, n);

@@ -16,6 +16,12 @@ namespace idsim::cpu {
 // Row terms of a whole prepared gallery for one metric.
 struct TermArrays {
   std::vector<float> u, v, w;  // w: l2 only
+  int64_t skipped = 0;         // rows with NaN or Inf
+};
+// 4-bit codes of a whole prepared gallery (core/nibbles.hpp).
+struct NibbleArrays {
+  AlignedBuffer<uint8_t> codes;  // [n, nibble_bytes(d_pad)]
+  TermArrays terms;
 };
 TermArrays make_terms(Metric metric, const float* scale, const float* residual, const double* norm,
                       int64_t n);
@@ -24,11 +30,12 @@ struct Gallery {
   RowSource rows;                  // [n, d]
   const uint8_t* codes = nullptr;  // [n, d_pad]; null: coded on the fly, and all below are null too
   const float* scale = nullptr;    // [n]
-  const float* residual = nullptr;    // [n]
-  const double* norm = nullptr;       // [n]
-  const TermArrays* terms = nullptr;  // of the scan's metric
-  const int64_t* groups = nullptr;    // [n] labels, or null
-  int64_t first_id = 0;               // id of row 0
+  const float* residual = nullptr;        // [n]
+  const double* norm = nullptr;           // [n]
+  const TermArrays* terms = nullptr;      // of the scan's metric
+  const NibbleArrays* nibbles = nullptr;  // or null
+  const int64_t* groups = nullptr;        // [n] labels, or null
+  int64_t first_id = 0;                   // id of row 0
 
   int64_t count() const { return rows.view.rows; }
   int64_t dim() const { return rows.view.cols; }
@@ -45,6 +52,12 @@ struct Block {
   const float* residual = nullptr;
   const double* norm = nullptr;
   const uint8_t* next = nullptr;  // codes of the rows behind the block, as many; or null
+
+  // 4-bit codes and their row terms, or null.
+  const uint8_t* nibbles = nullptr;
+  const float* nibble_u = nullptr;
+  const float* nibble_v = nullptr;
+  const float* nibble_w = nullptr;
 };
 
 // Rows per block: codes (and their staged form) stay in the second-level cache while all queries pass.
