@@ -71,6 +71,27 @@ def test_info(rng):
     assert index.dim == 100
 
 
+@pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
+@pytest.mark.parametrize("dim", [64, 100, 512])
+def test_four_bit_codes_change_no_byte(rng, metric, dim):
+    gallery = rng.standard_normal((5000, dim), dtype=np.float32)
+    gallery[::7] *= 100
+    gallery[11] = 0
+    gallery[[13, 4000]] = np.nan
+    gallery[2000:2100] = gallery[50] + 1e-3 * gallery[2000:2100]
+    queries = np.concatenate([gallery[[50, 11, 7]], rng.standard_normal((4, dim), dtype=np.float32)])
+    with_plane = idsim.Index(gallery, metric=metric, nonfinite="skip")
+    without = idsim.Index(gallery, metric=metric, nonfinite="skip", four_bit=False)
+    assert without.info()["nibble_bytes"] == 0
+    has_kernels = idsim._core.active_isa() == "vnni"
+    assert (with_plane.info()["nibble_bytes"] > 0) == has_kernels
+    for count in (1, 2, 3):
+        for first in range(len(queries) - count + 1):
+            for k in (1, 10, 300):
+                some = queries[first : first + count]
+                assert_same(with_plane.search(some, k), without.search(some, k))
+
+
 def test_metric_is_the_indexs_own(rng):
     queries, gallery = grid_rows(rng, 3, 40, 9)
     index = idsim.Index(gallery, metric="dot")
