@@ -177,6 +177,18 @@ def _version(package: str) -> str | None:
         return None
 
 
+def _blas_kernels() -> dict[str, str]:
+    """Return version and kernels of the BLAS libraries in this process, by the package that brought them."""
+    control = _module("threadpoolctl")
+    found = {}
+    for library in control.threadpool_info() if control else ():
+        if library["user_api"] == "blas":
+            owner = Path(library["filepath"]).parent.name.removesuffix(".libs")
+            words = (library["internal_api"], library["version"], library.get("architecture"))
+            found[owner] = " ".join(word for word in words if word)
+    return dict(sorted(found.items()))
+
+
 def describe_machine(threads: int) -> dict[str, Any]:
     """Return what a reader needs to judge a number: processor, memory, threads and versions."""
     governor = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
@@ -189,5 +201,6 @@ def describe_machine(threads: int) -> dict[str, Any]:
         "governor": governor.read_text(encoding="utf-8").strip() if governor.exists() else None,
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
+        "blas": _blas_kernels(),
         "versions": {"idsim": idsim.__version__, **{package: _version(package) for package in PACKAGES}},
     }
