@@ -99,7 +99,7 @@ def machine_line(document: Mapping[str, Any]) -> str:
         f"{machine['memory_gib']:g} GiB, {document['date']}; {versions}. "
         f"{f'BLAS ({blas}). ' if blas else ''}Measured peaks: float32 "
         f"{peaks['float32']:.0f}, bfloat16 {peaks['bfloat16']:.0f} GFLOP/s and int8 {peaks['int8']:.0f} GOP/s "
-        f"(matrix products, 4,096³), read {peaks['read']:.1f} GB/s."
+        f"(fastest products), read {peaks['read']:.1f} GB/s."
     )
 
 
