@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import sysconfig
 from pathlib import Path
 
 import nox
@@ -44,6 +47,53 @@ def format_(session: nox.Session) -> None:
     session.run("ruff", "check", "--fix", ".")
     session.run("clang-format", "-i", *cxx())
     session.run("gersemi", "-i", *cmake())
+
+
+# Out of memory, the sanitizers end the process where `new` should throw.
+TOO_LARGE = "tests/engine/test_options.py::test_k_that_cannot_be_held"
+SUITE = ["tests/engine", "tests/gallery", "tests/audit", "tests/cli"]
+
+
+def sanitized(
+    session: nox.Session, sanitizer: str, library: str, env: dict[str, str], tests: list[str]
+) -> None:
+    """Build the extension with a sanitizer into an environment of its own and run tests in it.
+
+    The environment sees the packages of the one that nox stands in, so nothing is downloaded.
+    """
+    site = Path(session.virtualenv.location, Path(sysconfig.get_path("purelib")).relative_to(sys.prefix))
+    others = [path for path in sys.path if path.endswith("-packages")]
+    Path(site, "packages.pth").write_text("\n".join(others) + "\n")
+    session.run(
+        "python", "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation",
+        f"-Cbuild-dir=build/{sanitizer}-python", "-Ccmake.build-type=RelWithDebInfo", ".",
+        env={"IDSIM_SANITIZE": sanitizer},
+    )  # fmt: skip
+    # Without libstdc++ beside it the first C++ exception ends the process.
+    names = [f"-print-file-name={name}" for name in (library, "libstdc++.so.6")]
+    compiler = os.environ.get("CXX", "g++")
+    found = [str(session.run(compiler, name, external=True, silent=True)).strip() for name in names]
+    session.run(
+        "python", "-m", "pytest", "-q", "-s", "-p", "no:cacheprovider", "--deselect", TOO_LARGE,
+        *(session.posargs or tests), env={"LD_PRELOAD": " ".join(found), **env},
+    )  # fmt: skip
+
+
+@nox.session(venv_backend="venv", venv_params=["--without-pip"])
+def asan(session: nox.Session) -> None:
+    """Addresses and undefined behaviour. CPython keeps memory at exit, and guard pages must crash."""
+    options = "detect_leaks=0:detect_stack_use_after_return=1:strict_string_checks=1:handle_segv=0"
+    env = {"ASAN_OPTIONS": options, "UBSAN_OPTIONS": "halt_on_error=1", "PYTHONMALLOC": "malloc"}
+    sanitized(session, "address", "libasan.so", env, SUITE)
+
+
+@nox.session(venv_backend="venv", venv_params=["--without-pip"])
+def tsan(session: nox.Session) -> None:
+    """Data races. OpenBLAS gives false reports with threads; the tests of response times are too slow."""
+    env = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "TSAN_OPTIONS": "die_after_fork=0"}
+    modules = ("exactness", "collectors", "invariance", "control", "index", "merge", "certificate")
+    tests = [f"tests/engine/test_{module}.py" for module in modules]
+    sanitized(session, "thread", "libtsan.so", env, [*tests, "-k", "not quarter_second"])
 
 
 @nox.session(python=False)

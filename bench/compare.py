@@ -29,6 +29,7 @@ import numpy as np
 
 from idsim.benchmark import Case
 from idsim.benchmark.cases import make_rows
+from idsim.benchmark.environment import start_again_if_held
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -234,6 +235,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", type=Path, help="also write the verdicts here")
     chosen = parser.parse_args(arguments)
+    start_again_if_held()
     try:
         verdicts = compare(
             chosen.base, chosen.head, rounds=chosen.rounds, seconds=chosen.seconds, threads=chosen.threads

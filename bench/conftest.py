@@ -9,11 +9,19 @@ import pytest
 from bench import grid
 from bench.run import Galleries
 from idsim.benchmark import Case, Effort, measure_peaks, pin_threads
+from idsim.benchmark.environment import start_again_if_held
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 QUICK_ROWS = 100_000
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    capture = config.pluginmanager.getplugin("capturemanager")
+    capture.suspend_global_capture(in_=True)  # the new process would write into this one's capture
+    start_again_if_held()
+    capture.resume_global_capture()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

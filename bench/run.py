@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
-import os
 import subprocess
 import sys
 import time
@@ -30,10 +29,12 @@ from idsim.benchmark import (
     measure_peaks,
     pin_threads,
 )
-from idsim.benchmark.avx2 import ENVIRONMENT, hold_to_avx2
+from idsim.benchmark.avx2 import hold_to_avx2
 from idsim.benchmark.cases import make_rows
+from idsim.benchmark.environment import start_again_if_held
 from idsim.benchmark.line import tool_line
 from idsim.benchmark.measure import too_slow_in
+from idsim.errors import IdsimError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,15 +88,28 @@ class Galleries:
 
 
 def open_result(path: Path, threads: int) -> dict[str, Any]:
-    """Return the result file's document or a new one; the peaks are the best of all runs so far."""
+    """Return the result file's document or a new one; the peaks are the best of all runs so far.
+
+    Raises
+    ------
+    IdsimError
+        The file was measured with other BLAS kernels: its cases cannot be compared with new ones.
+    """
+    machine = describe_machine(threads)
     peaks = measure_peaks(threads)
     if path.exists():
         document = json.loads(path.read_text(encoding="utf-8"))
+        before = document["machine"].get("blas")
+        if before != machine["blas"]:
+            raise IdsimError(
+                f"{path} was measured with the BLAS kernels {before}, and this run has {machine['blas']}: "
+                "name another file"
+            )
         document["peaks"] = peaks.best_of(Peaks(**document["peaks"])).to_dict()
         return document
     return {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "machine": describe_machine(threads),
+        "machine": machine,
         "peaks": peaks.to_dict(),
         "cases": [],
     }
@@ -209,10 +223,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if chosen.list or not cases:
         print("\n".join(case.name for case in cases) or "no case matches")
         return 0 if cases else 2
-    if chosen.avx2 and any(os.environ.get(name) != value for name, value in ENVIRONMENT.items()):
-        # The libraries read these when they are loaded, and NumPy is loaded already.
-        command = [sys.executable, "-m", "bench.run", *(arguments or sys.argv[1:])]
-        return subprocess.run(command, env={**os.environ, **ENVIRONMENT}, check=False).returncode
+    start_again_if_held(only_avx2=chosen.avx2)
     if chosen.avx2:
         hold_to_avx2()
     path = chosen.out or default_path("avx2" if chosen.avx2 else "")

@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 
 import idsim
+from idsim.benchmark.environment import start_again_if_held
 from idsim.gallery import Gallery, GalleryWriter
 
 CHUNKS = (1 << 18, 1 << 20, 1 << 22)  # buffer sizes of the plain read; the fastest counts
@@ -131,6 +132,7 @@ def main() -> None:
     parser.add_argument("--cold", action="store_true")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    start_again_if_held()
     counts = [int(count) for count in options.queries.split(",")]
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.folder or Path(scratch) / "gallery"

@@ -93,11 +93,13 @@ def machine_line(document: Mapping[str, Any]) -> str:
     """Return machine, threads, versions and measured peaks in two sentences."""
     machine, peaks = document["machine"], document["peaks"]
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items() if version)
+    blas = "; ".join(f"{owner}: {kernels}" for owner, kernels in machine.get("blas", {}).items())
     return (
         f"{machine['cpu']} ({machine['instruction_set']}), {machine['threads']} threads for every tool, "
-        f"{machine['memory_gib']:g} GiB, {document['date']}; {versions}. Measured peaks: float32 "
+        f"{machine['memory_gib']:g} GiB, {document['date']}; {versions}. "
+        f"{f'BLAS ({blas}). ' if blas else ''}Measured peaks: float32 "
         f"{peaks['float32']:.0f}, bfloat16 {peaks['bfloat16']:.0f} GFLOP/s and int8 {peaks['int8']:.0f} GOP/s "
-        f"(matrix products, 4,096³), read {peaks['read']:.1f} GB/s."
+        f"(fastest products), read {peaks['read']:.1f} GB/s."
     )
 
 

@@ -1,6 +1,7 @@
 // What this build and this machine offer, and how C++ errors become Python's.
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,7 @@
 #include "core/threads.hpp"
 #include "cpu/isa.hpp"
 #include "cpu/tail.hpp"
+#include "cpu/tile_rate.hpp"
 #include "cuda/device.hpp"
 
 namespace idsim::bindings {
@@ -62,6 +64,9 @@ void register_machine(py::module_& m) {
   m.def("set_isa", [](const std::string& name) { cpu::set_active_kernels(name); }, py::arg("name"));
   m.def("default_threads", &default_threads);
   m.def("build_info", &build_info);
+  m.def(
+      "tile_rate", [](int threads) { return cpu::tile_rate(std::max(threads, 1)); },
+      py::arg("threads"), py::call_guard<py::gil_scoped_release>());
 }
 
 }  // namespace idsim::bindings

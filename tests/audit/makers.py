@@ -6,6 +6,20 @@ import numpy as np
 
 from idsim.audit.faces import FaceSet
 
+# The files of a finished run.
+FINAL = [
+    "config.resolved.toml",
+    "provenance.json",
+    "summary.json",
+    "pairs.parquet",
+    "images.parquet",
+    "failures.jsonl",
+]
+
+
+def contents(folder):
+    return {name: (folder / name).read_bytes() for name in FINAL}
+
 
 def unit(rows):
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from idsim import reference
+from idsim import _core, reference
 from idsim.benchmark import (
     Case,
     Effort,
@@ -162,6 +162,17 @@ def test_peaks_are_positive() -> None:
     peaks = measure_peaks(1, gemm_size=64, read_bytes=1 << 16)
     assert peaks.float32 > 0
     assert peaks.read > 0
+    assert peaks.int8 >= 0.5 * _core.tile_rate(1) / 1e9  # whatever else is installed
+
+
+def test_the_tiles_of_every_instruction_set_have_a_rate() -> None:
+    best = _core.available_isas()[-1]
+    try:
+        for isa in _core.available_isas():
+            _core.set_isa(isa)
+            assert 1e8 < _core.tile_rate(1) < 1e13
+    finally:
+        _core.set_isa(best)
 
 
 @pytest.mark.parametrize(("field", "value"), [("queries", 0), ("k", 0), ("data", "sorted"), ("mode", "cold")])

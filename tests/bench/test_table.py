@@ -9,6 +9,7 @@ import pytest
 from bench import grid, run, table
 from idsim.benchmark import Case, Effort, Peaks
 from idsim.benchmark.record import best_rival, case_record
+from idsim.errors import IdsimError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,6 +44,7 @@ def document() -> dict[str, Any]:
             "threads": 2,
             "instruction_set": "avx2",
             "memory_gib": 8.0,
+            "blas": {"numpy": "openblas 0.3 SkylakeX"},
             "versions": {"numpy": "2", "torch": None},
         },
         "peaks": {"float32": 180.0, "bfloat16": 360.0, "int8": 720.0, "read": 40.0},
@@ -69,7 +71,8 @@ def test_table(document: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureF
     assert table.main([str(path), "--tools"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith(
-        "A CPU (avx2), 2 threads for every tool, 8 GiB, 2026-01-01; numpy 2. Measured peaks:"
+        "A CPU (avx2), 2 threads for every tool, 8 GiB, 2026-01-01; numpy 2. "
+        "BLAS (numpy: openblas 0.3 SkylakeX). Measured peaks:"
     )
     head, rule, row = lines[2:5]
     assert head.count("|") == rule.count("|") == row.count("|")
@@ -130,10 +133,17 @@ def test_a_file_that_has_all_cases_is_not_measured_again(
     path = tmp_path / "result.json"
     path.write_text(json.dumps(document))
     higher = Peaks(100.0, 200.0, 900.0, 30.0)
+    monkeypatch.setattr(run, "start_again_if_held", lambda **_: None)
+    monkeypatch.setattr(run, "describe_machine", lambda threads: document["machine"])
     monkeypatch.setattr(run, "measure_peaks", lambda threads: higher)
     monkeypatch.setattr(run, "measure_case", lambda *args, **kwargs: pytest.fail("measured"))
-    assert run.main(["--out", str(path), "--select", document["cases"][0]["name"]]) == 0
+    command = ["--out", str(path), "--select", document["cases"][0]["name"]]
+    assert run.main(command) == 0
     assert json.loads(path.read_text()) == document
+    other = {**document["machine"], "blas": {"numpy": "openblas 0.3 Haswell"}}
+    monkeypatch.setattr(run, "describe_machine", lambda threads: other)
+    with pytest.raises(IdsimError, match=r"SkylakeX.*Haswell"):
+        run.main(command)
 
 
 def test_measured_cases_rule_out_rivals_of_like_cases(document: dict[str, Any]) -> None:

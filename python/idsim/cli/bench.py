@@ -51,7 +51,9 @@ def bench(
     """
     from idsim import _core
     from idsim.benchmark import Case, Effort, describe_machine, measure_peaks, pin_threads
+    from idsim.benchmark.environment import start_again_if_held
 
+    start_again_if_held()
     count = threads or _core.default_threads()
     data, mode = ("clustered" if clustered else "random"), ("one-shot" if one_shot else "prepared")
     cases = [Case(each, rows, dim, k, data, mode) for each in _counts(queries)]
