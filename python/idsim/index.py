@@ -162,9 +162,10 @@ class Index:
         Returns
         -------
         dict
-            ``rows``, ``dim``, ``metric``, ``dtype`` of the rows, ``skipped_rows``; ``code_bytes`` (8-bit codes
-            and their stats), ``nibble_bytes`` (4-bit codes) and ``row_bytes``; ``tiers``: what is read to decide a pair, in order;
-            ``instruction_set``; ``mean_residual``: average share of a row that its codes do not hold.
+            ``rows``, ``dim``, ``metric``, ``dtype`` of the rows, ``skipped_rows``; ``code_bytes`` (8-bit codes and
+            their stats), ``nibble_bytes`` (4-bit codes) and ``row_bytes``; ``tiers``: what is read to decide a
+            pair, in order; ``instruction_set``; ``mean_residual``: average share of a row that its codes do not
+            hold.
         """
         finite = self._norm > 0
         share = self._residual[finite] / self._norm[finite]
