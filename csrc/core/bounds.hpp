@@ -43,26 +43,26 @@ struct QueryBound {
 };
 
 // Rows and queries outside the coded range (core/codes.hpp) pass always and are decided by the exact score.
-inline RowTerms skipped_row() {
+IDSIM_HD inline RowTerms skipped_row() {
   const float nan = std::numeric_limits<float>::quiet_NaN();
   return {nan, nan, nan};
 }
-inline RowTerms passing_row() { return {1.0F, std::numeric_limits<float>::infinity(), 0.0F}; }
-inline QueryTerms passing_query() {
+IDSIM_HD inline RowTerms passing_row() { return {1.0F, std::numeric_limits<float>::infinity(), 0.0F}; }
+IDSIM_HD inline QueryTerms passing_query() {
   return {-std::numeric_limits<float>::infinity(), std::numeric_limits<float>::min(), 0.0F};
 }
 
 // No term is +inf but v, b and v stay positive, and c w stays below 2^112, so that (*) never meets
 // inf - inf or 0 * inf. Far below zero, clamping would raise a term, so it becomes -inf.
-inline float clamped_down(double x) {
+IDSIM_HD inline float clamped_down(double x) {
   if (x < -0x1p126) return -std::numeric_limits<float>::infinity();
   return round_down_to_float(std::min(x, 0x1p126));
 }
-inline float positive_up(double x) {
+IDSIM_HD inline float positive_up(double x) {
   return round_up_to_float(std::max(x, static_cast<double>(std::numeric_limits<float>::min())));
 }
 
-inline RowTerms row_terms(Metric metric, float scale, float residual, double norm) {
+IDSIM_HD inline RowTerms row_terms(Metric metric, float scale, float residual, double norm) {
   if (std::isnan(norm)) return skipped_row();
   if (norm == 0.0) return {1.0F, positive_up(0.0), 0.0F};
   const double s = static_cast<double>(scale);
@@ -76,7 +76,7 @@ inline RowTerms row_terms(Metric metric, float scale, float residual, double nor
   return {static_cast<float>(1.0 / s), positive_up(v), clamped_down(w)};
 }
 
-inline QueryBound query_bound(Metric metric, const RowStats& q) {
+IDSIM_HD inline QueryBound query_bound(Metric metric, const RowStats& q) {
   const double unit = metric == Metric::cosine && q.norm > 0.0 ? 1.0 / q.norm : 1.0;
   const double up = 1.0 + 0x1p-40;
   const double residual = static_cast<double>(q.residual) * unit * up;
@@ -86,13 +86,13 @@ inline QueryBound query_bound(Metric metric, const RowStats& q) {
 }
 
 // b for rows whose terms set aside kQueryShare of their norm (dot, l2).
-inline double shared_margin(const QueryBound& q) {
+IDSIM_HD inline double shared_margin(const QueryBound& q) {
   return std::max(q.coded_norm, (q.residual + 8.0 * kSlack * q.norm) / kQueryShare) / q.scale;
 }
 
 // Similarities: every row whose canonical float32 score is >= reach passes (*). A real score up to half
 // an ulp below `reach` can round up to it, hence the predecessor.
-inline QueryTerms similarity_terms(Metric metric, const QueryBound& q, float reach) {
+IDSIM_HD inline QueryTerms similarity_terms(Metric metric, const QueryBound& q, float reach) {
   const double t =
       static_cast<double>(std::nextafter(reach, -std::numeric_limits<float>::infinity()));
   if (metric == Metric::cosine) {
@@ -104,7 +104,7 @@ inline QueryTerms similarity_terms(Metric metric, const QueryBound& q, float rea
 }
 
 // Distances: every row whose canonical float32 distance is <= reach passes (*).
-inline QueryTerms distance_terms(const QueryBound& q, float reach) {
+IDSIM_HD inline QueryTerms distance_terms(const QueryBound& q, float reach) {
   const double t =
       static_cast<double>(std::nextafter(reach, std::numeric_limits<float>::infinity()));
   const double qq = q.norm * q.norm;
@@ -112,17 +112,17 @@ inline QueryTerms distance_terms(const QueryBound& q, float reach) {
   return {clamped_down(a), positive_up(shared_margin(q)), clamped_down((1.0 - kSlack) / q.scale)};
 }
 
-inline QueryTerms query_terms(Metric metric, const QueryBound& q, float reach) {
+IDSIM_HD inline QueryTerms query_terms(Metric metric, const QueryBound& q, float reach) {
   if (!q.coded) return passing_query();
   return metric == Metric::l2 ? distance_terms(q, reach) : similarity_terms(metric, q, reach);
 }
 
-inline float row_limit(const QueryTerms& q, const RowTerms& x) {
+IDSIM_HD inline float row_limit(const QueryTerms& q, const RowTerms& x) {
   return q.a * x.u + (q.c * x.w - q.b * x.v);
 }
 
 // Bound on |q.x - q^.x^| for a coded pair, in the metric's scaling.
-inline double product_margin(const QueryBound& q, double row_residual, double row_norm) {
+IDSIM_HD inline double product_margin(const QueryBound& q, double row_residual, double row_norm) {
   if (q.norm == 0.0 || row_norm == 0.0) return 0.0;  // residuals of extreme rows may be infinite
   const double row_coded_error = q.coded_norm * row_residual;
   return (row_coded_error + q.residual * row_norm) * (1.0 + 0x1p-30) + 0x1p-40 * q.norm * row_norm;
@@ -135,7 +135,7 @@ struct ScoreRange {
   float possible;
 };
 
-inline ScoreRange score_range(Metric metric, const QueryBound& q, float scale, float residual,
+IDSIM_HD inline ScoreRange score_range(Metric metric, const QueryBound& q, float scale, float residual,
                               double norm, int32_t dot) {
   const double unit = metric == Metric::cosine && norm > 0.0 ? 1.0 / norm : 1.0;
   const double row_norm = norm * unit;

@@ -18,6 +18,8 @@
 #include <cstdint>
 #include <limits>
 
+#include "core/types.hpp"
+
 namespace idsim {
 
 inline constexpr int kDimPad = 64;  // one cache line of codes
@@ -25,7 +27,7 @@ inline constexpr int kDimPad = 64;  // one cache line of codes
 // of the query's codes brings them back.
 inline constexpr int64_t kMaxDim = int64_t{1} << 17;
 
-constexpr int64_t padded_dim(int64_t d) { return (d + kDimPad - 1) / kDimPad * kDimPad; }
+IDSIM_HD constexpr int64_t padded_dim(int64_t d) { return (d + kDimPad - 1) / kDimPad * kDimPad; }
 
 struct RowStats {
   float scale;     // s; 1 for a zero row
@@ -36,12 +38,12 @@ struct RowStats {
 inline constexpr float kCodableMin = 0x1p-40f;
 inline constexpr float kCodableMax = 0x1p+40f;
 
-inline float round_up_to_float(double x) {
+IDSIM_HD inline float round_up_to_float(double x) {
   const auto f = static_cast<float>(x);
   return static_cast<double>(f) < x ? std::nextafter(f, std::numeric_limits<float>::infinity()) : f;
 }
 
-inline float round_down_to_float(double x) {
+IDSIM_HD inline float round_down_to_float(double x) {
   const auto f = static_cast<float>(x);
   return static_cast<double>(f) > x ? std::nextafter(f, -std::numeric_limits<float>::infinity())
                                     : f;
@@ -50,7 +52,7 @@ inline float round_down_to_float(double x) {
 // Bound on the residual from the float32 sum of squared differences. Derivation: each computed
 // difference is within 2^-23 max|x| of the real one (product and difference round once each), and
 // the sum of squares has relative error at most (d/32 + 8) 2^-24.
-inline float residual_bound(float sum_of_squares, float max_abs, int64_t d) {
+IDSIM_HD inline float residual_bound(float sum_of_squares, float max_abs, int64_t d) {
   const double depth = static_cast<double>(d) / 32.0 + 8.0;
   const double computed = std::sqrt(static_cast<double>(sum_of_squares)) * (1.0 + depth * 0x1p-23);
   const double rounding =
@@ -59,13 +61,21 @@ inline float residual_bound(float sum_of_squares, float max_abs, int64_t d) {
 }
 
 // Stats of a row that has no usable codes: zero, extreme or not finite.
-inline RowStats uncoded_stats(double norm) {
+IDSIM_HD inline RowStats uncoded_stats(double norm) {
   if (norm == 0.0) return {1.0F, 0.0F, 0.0};
   return {1.0F, round_up_to_float(norm * (1.0 + 0x1p-40)), norm};
 }
 
-inline bool has_codes(float max_abs, double norm) {
+IDSIM_HD inline bool has_codes(float max_abs, double norm) {
   return std::isfinite(norm) && max_abs >= kCodableMin && max_abs <= kCodableMax;
+}
+
+IDSIM_HD inline RowStats row_stats(float sum_of_squares, float max_abs, double squared_norm,
+                                   int64_t d) {
+  const double norm = std::sqrt(squared_norm);
+  if (!std::isfinite(norm)) return uncoded_stats(std::numeric_limits<double>::quiet_NaN());
+  if (!has_codes(max_abs, norm)) return uncoded_stats(norm);
+  return {max_abs / 127.0F, residual_bound(sum_of_squares, max_abs, d), norm};
 }
 
 // The same decisions behind a call, for kernels: a file compiled for a larger instruction set calls these and

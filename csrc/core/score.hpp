@@ -15,7 +15,7 @@ namespace idsim {
 
 inline constexpr int kLanes = 32;
 
-inline double fold_lanes(double* lanes) {
+IDSIM_HD inline double fold_lanes(double* lanes) {
   for (int width = kLanes / 2; width > 0; width /= 2) {
     for (int l = 0; l < width; ++l) lanes[l] += lanes[l + width];
   }
@@ -31,25 +31,25 @@ inline double dot_reference(const float* a, const float* b, int64_t d) {
 }
 
 // dot: dot(q, x); norms: sqrt(dot(q, q)) and sqrt(dot(x, x)). A zero row scores 0 against everything.
-inline float cosine_score(double dot, double query_norm, double row_norm) {
+IDSIM_HD inline float cosine_score(double dot, double query_norm, double row_norm) {
   if (query_norm == 0.0 || row_norm == 0.0) return 0.0F;
   return static_cast<float>(dot / (query_norm * row_norm));
 }
 
 // qq = dot(q, q), xx = dot(x, x), dot = dot(q, x).
-inline float l2_score(double qq, double xx, double dot) {
+IDSIM_HD inline float l2_score(double qq, double xx, double dot) {
   return static_cast<float>(std::sqrt(std::max(0.0, (qq + xx) - 2.0 * dot)));
 }
 
 // The one order of results: better score first, then lower id.
 struct BetterSimilarity {
-  bool operator()(const Scored& a, const Scored& b) const {
+  IDSIM_HD bool operator()(const Scored& a, const Scored& b) const {
     return a.score > b.score || (a.score == b.score && a.id < b.id);
   }
 };
 
 struct BetterDistance {
-  bool operator()(const Scored& a, const Scored& b) const {
+  IDSIM_HD bool operator()(const Scored& a, const Scored& b) const {
     return a.score < b.score || (a.score == b.score && a.id < b.id);
   }
 };

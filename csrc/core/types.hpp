@@ -3,6 +3,13 @@
 
 #include <cstdint>
 
+// Functions that CUDA kernels call as well.
+#if defined(__CUDACC__)
+#define IDSIM_HD __host__ __device__
+#else
+#define IDSIM_HD
+#endif
+
 namespace idsim {
 
 enum class DType { f32, f16, bf16, f64 };

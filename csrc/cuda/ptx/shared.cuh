@@ -1,0 +1,13 @@
+// The dynamic shared memory of a block; its size is given at launch.
+#pragma once
+
+#include <cuda_runtime.h>
+
+namespace idsim::cuda::ptx {
+
+__device__ __forceinline__ char* shared_memory() {
+  extern __shared__ __align__(128) char idsim_shared_memory[];
+  return idsim_shared_memory;
+}
+
+}  // namespace idsim::cuda::ptx

@@ -1,0 +1,70 @@
+// Embedding rows on the device: their codes, their unit form, and queries made ready for the tile kernels.
+#pragma once
+
+#include "core/bounds.hpp"
+#include "core/types.hpp"
+#include "cuda/runtime.hpp"
+
+namespace idsim::cuda {
+
+// Codes and stats of n rows (core/codes.hpp) and their terms for one metric (core/bounds.hpp), on the device.
+struct CodedRows {
+  uint8_t* codes = nullptr;  // [n, d_pad]
+  float* scale = nullptr;    // [n]
+  float* residual = nullptr;
+  double* norm = nullptr;
+  float* u = nullptr;
+  float* v = nullptr;
+  float* w = nullptr;
+};
+
+// What quantising met: the number of rows with NaN or Inf, and the first of them (INT64_MAX: none).
+struct NonFinite {
+  unsigned long long count;
+  long long first;
+};
+
+// rows: memory that the device can read. found: on the device, updated.
+void quantize(const MatrixView& rows, Metric metric, const CodedRows& out, NonFinite* found,
+              cudaStream_t stream);
+
+// float32 unit rows, in float64 arithmetic, out [n, d] dense; a zero row stays zero.
+void normalize(const MatrixView& rows, float* out, NonFinite* found, cudaStream_t stream);
+
+void clear(NonFinite* found, cudaStream_t stream);
+
+inline constexpr int kTileQueries = 128;
+
+// Queries on the device.
+class Queries {
+ public:
+  Queries(const MatrixView& rows, Metric metric, NonFinite* found, cudaStream_t stream);
+
+  struct View {
+    int64_t count;
+    int64_t dim;
+    int64_t d_pad;
+    int64_t padded;  // count rounded up to whole tiles; codes of the rest are 0
+    Metric metric;
+    float* rows;         // [count, dim]
+    int8_t* codes;       // [padded, d_pad]
+    int32_t* starts;     // [padded] -128 * sum of codes
+    QueryBound* bounds;  // [count]
+    double* norms;       // [count] sqrt(dot(q, q))
+    double* squares;     // [count] dot(q, q)
+    float* b;            // [padded]
+    float* c;            // [padded]
+  };
+  const View& view() const { return view_; }
+
+ private:
+  View view_;
+  DeviceBuffer<float> rows_;
+  DeviceBuffer<int8_t> codes_;
+  DeviceBuffer<int32_t> starts_;
+  DeviceBuffer<QueryBound> bounds_;
+  DeviceBuffer<double> norms_, squares_;
+  DeviceBuffer<float> b_, c_;
+};
+
+}  // namespace idsim::cuda

@@ -1,0 +1,86 @@
+// The CUDA runtime with C++ errors and owners.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+#include <new>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+namespace idsim::cuda {
+
+class CudaError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+// The device has no room for `bytes` more.
+class DeviceMemoryError : public std::bad_alloc {
+ public:
+  explicit DeviceMemoryError(size_t bytes)
+      : text_("the CUDA device has no room for another " + std::to_string(bytes) + " bytes") {}
+  const char* what() const noexcept override { return text_.c_str(); }
+
+ private:
+  std::string text_;
+};
+
+inline void check(cudaError_t error, const char* doing) {
+  if (error == cudaSuccess) return;
+  cudaGetLastError();  // reported once
+  throw CudaError(std::string(doing) + ": " + cudaGetErrorString(error));
+}
+
+// Memory of the current device, in stream order, not initialised.
+template <class T>
+class DeviceBuffer {
+ public:
+  DeviceBuffer() = default;
+  DeviceBuffer(int64_t count, cudaStream_t stream) : count_(count), stream_(stream) {
+    const size_t bytes = static_cast<size_t>(count > 0 ? count : 1) * sizeof(T);
+    void* p = nullptr;
+    const cudaError_t error = cudaMallocAsync(&p, bytes, stream);
+    if (error == cudaErrorMemoryAllocation) {
+      cudaGetLastError();
+      throw DeviceMemoryError(bytes);
+    }
+    check(error, "allocating device memory");
+    data_ = static_cast<T*>(p);
+  }
+  DeviceBuffer(DeviceBuffer&& other) noexcept { swap(other); }
+  DeviceBuffer& operator=(DeviceBuffer&& other) noexcept {
+    swap(other);
+    return *this;
+  }
+  ~DeviceBuffer() {
+    if (data_ != nullptr) cudaFreeAsync(data_, stream_);
+  }
+
+  T* data() const { return data_; }
+  int64_t size() const { return count_; }
+
+  void upload(const T* from, int64_t count) {
+    check(cudaMemcpyAsync(data_, from, static_cast<size_t>(count) * sizeof(T), cudaMemcpyDefault,
+                          stream_),
+          "copying to the device");
+  }
+  void set_bytes(int value) {
+    check(cudaMemsetAsync(data_, value, static_cast<size_t>(count_) * sizeof(T), stream_),
+          "filling device memory");
+  }
+
+ private:
+  void swap(DeviceBuffer& other) {
+    std::swap(data_, other.data_);
+    std::swap(count_, other.count_);
+    std::swap(stream_, other.stream_);
+  }
+
+  T* data_ = nullptr;
+  int64_t count_ = 0;
+  cudaStream_t stream_ = nullptr;
+};
+
+}  // namespace idsim::cuda

@@ -1,0 +1,92 @@
+#include "cuda/sample.hpp"
+
+#include <algorithm>
+#include <limits>
+
+#include "cuda/launch.cuh"
+#include "cuda/tile.cuh"
+#include "cuda/warp.cuh"
+
+namespace idsim::cuda {
+namespace {
+
+constexpr int64_t kSampleRows = 16384;
+constexpr int kThreads = 256;
+constexpr int kRowsPerBlock = kThreads / kWarpSize;
+
+__global__ __launch_bounds__(kThreads) void gather_sample(Gallery gallery, Metric metric,
+                                                          SampleRule rule, uint8_t* codes,
+                                                          SampleTerms* terms) {
+  const int64_t j = int64_t{blockIdx.x} * kRowsPerBlock + threadIdx.x / kWarpSize;
+  if (j >= rule.count) return;
+  const int64_t row = rule.row(j), d_pad = padded_dim(gallery.dim());
+  const auto* from = reinterpret_cast<const uint4*>(gallery.coded.codes + row * d_pad);
+  auto* to = reinterpret_cast<uint4*>(codes + j * d_pad);
+  for (int64_t i = lane_index(); i < d_pad / 16; i += kWarpSize) to[i] = from[i];
+  if (lane_index() == 0) {
+    terms[j] = sample_terms(metric, gallery.coded.scale[row], gallery.coded.residual[row],
+                            gallery.coded.norm[row]);
+  }
+}
+
+struct WriteKeys {
+  SampleRule rule;
+  const SampleTerms* terms;
+  Queries::View queries;
+  Gallery gallery;
+  Exclusion exclusion;
+  int64_t first, n;  // queries
+  float* keys;
+
+  __device__ void operator()(const TileProducts& p, int64_t row0, int64_t query0) const {
+    for (int j = 0; j < kQueryFragments; ++j) {
+      for (int e = 0; e < 2; ++e) {
+        const int64_t at = query0 + p.query(j, e);  // counts from `first`
+        if (at >= n) continue;
+        const KeyTerms query = key_terms(queries.bounds[first + at]);
+        for (int i = 0; i < kRowFragments; ++i) {
+          for (int half = 0; half < 2; ++half) {
+            const int64_t row = row0 + p.row(i, 2 * half);
+            if (row >= rule.count) continue;
+            const bool dropped = exclusion.drops(first + at, gallery, rule.row(row));
+            keys[at * rule.count + row] =
+                dropped ? -std::numeric_limits<float>::infinity()
+                        : certain_key(query, terms[row], p.acc[i][j][2 * half + e]);
+          }
+        }
+      }
+    }
+  }
+};
+
+}  // namespace
+
+SampleRule choose_sample(int64_t gallery_rows, int64_t k) {
+  const int64_t count = std::min(std::max(kSampleRows, 32 * k), gallery_rows / 8);
+  if (count < 4 * k) return {};
+  return {gallery_rows / count, count};
+}
+
+Sample::Sample(const Gallery& gallery, Metric metric, int64_t k, cudaStream_t stream)
+    : rule_(choose_sample(gallery.count(), k)),
+      stream_(stream),
+      codes_(rule_.count * padded_dim(gallery.dim()), stream),
+      terms_(rule_.count, stream) {
+  launch("sampling", gather_sample, blocks_for(rule_.count, kRowsPerBlock), kThreads, 0, stream,
+         gallery, metric, rule_, codes_.data(), terms_.data());
+}
+
+void Sample::keys(const Queries::View& queries, const Gallery& gallery, const Exclusion& exclusion,
+                  int64_t first, int64_t n, float* keys) const {
+  const TileScan tiles{codes_.data(),
+                       rule_.count,
+                       queries.d_pad,
+                       queries.codes + first * queries.d_pad,
+                       queries.starts + first,
+                       (n + kTileQueries - 1) / kTileQueries};
+  launch("scanning a sample", scan_tiles<WriteKeys>, blocks_for(tiles.tiles(), 1), kTileThreads,
+         kTileSharedBytes, stream_, tiles,
+         WriteKeys{rule_, terms_.data(), queries, gallery, exclusion, first, n, keys});
+}
+
+}  // namespace idsim::cuda

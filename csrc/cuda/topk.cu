@@ -1,0 +1,381 @@
+#include "cuda/topk.hpp"
+
+#include <algorithm>
+#include <limits>
+
+#include "core/slabs.hpp"
+#include "cuda/block.cuh"
+#include "cuda/dispatch.hpp"
+#include "cuda/launch.cuh"
+#include "cuda/sample.hpp"
+#include "cuda/tile.cuh"
+
+namespace idsim::cuda {
+namespace {
+
+constexpr int64_t kLeastRoom = 1024;
+constexpr int64_t kLeastCapacity = 4096;
+// 32 candidates per wanted result: what the first slab lets through while thresholds come from a sample.
+constexpr int64_t capacity_for(int64_t k) { return std::max(kLeastCapacity, kSampleMargin * k); }
+constexpr int64_t stride_for(int64_t k) { return k + std::max(kLeastRoom, k); }
+
+__device__ bool better(Metric metric, float a, float b) {
+  return metric == Metric::l2 ? a < b : a > b;
+}
+
+__device__ void set_reach(const Queries::View& queries, const TopK::Filter& filter, int64_t query,
+                          float reach) {
+  filter.reach[query] = reach;
+  filter.a[query] = query_terms(queries.metric, queries.bounds[query], reach).a;
+}
+
+// Queries that only fill the last tile get a = +inf, which no row reaches.
+__global__ void start(Queries::View queries, TopK::Filter filter, TopK::Lists lists,
+                      float threshold) {
+  const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  if (i == 0) *filter.counts = {0, 0, 0};
+  if (i >= queries.padded) return;
+  if (i >= queries.count) {
+    filter.a[i] = std::numeric_limits<float>::infinity();
+    return;
+  }
+  lists.sizes[i] = 0;
+  set_reach(queries, filter, i, threshold);
+}
+
+__global__ void forget_candidates(TopK::Filter filter, int64_t queries) {
+  const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  if (i < queries) filter.found[i] = 0;
+}
+
+// Lists every pair of a tile that its threshold cannot rule out.
+template <bool kThree>
+struct ListCandidates {
+  CodedRows coded;
+  Queries::View queries;
+  TopK::Filter filter;
+  int64_t n_rows;
+
+  __device__ void operator()(const TileProducts& p, int64_t row0, int64_t query0) const {
+    float a[kQueryFragments][2], b[kQueryFragments][2], c[kQueryFragments][2];
+#pragma unroll
+    for (int j = 0; j < kQueryFragments; ++j) {
+#pragma unroll
+      for (int e = 0; e < 2; ++e) {
+        const int64_t query = query0 + p.query(j, e);
+        a[j][e] = filter.a[query];
+        b[j][e] = queries.b[query];
+        c[j][e] = kThree ? queries.c[query] : 0.0F;
+      }
+    }
+#pragma unroll
+    for (int i = 0; i < kRowFragments; ++i) {
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const int64_t row = row0 + p.row(i, 2 * half);
+        if (row >= n_rows) continue;
+        const float u = coded.u[row], v = coded.v[row], w = kThree ? coded.w[row] : 0.0F;
+#pragma unroll
+        for (int j = 0; j < kQueryFragments; ++j) {
+#pragma unroll
+          for (int e = 0; e < 2; ++e) {
+            const int32_t dot = p.acc[i][j][2 * half + e];
+            const float limit = a[j][e] * u + (c[j][e] * w - b[j][e] * v);
+            if (static_cast<float>(dot) >= limit) append(query0 + p.query(j, e), row, dot);
+          }
+        }
+      }
+    }
+  }
+
+  __device__ void append(int64_t query, int64_t row, int32_t dot) const {
+    const unsigned slot = atomicAdd(&filter.found[query], 1U);
+    if (slot < filter.capacity) {
+      filter.candidates[query * filter.capacity + slot] = {static_cast<int32_t>(row), dot};
+    }
+  }
+};
+
+template <DType kType>
+__device__ float warp_score(const Queries::View& queries, const Gallery& gallery, int64_t query,
+                            int64_t row) {
+  const float* q = queries.rows + query * queries.dim;
+  const Row<kType> x = row_of<kType>(gallery.rows, row);
+  const double dot = warp_dot(q, x, queries.dim);
+  if (queries.metric == Metric::cosine) {
+    return cosine_score(dot, queries.norms[query], gallery.coded.norm[row]);
+  }
+  if (queries.metric == Metric::dot) return static_cast<float>(dot);
+  return l2_score(queries.squares[query], warp_dot(x, x, queries.dim), dot);
+}
+
+// Keeps the best k of a list of `size` > k, in no order, and returns the worst kept score.
+__device__ float keep_best(Metric metric, float* scores, int64_t* ids, int64_t size, int64_t k,
+                           BlockScratch& s) {
+  const auto key = [&](int64_t i) { return result_key(metric, scores[i], ids[i]); };
+  const ResultKey last =
+      size > k ? kth_key<kKeyDigits, true>(key, size, k, s) : ResultKey{~0U, ~uint64_t{0}};
+  if (threadIdx.x == 0) s.worst = 0;
+  __syncthreads();
+  int64_t kept = 0;
+  for (int64_t base = 0; base < size; base += kBlockThreads) {
+    const int64_t i = base + threadIdx.x;
+    const float score = i < size ? scores[i] : 0.0F;
+    const int64_t id = i < size ? ids[i] : 0;
+    const ResultKey mine = result_key(metric, score, id);
+    const bool keep = i < size && mine <= last;
+    int total = 0;
+    const int at = block_position(keep, s, &total);
+    if (keep) {
+      scores[kept + at] = score;
+      ids[kept + at] = id;
+      atomicMax(&s.worst, mine.score);
+    }
+    kept += total;
+    __syncthreads();
+  }
+  const uint32_t worst = s.worst;
+  __syncthreads();
+  return from_ascending_key(metric == Metric::l2 ? worst : ~worst);
+}
+
+struct RefineScratch {
+  BlockScratch block;
+  int size;
+  float reach, a;
+  unsigned rescored;
+};
+
+// One block per query: scores its candidates (or, where they overflowed, every row of the slab) and keeps the best.
+template <DType kType>
+__global__ __launch_bounds__(kBlockThreads) void refine(Queries::View queries, Gallery gallery,
+                                                        TopK::Lists lists, TopK::Filter filter,
+                                                        Exclusion exclusion) {
+  auto& s = *reinterpret_cast<RefineScratch*>(ptx::shared_memory());
+  const int64_t query = blockIdx.x;
+  const unsigned found = filter.found[query];
+  if (found == 0) return;  // the same for all threads
+  const bool overflow = found > filter.capacity;
+  const int64_t n = overflow ? gallery.count() : int64_t{found};
+  const Candidate* candidates = filter.candidates + query * filter.capacity;
+  float* scores = lists.scores + query * lists.stride;
+  int64_t* ids = lists.ids + query * lists.stride;
+  const Metric metric = queries.metric;
+  if (threadIdx.x == 0) {
+    s.size = lists.sizes[query];
+    s.reach = filter.reach[query];
+    s.a = filter.a[query];
+    s.rescored = 0;
+  }
+  __syncthreads();
+
+  const int64_t room = lists.stride - lists.k;
+  const float b = queries.b[query], c = queries.c[query];
+  for (int64_t base = 0; base < n; base += room) {
+    const int64_t end = base + room < n ? base + room : n;
+    const float a = s.a, reach = s.reach;
+    for (int64_t i = base + threadIdx.x / kWarpSize; i < end; i += kBlockWarps) {
+      const int64_t row = overflow ? i : int64_t{candidates[i].row};
+      if (overflow) {
+        if (std::isnan(gallery.coded.norm[row])) continue;
+      } else {
+        const RowTerms x{gallery.coded.u[row], gallery.coded.v[row],
+                         metric == Metric::l2 ? gallery.coded.w[row] : 0.0F};
+        const float dot = static_cast<float>(candidates[i].dot);
+        if (!(dot >= row_limit({a, b, c}, x))) continue;
+      }
+      if (exclusion.drops(query, gallery, row)) continue;
+      const float score = warp_score<kType>(queries, gallery, query, row);
+      if (lane_index() != 0) continue;
+      atomicAdd(&s.rescored, 1U);
+      if (better(metric, reach, score)) continue;
+      const int slot = atomicAdd(&s.size, 1);
+      scores[slot] = score;
+      ids[slot] = gallery.first_id + row;
+    }
+    __syncthreads();
+    const int64_t size = s.size;
+    if (size < lists.k) continue;
+    const float worst = keep_best(metric, scores, ids, size, lists.k, s.block);
+    if (threadIdx.x == 0) {
+      s.size = static_cast<int>(lists.k);
+      if (better(metric, worst, reach)) {
+        set_reach(queries, filter, query, worst);
+        s.reach = worst;
+        s.a = filter.a[query];
+      }
+    }
+    __syncthreads();
+  }
+  if (threadIdx.x != 0) return;
+  lists.sizes[query] = s.size;
+  atomicAdd(&filter.counts->candidates, static_cast<unsigned long long>(n));
+  atomicAdd(&filter.counts->rescored, static_cast<unsigned long long>(s.rescored));
+  if (overflow) atomicAdd(&filter.counts->overflows, 1ULL);
+}
+
+// The threshold that a sample proves: the k-th best of what its rows certainly reach.
+__global__ __launch_bounds__(kBlockThreads) void raise_by_sample(Queries::View queries,
+                                                                 TopK::Filter filter,
+                                                                 const float* keys,
+                                                                 int64_t sampled, int64_t k,
+                                                                 int64_t first_query) {
+  auto& s = *reinterpret_cast<BlockScratch*>(ptx::shared_memory());
+  const int64_t query = first_query + blockIdx.x;
+  const float* mine = keys + int64_t{blockIdx.x} * sampled;
+  const auto key = [&](int64_t i) { return ResultKey{~ascending_key(mine[i]), 0}; };
+  const float kth = from_ascending_key(~kth_key<4, false>(key, sampled, k, s).score);
+  if (threadIdx.x != 0 || !queries.bounds[query].coded) return;
+  if (!(kth > -std::numeric_limits<float>::infinity())) return;
+  const float reach = score_of_key(queries.metric, queries.bounds[query], kth);
+  if (better(queries.metric, reach, filter.reach[query])) {
+    set_reach(queries, filter, query, reach);
+  }
+}
+
+// Lists that fit are sorted in shared memory.
+constexpr int64_t kSharedSort = 2048;
+constexpr size_t kSortBytes = kSharedSort * (sizeof(int64_t) + sizeof(float));
+
+__global__ __launch_bounds__(kBlockThreads) void write_results(TopK::Lists lists, Metric metric,
+                                                               float* scores, int64_t* ids) {
+  const int64_t query = blockIdx.x;
+  const int64_t n = lists.sizes[query], k = lists.k;
+  float* from_scores = lists.scores + query * lists.stride;
+  int64_t* from_ids = lists.ids + query * lists.stride;
+  if (n <= kSharedSort) {
+    auto* shared_ids = reinterpret_cast<int64_t*>(ptx::shared_memory());
+    auto* shared_scores = reinterpret_cast<float*>(shared_ids + kSharedSort);
+    for (int64_t i = threadIdx.x; i < n; i += kBlockThreads) {
+      shared_scores[i] = from_scores[i];
+      shared_ids[i] = from_ids[i];
+    }
+    from_scores = shared_scores;
+    from_ids = shared_ids;
+  }
+  __syncthreads();
+  block_sort(metric, from_scores, from_ids, n);
+  const float worst = metric == Metric::l2 ? std::numeric_limits<float>::infinity()
+                                           : -std::numeric_limits<float>::infinity();
+  for (int64_t i = threadIdx.x; i < k; i += kBlockThreads) {
+    scores[query * k + i] = i < n ? from_scores[i] : worst;
+    ids[query * k + i] = i < n ? from_ids[i] : -1;
+  }
+}
+
+}  // namespace
+
+int64_t TopK::bytes_per_query(int64_t dim, int64_t k) {
+  const int64_t lists = stride_for(k) * int64_t{sizeof(float) + sizeof(int64_t)};
+  const int64_t candidates = capacity_for(k) * int64_t{sizeof(Candidate)};
+  return lists + candidates + 4 * dim + padded_dim(dim) + 128;
+}
+
+TopK::TopK(const MatrixView& queries, Metric metric, int64_t k, float threshold,
+           const Exclusion& exclusion, cudaStream_t stream)
+    : k_(k), exclusion_(exclusion), stream_(stream), nonfinite_(1, stream), queries_([&] {
+        clear(nonfinite_.data(), stream);
+        return Queries(queries, metric, nonfinite_.data(), stream);
+      }()) {
+  const int64_t q = count(), padded = queries_.view().padded;
+  lists_.k = k;
+  lists_.stride = stride_for(k);
+  filter_.capacity = capacity_for(k);
+  scores_ = DeviceBuffer<float>(q * lists_.stride, stream);
+  ids_ = DeviceBuffer<int64_t>(q * lists_.stride, stream);
+  sizes_ = DeviceBuffer<int32_t>(q, stream);
+  reach_ = DeviceBuffer<float>(padded, stream);
+  a_ = DeviceBuffer<float>(padded, stream);
+  candidates_ = DeviceBuffer<Candidate>(q * filter_.capacity, stream);
+  found_ = DeviceBuffer<unsigned>(q, stream);
+  counts_ = DeviceBuffer<Counts>(1, stream);
+  lists_.scores = scores_.data();
+  lists_.ids = ids_.data();
+  lists_.sizes = sizes_.data();
+  filter_.reach = reach_.data();
+  filter_.a = a_.data();
+  filter_.candidates = candidates_.data();
+  filter_.found = found_.data();
+  filter_.counts = counts_.data();
+  launch("starting a search", start, blocks_for(std::max<int64_t>(padded, 1), kBlockThreads),
+         kBlockThreads, 0, stream, queries_.view(), filter_, lists_, threshold);
+}
+
+void TopK::feed(const Gallery& gallery) {
+  if (k_ == 0 || count() == 0 || gallery.count() == 0) return;
+  int64_t sampled = 0;
+  if (!seeded_) {
+    sampled = choose_sample(gallery.count(), k_).count;
+    if (sampled > 0) seed(gallery);
+    seeded_ = true;
+  }
+  // Candidates number their rows within a slab with 31 bits.
+  constexpr int64_t most = int64_t{1} << 30;
+  const SlabPlan plan{gallery.count(), sampled, k_, filter_.capacity, kTileRows};
+  for (int64_t begin = 0; begin < gallery.count();) {
+    const int64_t end = std::min(plan.end(begin), begin + most);
+    scan(slice(gallery, begin, end - begin));
+    begin = end;
+  }
+}
+
+void TopK::seed(const Gallery& gallery) {
+  const Sample sample(gallery, queries_.view().metric, k_, stream_);
+  // Keys of a few tiles of queries at a time.
+  constexpr int64_t most_bytes = int64_t{64} << 20;
+  const int64_t sampled = sample.rule().count;
+  const int64_t fit = most_bytes / (sampled * int64_t{sizeof(float)});
+  const int64_t chunk = std::max<int64_t>(fit / kTileQueries, 1) * kTileQueries;
+  DeviceBuffer<float> keys(std::min(chunk, queries_.view().padded) * sampled, stream_);
+  for (int64_t first = 0; first < count(); first += chunk) {
+    const int64_t n = std::min(chunk, count() - first);
+    sample.keys(queries_.view(), gallery, exclusion_, first, n, keys.data());
+    launch("seeding thresholds", raise_by_sample, blocks_for(n, 1), kBlockThreads,
+           sizeof(BlockScratch), stream_, queries_.view(), filter_, keys.data(), sampled, k_, first);
+  }
+}
+
+void TopK::scan(const Gallery& slab) {
+  const Queries::View& queries = queries_.view();
+  launch("clearing candidates", forget_candidates, blocks_for(count(), kBlockThreads),
+         kBlockThreads, 0, stream_, filter_, count());
+  const TileScan tiles{slab.coded.codes, slab.count(),   queries.d_pad,
+                       queries.codes,    queries.starts, queries.padded / kTileQueries};
+  const auto list = [&](auto epilogue) {
+    launch("scanning", scan_tiles<decltype(epilogue)>, blocks_for(tiles.tiles(), 1), kTileThreads,
+           kTileSharedBytes, stream_, tiles, epilogue);
+  };
+  if (queries.metric == Metric::l2) {
+    list(ListCandidates<true>{slab.coded, queries, filter_, slab.count()});
+  } else {
+    list(ListCandidates<false>{slab.coded, queries, filter_, slab.count()});
+  }
+  with_dtype(slab.rows.dtype, [&](auto type) {
+    launch("rescoring", refine<type()>, blocks_for(count(), 1), kBlockThreads,
+           sizeof(RefineScratch), stream_, queries, slab, lists_, filter_, exclusion_);
+  });
+}
+
+void TopK::finish(float* scores, int64_t* ids) {
+  if (k_ == 0 || count() == 0) return;
+  launch("writing results", write_results, blocks_for(count(), 1), kBlockThreads, kSortBytes,
+         stream_, lists_, metric(), scores, ids);
+}
+
+namespace {
+
+template <class T>
+T fetch(const DeviceBuffer<T>& from, cudaStream_t stream) {
+  T out;
+  check(cudaMemcpyAsync(&out, from.data(), sizeof(T), cudaMemcpyDeviceToHost, stream),
+        "copying from the device");
+  check(cudaStreamSynchronize(stream), "waiting for the device");
+  return out;
+}
+
+}  // namespace
+
+NonFinite TopK::nonfinite_queries() const { return fetch(nonfinite_, stream_); }
+Counts TopK::counts() const { return fetch(counts_, stream_); }
+
+}  // namespace idsim::cuda

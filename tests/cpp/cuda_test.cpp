@@ -1,0 +1,171 @@
+// The CUDA backend on the emulator against the CPU engine: the same bytes.
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "check.hpp"
+#include "cpu/isa.hpp"
+#include "cpu/prepare.hpp"
+#include "cpu/topk.hpp"
+#include "cuda/rows.hpp"
+#include "cuda/topk.hpp"
+
+namespace idsim::test {
+namespace {
+
+enum class Rows { random, clustered, duplicated, constant, sorted, outliers };
+constexpr Rows kAllRows[] = {Rows::random,   Rows::clustered, Rows::duplicated,
+                             Rows::constant, Rows::sorted,    Rows::outliers};
+
+std::vector<float> make_rows(Rows kind, int64_t n, int64_t d, uint64_t seed) {
+  Random random(seed);
+  std::vector<float> rows(static_cast<size_t>(n * d));
+  std::vector<float> center(static_cast<size_t>(d));
+  for (int64_t i = 0; i < n; ++i) {
+    float* row = rows.data() + i * d;
+    for (int64_t j = 0; j < d; ++j) row[j] = random.bell();
+    if (kind == Rows::clustered) {
+      if (i % 20 == 0) std::copy(row, row + d, center.begin());
+      for (int64_t j = 0; j < d; ++j) row[j] = center[static_cast<size_t>(j)] + 0.5F * row[j];
+    }
+    if (kind == Rows::duplicated && i % 3 != 0) std::copy(row - d, row, row);
+    if (kind == Rows::constant && i > 0) std::copy(rows.data(), rows.data() + d, row);
+    if (kind == Rows::sorted) row[0] += 0.01F * static_cast<float>(i);
+    if (kind == Rows::outliers) row[i % 3] *= 40.0F;
+  }
+  if (n > 5) std::fill(rows.data() + 5 * d, rows.data() + 6 * d, 0.0F);
+  return rows;
+}
+
+MatrixView view_of(const std::vector<float>& rows, int64_t d) {
+  const auto bytes = static_cast<int64_t>(sizeof(float));
+  return {rows.data(), static_cast<int64_t>(rows.size()) / d, d, d * bytes, bytes, DType::f32};
+}
+
+// Codes of a gallery from the device, with what they point to.
+struct DeviceRows {
+  DeviceRows(const MatrixView& rows, Metric metric)
+      : codes(rows.rows * padded_dim(rows.cols), nullptr), scale(rows.rows, nullptr),
+        residual(rows.rows, nullptr), norm(rows.rows, nullptr), u(rows.rows, nullptr),
+        v(rows.rows, nullptr), w(rows.rows, nullptr), nonfinite(1, nullptr) {
+    gallery.rows = rows;
+    gallery.coded = {codes.data(), scale.data(), residual.data(), norm.data(),
+                     u.data(),     v.data(),     w.data()};
+    cuda::clear(nonfinite.data(), nullptr);
+    cuda::quantize(rows, metric, gallery.coded, nonfinite.data(), nullptr);
+  }
+  cuda::DeviceBuffer<uint8_t> codes;
+  cuda::DeviceBuffer<float> scale, residual;
+  cuda::DeviceBuffer<double> norm;
+  cuda::DeviceBuffer<float> u, v, w;
+  cuda::DeviceBuffer<cuda::NonFinite> nonfinite;
+  cuda::Gallery gallery;
+};
+
+void check_codes(Rows kind, int64_t n, int64_t d) {
+  const std::vector<float> rows = make_rows(kind, n, d, 3);
+  const MatrixView view = view_of(rows, d);
+  const DeviceRows device(view, Metric::cosine);
+  const int64_t d_pad = padded_dim(d);
+  std::vector<uint8_t> code(static_cast<size_t>(d_pad));
+  const cpu::Kernels& kernels = cpu::portable_kernels();
+  for (int64_t i = 0; i < n; ++i) {
+    const RowStats stats = kernels.quantize_row(rows.data() + i * d, d, code.data());
+    expect(std::memcmp(code.data(), device.codes.data() + i * d_pad, code.size()) == 0,
+           "codes of row %lld, d = %lld", static_cast<long long>(i), static_cast<long long>(d));
+    expect(same_bits(stats.scale, device.scale.data()[i]) &&
+               same_bits(stats.residual, device.residual.data()[i]) &&
+               same_bits(stats.norm, device.norm.data()[i]),
+           "stats of row %lld, d = %lld", static_cast<long long>(i), static_cast<long long>(d));
+    const RowTerms terms = row_terms(Metric::cosine, stats.scale, stats.residual, stats.norm);
+    expect(same_bits(terms.u, device.u.data()[i]) && same_bits(terms.v, device.v.data()[i]),
+           "terms of row %lld", static_cast<long long>(i));
+  }
+}
+
+struct Results {
+  std::vector<float> scores;
+  std::vector<int64_t> ids;
+};
+
+struct Case {
+  Rows kind;
+  Metric metric;
+  int64_t q, n, d, k;
+  float threshold;
+  bool self;
+  int parts;
+};
+
+Results on_cpu(const Case& c, const std::vector<float>& queries, const std::vector<float>& rows) {
+  cpu::Exclusion exclusion;
+  exclusion.self = c.self;
+  cpu::TopK scan(view_of(queries, c.d), c.metric, c.k, c.threshold, exclusion, cpu::active_kernels());
+  cpu::Gallery gallery;
+  gallery.rows.view = view_of(rows, c.d);
+  const cpu::ScanOptions options{&scan.kernels(), 1, false, {}};
+  scan.feed(gallery, options);
+  Results out{std::vector<float>(static_cast<size_t>(c.q * c.k)),
+              std::vector<int64_t>(static_cast<size_t>(c.q * c.k))};
+  scan.finish(out.scores.data(), out.ids.data());
+  return out;
+}
+
+Results on_device(const Case& c, const std::vector<float>& queries, const std::vector<float>& rows,
+                  cuda::Counts* counts) {
+  cuda::Exclusion exclusion;
+  exclusion.self = c.self;
+  const DeviceRows device(view_of(rows, c.d), c.metric);
+  cuda::TopK scan(view_of(queries, c.d), c.metric, c.k, c.threshold, exclusion, nullptr);
+  for (int part = c.parts; part-- > 0;) {  // the last first
+    const int64_t begin = c.n * part / c.parts, end = c.n * (part + 1) / c.parts;
+    scan.feed(slice(device.gallery, begin, end - begin));
+  }
+  Results out{std::vector<float>(static_cast<size_t>(c.q * c.k)),
+              std::vector<int64_t>(static_cast<size_t>(c.q * c.k))};
+  scan.finish(out.scores.data(), out.ids.data());
+  *counts = scan.counts();
+  return out;
+}
+
+void check_topk(const Case& c) {
+  const std::vector<float> rows = make_rows(c.kind, c.n, c.d, 11);
+  std::vector<float> queries = make_rows(c.kind, c.q, c.d, c.self ? 11 : 23);
+  cuda::Counts counts{};
+  const Results got = on_device(c, queries, rows, &counts);
+  const Results want = on_cpu(c, queries, rows);
+  const bool same =
+      std::memcmp(got.scores.data(), want.scores.data(), got.scores.size() * sizeof(float)) == 0 &&
+      got.ids == want.ids;
+  expect(same, "kind %d metric %d q %lld n %lld d %lld k %lld self %d parts %d",
+         static_cast<int>(c.kind), static_cast<int>(c.metric), static_cast<long long>(c.q),
+         static_cast<long long>(c.n), static_cast<long long>(c.d), static_cast<long long>(c.k),
+         c.self, c.parts);
+  std::printf("kind %d metric %d n %lld k %lld: %llu candidates, %llu rescored, %llu overflows%s\n",
+              static_cast<int>(c.kind), static_cast<int>(c.metric), static_cast<long long>(c.n),
+              static_cast<long long>(c.k), counts.candidates, counts.rescored, counts.overflows,
+              same ? "" : "  DIFFERENT");
+}
+
+}  // namespace
+}  // namespace idsim::test
+
+int main() {
+  using namespace idsim;
+  using namespace idsim::test;
+  for (const int64_t d : {1, 31, 64, 100, 512}) {
+    check_codes(Rows::random, 40, d);
+    check_codes(Rows::outliers, 20, d);
+  }
+  constexpr float inf = std::numeric_limits<float>::infinity();
+  for (const Rows kind : kAllRows) {
+    for (const Metric metric : {Metric::cosine, Metric::dot, Metric::l2}) {
+      const float none = metric == Metric::l2 ? inf : -inf;
+      check_topk({kind, metric, 9, 6000, 64, 5, none, false, 1});
+    }
+    check_topk({kind, Metric::cosine, 131, 1500, 100, 10, -inf, true, 3});
+    check_topk({kind, Metric::cosine, 3, 700, 70, 900, -inf, false, 2});
+    check_topk({kind, Metric::cosine, 5, 3000, 32, 1, 0.3F, false, 1});
+  }
+  return finish("cuda_test");
+}

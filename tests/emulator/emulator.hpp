@@ -1,0 +1,44 @@
+// Runs CUDA kernels on the CPU, one fiber per thread, so that a machine without a GPU proves their logic: index
+// arithmetic, fragment maps, barriers, shuffles, atomics, bounds. Blocks run one after another. It shows neither speed
+// nor what depends on real concurrency of blocks.
+//
+// A launch fails (cudaErrorLaunchFailure, with the reason on stderr) where threads wait for each other in vain or meet in
+// different collectives. Device memory and shared memory start as garbage.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+
+namespace emulator {
+
+struct Index {
+  unsigned x = 0, y = 0, z = 0;
+};
+
+struct Place {
+  Index thread, block;
+  Index block_dim{1, 1, 1}, grid_dim{1, 1, 1};
+};
+// Where the running thread stands.
+inline Place current;
+
+// The block's dynamic shared memory.
+char* shared_memory();
+
+void block_barrier();
+
+// All lanes of `mask` in the caller's warp meet; the last to come runs `op` with their arguments, indexed by lane (null
+// for lanes outside the mask). `kind` tells collectives apart.
+using WarpOp = void (*)(void** arguments, unsigned mask);
+void warp_collective(unsigned mask, int kind, WarpOp op, void* argument);
+
+// Copies from global to shared memory that take effect as late as they may: when the thread waits for their group.
+void async_copy(void* to, const void* from, int bytes, int zero_bytes);
+void async_commit();
+void async_wait(int groups_left);
+
+// Runs all blocks of a grid. Returns false, with the reason on stderr, where a block cannot finish.
+bool run_grid(const Index& grid, const Index& block, size_t shared_bytes, const std::function<void()>& thread);
+
+}  // namespace emulator
