@@ -17,3 +17,5 @@ foreach(header IN LISTS engine_headers)
 endforeach()
 add_library(idsim_header_check OBJECT EXCLUDE_FROM_ALL ${header_sources})
 target_link_libraries(idsim_header_check PRIVATE idsim_core)
+# Headers of the CUDA backend include its runtime.
+target_include_directories(idsim_header_check BEFORE PRIVATE tests/emulator)

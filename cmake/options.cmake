@@ -4,14 +4,8 @@ if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
     set(CMAKE_BUILD_TYPE Release CACHE STRING "Build type" FORCE)
 endif()
 
-if(NOT IDSIM_CUDA MATCHES "^(AUTO|ON|OFF)$")
-    message(FATAL_ERROR "IDSIM_CUDA must be AUTO, ON or OFF, not \"${IDSIM_CUDA}\".")
-endif()
-if(IDSIM_CUDA STREQUAL "ON")
-    message(
-        FATAL_ERROR
-        "IDSIM_CUDA=ON: idsim ${PROJECT_VERSION} has no CUDA backend. Use AUTO or OFF to build the CPU engine."
-    )
+if(NOT IDSIM_CUDA MATCHES "^(AUTO|ON|OFF|EMULATE)$")
+    message(FATAL_ERROR "IDSIM_CUDA must be AUTO, ON, OFF or EMULATE, not \"${IDSIM_CUDA}\".")
 endif()
 if(NOT IDSIM_SANITIZE MATCHES "^(|address|thread|undefined)$")
     message(
@@ -32,10 +26,12 @@ add_library(idsim_options INTERFACE)
 # The canonical score is defined operation by operation, so the compiler may not fuse or reorder any.
 target_compile_options(
     idsim_options
-    INTERFACE -Wall -Wextra -Wconversion -ffp-contract=off $<$<CONFIG:Release,RelWithDebInfo>:-O3>
+    INTERFACE
+        "$<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Wconversion;-ffp-contract=off>"
+        "$<$<CONFIG:Release,RelWithDebInfo>:-O3>"
 )
 if(IDSIM_WERROR)
-    target_compile_options(idsim_options INTERFACE -Werror)
+    target_compile_options(idsim_options INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Werror>)
 endif()
 if(IDSIM_SANITIZE)
     set(sanitize -fsanitize=${IDSIM_SANITIZE} -fno-omit-frame-pointer -g)

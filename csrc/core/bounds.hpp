@@ -47,7 +47,9 @@ IDSIM_HD inline RowTerms skipped_row() {
   const float nan = std::numeric_limits<float>::quiet_NaN();
   return {nan, nan, nan};
 }
-IDSIM_HD inline RowTerms passing_row() { return {1.0F, std::numeric_limits<float>::infinity(), 0.0F}; }
+IDSIM_HD inline RowTerms passing_row() {
+  return {1.0F, std::numeric_limits<float>::infinity(), 0.0F};
+}
 IDSIM_HD inline QueryTerms passing_query() {
   return {-std::numeric_limits<float>::infinity(), std::numeric_limits<float>::min(), 0.0F};
 }
@@ -135,8 +137,8 @@ struct ScoreRange {
   float possible;
 };
 
-IDSIM_HD inline ScoreRange score_range(Metric metric, const QueryBound& q, float scale, float residual,
-                              double norm, int32_t dot) {
+IDSIM_HD inline ScoreRange score_range(Metric metric, const QueryBound& q, float scale,
+                                       float residual, double norm, int32_t dot) {
   const double unit = metric == Metric::cosine && norm > 0.0 ? 1.0 / norm : 1.0;
   const double row_norm = norm * unit;
   const double product = q.scale * (static_cast<double>(scale) * unit) * static_cast<double>(dot);

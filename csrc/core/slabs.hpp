@@ -16,8 +16,8 @@ inline constexpr int64_t kExactMargin = 8;
 inline constexpr int64_t kSampleMargin = 32;
 
 struct SlabPlan {
-  int64_t rows;      // of the gallery
-  int64_t sampled;   // rows that the first threshold comes from; 0: there is none
+  int64_t rows;     // of the gallery
+  int64_t sampled;  // rows that the first threshold comes from; 0: there is none
   int64_t k;
   int64_t capacity;  // of the buffer of one query
   int64_t align;     // slabs but the last are multiples of it
@@ -29,7 +29,8 @@ struct SlabPlan {
     const int64_t margin = exact ? kExactMargin : kSampleMargin;
     const double fits = static_cast<double>(seen) * static_cast<double>(capacity) /
                         (2.0 * static_cast<double>(k * margin));
-    const double wanted = std::max({fits, static_cast<double>(capacity), static_cast<double>(align)});
+    const double wanted =
+        std::max({fits, static_cast<double>(capacity), static_cast<double>(align)});
     if (wanted >= static_cast<double>(rows - begin)) return rows;
     return std::min(rows, begin + static_cast<int64_t>(wanted) / align * align);
   }

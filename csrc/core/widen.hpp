@@ -14,7 +14,9 @@ int64_t element_bytes(DType dtype);
 // widen exactly; float64 is rounded once, to nearest even.
 void widen(const char* first, int64_t stride, int64_t count, DType dtype, float* out);
 
-IDSIM_HD inline float widen_bf16(uint16_t bits) { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
+IDSIM_HD inline float widen_bf16(uint16_t bits) {
+  return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16);
+}
 
 // No branches, so that loops over it vectorise.
 IDSIM_HD inline float widen_f16(uint16_t bits) {

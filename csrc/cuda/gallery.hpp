@@ -8,7 +8,7 @@
 namespace idsim::cuda {
 
 struct Gallery {
-  MatrixView rows;                  // memory that the device can read: its own, or pinned on the host
+  MatrixView rows;  // memory that the device can read: its own, or pinned on the host
   CodedRows coded;
   const int64_t* groups = nullptr;  // [n] labels on the device, or null
   int64_t first_id = 0;             // id of row 0
@@ -39,7 +39,8 @@ struct Exclusion {
   bool self = false;      // leave out id == first_query_id + query
   bool triangle = false;  // keep only id > first_query_id + query
   int64_t first_query_id = 0;
-  const int64_t* query_groups = nullptr;  // [q], on the device; with the gallery's: leave out equal labels
+  const int64_t* query_groups =
+      nullptr;  // [q], on the device; with the gallery's: leave out equal labels
 
   IDSIM_HD bool drops(int64_t query, const Gallery& gallery, int64_t row) const {
     const int64_t id = gallery.first_id + row;

@@ -26,8 +26,8 @@ void launch(const char* doing, void (*kernel)(Wanted...), dim3 grid, int threads
 
 inline dim3 blocks_for(int64_t items, int64_t per_block) {
   const int64_t most = (int64_t{1} << 31) - 1;
-  return dim3(static_cast<unsigned>(
-      std::clamp<int64_t>((items + per_block - 1) / per_block, 1, most)));
+  return dim3(
+      static_cast<unsigned>(std::clamp<int64_t>((items + per_block - 1) / per_block, 1, most)));
 }
 
 }  // namespace idsim::cuda

@@ -29,9 +29,8 @@ __global__ __launch_bounds__(kThreads) void quantize_rows(MatrixView rows, Metri
   for (int64_t i = first_row_of_warp(); i < rows.rows; i += rows_per_sweep()) {
     uint8_t* code = out.codes + i * d_pad;
     const RowStats stats =
-        warp_quantize(row_of<kType>(rows, i), rows.cols, d_pad, [&](int64_t j, int value) {
-          code[j] = static_cast<uint8_t>(value + 128);
-        });
+        warp_quantize(row_of<kType>(rows, i), rows.cols, d_pad,
+                      [&](int64_t j, int value) { code[j] = static_cast<uint8_t>(value + 128); });
     if (lane_index() != 0) continue;
     out.scale[i] = stats.scale;
     out.residual[i] = stats.residual;

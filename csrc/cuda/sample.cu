@@ -39,12 +39,16 @@ struct WriteKeys {
   float* keys;
 
   __device__ void operator()(const TileProducts& p, int64_t row0, int64_t query0) const {
+#pragma unroll
     for (int j = 0; j < kQueryFragments; ++j) {
+#pragma unroll
       for (int e = 0; e < 2; ++e) {
         const int64_t at = query0 + p.query(j, e);  // counts from `first`
         if (at >= n) continue;
         const KeyTerms query = key_terms(queries.bounds[first + at]);
+#pragma unroll
         for (int i = 0; i < kRowFragments; ++i) {
+#pragma unroll
           for (int half = 0; half < 2; ++half) {
             const int64_t row = row0 + p.row(i, 2 * half);
             if (row >= rule.count) continue;
@@ -78,12 +82,9 @@ Sample::Sample(const Gallery& gallery, Metric metric, int64_t k, cudaStream_t st
 
 void Sample::keys(const Queries::View& queries, const Gallery& gallery, const Exclusion& exclusion,
                   int64_t first, int64_t n, float* keys) const {
-  const TileScan tiles{codes_.data(),
-                       rule_.count,
-                       queries.d_pad,
-                       queries.codes + first * queries.d_pad,
-                       queries.starts + first,
-                       (n + kTileQueries - 1) / kTileQueries};
+  const TileScan tiles{codes_.data(),          rule_.count,
+                       queries.d_pad,          queries.codes + first * queries.d_pad,
+                       queries.starts + first, (n + kTileQueries - 1) / kTileQueries};
   launch("scanning a sample", scan_tiles<WriteKeys>, blocks_for(tiles.tiles(), 1), kTileThreads,
          kTileSharedBytes, stream_, tiles,
          WriteKeys{rule_, terms_.data(), queries, gallery, exclusion, first, n, keys});

@@ -31,7 +31,7 @@ inline constexpr int kStageBytes = (kTileRows + kTileQueries) * kStep;
 inline constexpr size_t kTileSharedBytes = size_t{kStages} * kStageBytes;
 
 struct TileScan {
-  const uint8_t* codes;   // [n_rows, d_pad]
+  const uint8_t* codes;  // [n_rows, d_pad]
   int64_t n_rows;
   int64_t d_pad;
   const int8_t* queries;  // [query_tiles * kTileQueries, d_pad]
@@ -130,7 +130,8 @@ __global__ __launch_bounds__(kTileThreads, 2) void scan_tiles(TileScan scan, Epi
     ptx::wait_copies<kStages - 2>();
     __syncthreads();  // the stage is there for all, and all are done with the one that is overwritten next
     const int64_t ahead = step + kStages - 1;
-    if (ahead < steps) load_stage(scan, row0, query0, ahead, shared + ahead % kStages * kStageBytes);
+    if (ahead < steps)
+      load_stage(scan, row0, query0, ahead, shared + ahead % kStages * kStageBytes);
     ptx::commit_copies();
     multiply_stage(shared + step % kStages * kStageBytes, p);
   }

@@ -217,9 +217,8 @@ __global__ __launch_bounds__(kBlockThreads) void refine(Queries::View queries, G
 // The threshold that a sample proves: the k-th best of what its rows certainly reach.
 __global__ __launch_bounds__(kBlockThreads) void raise_by_sample(Queries::View queries,
                                                                  TopK::Filter filter,
-                                                                 const float* keys,
-                                                                 int64_t sampled, int64_t k,
-                                                                 int64_t first_query) {
+                                                                 const float* keys, int64_t sampled,
+                                                                 int64_t k, int64_t first_query) {
   auto& s = *reinterpret_cast<BlockScratch*>(ptx::shared_memory());
   const int64_t query = first_query + blockIdx.x;
   const float* mine = keys + int64_t{blockIdx.x} * sampled;
@@ -331,7 +330,8 @@ void TopK::seed(const Gallery& gallery) {
     const int64_t n = std::min(chunk, count() - first);
     sample.keys(queries_.view(), gallery, exclusion_, first, n, keys.data());
     launch("seeding thresholds", raise_by_sample, blocks_for(n, 1), kBlockThreads,
-           sizeof(BlockScratch), stream_, queries_.view(), filter_, keys.data(), sampled, k_, first);
+           sizeof(BlockScratch), stream_, queries_.view(), filter_, keys.data(), sampled, k_,
+           first);
   }
 }
 

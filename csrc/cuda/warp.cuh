@@ -29,7 +29,8 @@ struct Row {
   __device__ float operator[](int64_t j) const {
     const char* p = data + j * stride;
     if constexpr (kType == DType::f32) return *reinterpret_cast<const float*>(p);
-    if constexpr (kType == DType::f64) return static_cast<float>(*reinterpret_cast<const double*>(p));
+    if constexpr (kType == DType::f64)
+      return static_cast<float>(*reinterpret_cast<const double*>(p));
     const uint16_t bits = *reinterpret_cast<const uint16_t*>(p);
     return kType == DType::f16 ? widen_f16(bits) : widen_bf16(bits);
   }

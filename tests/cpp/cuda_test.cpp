@@ -45,9 +45,14 @@ MatrixView view_of(const std::vector<float>& rows, int64_t d) {
 // Codes of a gallery from the device, with what they point to.
 struct DeviceRows {
   DeviceRows(const MatrixView& rows, Metric metric)
-      : codes(rows.rows * padded_dim(rows.cols), nullptr), scale(rows.rows, nullptr),
-        residual(rows.rows, nullptr), norm(rows.rows, nullptr), u(rows.rows, nullptr),
-        v(rows.rows, nullptr), w(rows.rows, nullptr), nonfinite(1, nullptr) {
+      : codes(rows.rows * padded_dim(rows.cols), nullptr),
+        scale(rows.rows, nullptr),
+        residual(rows.rows, nullptr),
+        norm(rows.rows, nullptr),
+        u(rows.rows, nullptr),
+        v(rows.rows, nullptr),
+        w(rows.rows, nullptr),
+        nonfinite(1, nullptr) {
     gallery.rows = rows;
     gallery.coded = {codes.data(), scale.data(), residual.data(), norm.data(),
                      u.data(),     v.data(),     w.data()};
@@ -100,7 +105,8 @@ struct Case {
 Results on_cpu(const Case& c, const std::vector<float>& queries, const std::vector<float>& rows) {
   cpu::Exclusion exclusion;
   exclusion.self = c.self;
-  cpu::TopK scan(view_of(queries, c.d), c.metric, c.k, c.threshold, exclusion, cpu::active_kernels());
+  cpu::TopK scan(view_of(queries, c.d), c.metric, c.k, c.threshold, exclusion,
+                 cpu::active_kernels());
   cpu::Gallery gallery;
   gallery.rows.view = view_of(rows, c.d);
   const cpu::ScanOptions options{&scan.kernels(), 1, false, {}};

@@ -75,8 +75,7 @@ void wake(Thread& thread) { thread.ready = true; }
 }
 
 int flat(const Place& p) {
-  return static_cast<int>(p.thread.x +
-                          p.block_dim.x * (p.thread.y + p.block_dim.y * p.thread.z));
+  return static_cast<int>(p.thread.x + p.block_dim.x * (p.thread.y + p.block_dim.y * p.thread.z));
 }
 
 void run_thread() {
@@ -164,7 +163,8 @@ void warp_collective(unsigned mask, int kind, WarpOp op, void* argument) {
   Meeting* meeting = nullptr;
   for (Meeting& open : warp.meetings) {
     if ((open.mask & mask) == 0) continue;
-    if (open.mask != mask || open.kind != kind) fail("lanes of a warp meet in different collectives");
+    if (open.mask != mask || open.kind != kind)
+      fail("lanes of a warp meet in different collectives");
     meeting = &open;
   }
   if (meeting == nullptr) {
@@ -181,7 +181,8 @@ void warp_collective(unsigned mask, int kind, WarpOp op, void* argument) {
   warp.meetings.erase(warp.meetings.begin() + (meeting - warp.meetings.data()));
   op(complete.arguments, mask);
   for (int other = 0; other < kWarp; ++other) {
-    if ((mask >> other & 1U) != 0) wake(*block->threads[static_cast<size_t>(number - lane + other)]);
+    if ((mask >> other & 1U) != 0)
+      wake(*block->threads[static_cast<size_t>(number - lane + other)]);
   }
 }
 

@@ -39,6 +39,7 @@ void async_commit();
 void async_wait(int groups_left);
 
 // Runs all blocks of a grid. Returns false, with the reason on stderr, where a block cannot finish.
-bool run_grid(const Index& grid, const Index& block, size_t shared_bytes, const std::function<void()>& thread);
+bool run_grid(const Index& grid, const Index& block, size_t shared_bytes,
+              const std::function<void()>& thread);
 
 }  // namespace emulator

@@ -82,7 +82,9 @@ void start_fiber(Fiber& fiber, void (*entry)()) {
   fiber.context = top;
 }
 
-static void switch_stacks(Fiber& from, Fiber& to) { idsim_emulator_switch(&from.context, to.context); }
+static void switch_stacks(Fiber& from, Fiber& to) {
+  idsim_emulator_switch(&from.context, to.context);
+}
 
 #else
 

@@ -14,7 +14,9 @@ __device__ __forceinline__ void copy_16(void* shared, const void* global, bool v
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(global), "r"(bytes)
                : "memory");
 }
-__device__ __forceinline__ void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+__device__ __forceinline__ void commit_copies() {
+  asm volatile("cp.async.commit_group;" ::: "memory");
+}
 // Waits until at most kGroupsLeft of this thread's groups are under way.
 template <int kGroupsLeft>
 __device__ __forceinline__ void wait_copies() {

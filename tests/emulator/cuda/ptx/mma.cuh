@@ -42,7 +42,8 @@ inline void mma_u8_s8(int32_t (&c)[4], const uint32_t (&a)[4], const uint32_t (&
             const int row = lane / 4 + 8 * (i / 2);
             const int column = 2 * (lane % 4) + i % 2;
             auto sum = static_cast<uint32_t>(mma->c[i]);
-            for (int k = 0; k < 32; ++k) sum += static_cast<uint32_t>(rows[row][k] * columns[k][column]);
+            for (int k = 0; k < 32; ++k)
+              sum += static_cast<uint32_t>(rows[row][k] * columns[k][column]);
             mma->c[i] = static_cast<int32_t>(sum);
           }
         }

@@ -1,0 +1,64 @@
+# The CUDA backend, target idsim_cuda, as IDSIM_CUDA says: ON with nvcc, OFF as a stand-in, AUTO whichever can be had,
+# EMULATE for tests of the kernels on the CPU (tests/emulator).
+
+set(cuda_sources
+    csrc/cuda/device.cu
+    csrc/cuda/rows.cu
+    csrc/cuda/sample.cu
+    csrc/cuda/topk.cu
+)
+list(TRANSFORM cuda_sources PREPEND ${PROJECT_SOURCE_DIR}/)
+
+set(cuda_mode ${IDSIM_CUDA})
+if(cuda_mode STREQUAL "AUTO")
+    include(CheckLanguage)
+    check_language(CUDA)
+    if(CMAKE_CUDA_COMPILER)
+        set(cuda_mode ON)
+    else()
+        set(cuda_mode OFF)
+    endif()
+endif()
+
+# The kernels' logic on the CPU, for tests.
+add_subdirectory(tests/emulator EXCLUDE_FROM_ALL)
+
+if(cuda_mode STREQUAL "ON")
+    set(CMAKE_CUDA_ARCHITECTURES OFF) # the flags below say it, suffixes included
+    enable_language(CUDA)
+    find_package(CUDAToolkit 12.8 REQUIRED)
+    # Every chip since Ampere that has int8 tensor cores, and PTX of the lowest for those to come.
+    set(IDSIM_CUDA_ARCHITECTURES
+        80 86 89 90a 100 120
+        CACHE STRING "Compute capabilities that get machine code"
+    )
+    list(GET IDSIM_CUDA_ARCHITECTURES 0 lowest)
+    set(gencode "SHELL:-gencode arch=compute_${lowest},code=compute_${lowest}")
+    foreach(arch IN LISTS IDSIM_CUDA_ARCHITECTURES)
+        list(APPEND gencode "SHELL:-gencode arch=compute_${arch},code=sm_${arch}")
+    endforeach()
+    add_library(idsim_cuda STATIC ${cuda_sources})
+    set_target_properties(
+        idsim_cuda
+        PROPERTIES CUDA_STANDARD 20 CUDA_STANDARD_REQUIRED ON CUDA_EXTENSIONS OFF
+    )
+    # Multiply and add stay apart, as in the CPU engine: codes are defined operation by operation.
+    target_compile_options(
+        idsim_cuda
+        PRIVATE
+            ${gencode}
+            -fmad=false
+            --expt-relaxed-constexpr
+            "SHELL:-Xfatbin -compress-all"
+            "SHELL:-Xptxas --warn-on-spills"
+    )
+    target_link_libraries(idsim_cuda PUBLIC idsim_core CUDA::cudart_static)
+    target_compile_definitions(idsim_cuda INTERFACE IDSIM_WITH_CUDA)
+elseif(cuda_mode STREQUAL "EMULATE")
+    add_library(idsim_cuda INTERFACE)
+    target_link_libraries(idsim_cuda INTERFACE idsim_cuda_emulated)
+    target_compile_definitions(idsim_cuda INTERFACE IDSIM_WITH_CUDA)
+else()
+    add_library(idsim_cuda STATIC csrc/cuda/unavailable.cpp)
+    target_link_libraries(idsim_cuda PUBLIC idsim_core)
+endif()

@@ -1,0 +1,42 @@
+#include "cuda/device.hpp"
+
+#include <string>
+
+#include "cuda/runtime.hpp"
+
+namespace idsim::cuda {
+namespace {
+
+// int8 tensor products of the shape that the tile kernel uses.
+constexpr int kLeastMajor = 8;
+
+std::string why_no_device(int* usable) {
+  *usable = 0;
+  int devices = 0;
+  const cudaError_t error = cudaGetDeviceCount(&devices);
+  if (error != cudaSuccess) {
+    cudaGetLastError();
+    return std::string("The CUDA runtime reports: ") + cudaGetErrorString(error) + ".";
+  }
+  if (devices == 0) return "There is no CUDA device.";
+  for (int i = 0; i < devices; ++i) {
+    int major = 0;
+    if (cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, i) != cudaSuccess) {
+      cudaGetLastError();
+      continue;
+    }
+    if (major >= kLeastMajor) ++*usable;
+  }
+  if (*usable > 0) return "";
+  return "No device has compute capability 8.0 (Ampere) or newer.";
+}
+
+}  // namespace
+
+BackendStatus backend_status() {
+  static int usable = 0;
+  static const std::string reason = why_no_device(&usable);
+  return {true, usable, reason.c_str()};
+}
+
+}  // namespace idsim::cuda
