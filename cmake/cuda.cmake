@@ -26,6 +26,11 @@ add_subdirectory(tests/emulator EXCLUDE_FROM_ALL)
 if(cuda_mode STREQUAL "ON")
     set(CMAKE_CUDA_ARCHITECTURES OFF) # the flags below say it, suffixes included
     enable_language(CUDA)
+    if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)
+        # CMake 3.25 does not know that nvcc 13 has it.
+        set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
+        set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION -std=c++20)
+    endif()
     find_package(CUDAToolkit 12.8 REQUIRED)
     # Every chip since Ampere that has int8 tensor cores, and PTX of the lowest for those to come.
     set(IDSIM_CUDA_ARCHITECTURES
@@ -38,10 +43,6 @@ if(cuda_mode STREQUAL "ON")
         list(APPEND gencode "SHELL:-gencode arch=compute_${arch},code=sm_${arch}")
     endforeach()
     add_library(idsim_cuda STATIC ${cuda_sources})
-    set_target_properties(
-        idsim_cuda
-        PROPERTIES CUDA_STANDARD 20 CUDA_STANDARD_REQUIRED ON CUDA_EXTENSIONS OFF
-    )
     # Multiply and add stay apart, as in the CPU engine: codes are defined operation by operation.
     target_compile_options(
         idsim_cuda

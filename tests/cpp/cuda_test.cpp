@@ -31,7 +31,7 @@ std::vector<float> make_rows(Rows kind, int64_t n, int64_t d, uint64_t seed) {
     if (kind == Rows::duplicated && i % 3 != 0) std::copy(row - d, row, row);
     if (kind == Rows::constant && i > 0) std::copy(rows.data(), rows.data() + d, row);
     if (kind == Rows::sorted) row[0] += 0.01F * static_cast<float>(i);
-    if (kind == Rows::outliers) row[i % 3] *= 40.0F;
+    if (kind == Rows::outliers) row[i % std::min<int64_t>(3, d)] *= 40.0F;
   }
   if (n > 5) std::fill(rows.data() + 5 * d, rows.data() + 6 * d, 0.0F);
   return rows;

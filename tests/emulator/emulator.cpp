@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -99,7 +100,7 @@ void finish_copies(Thread& thread, size_t left) {
 void set_up(Block& b, const Index& grid, const Index& at, const Index& dim) {
   b.live = static_cast<int>(b.threads.size());
   b.at_barrier = 0;
-  std::memset(b.shared.data(), 0xCD, b.shared.size());
+  std::fill(b.shared.begin(), b.shared.end(), static_cast<char>(0xCD));
   for (Warp& warp : b.warps) warp.meetings.clear();
   unsigned i = 0;
   for (auto& thread : b.threads) {
