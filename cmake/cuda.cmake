@@ -5,6 +5,7 @@ set(cuda_sources
     csrc/cuda/device.cu
     csrc/cuda/rows.cu
     csrc/cuda/sample.cu
+    csrc/cuda/search.cu
     csrc/cuda/topk.cu
 )
 list(TRANSFORM cuda_sources PREPEND ${PROJECT_SOURCE_DIR}/)
@@ -51,14 +52,13 @@ if(cuda_mode STREQUAL "ON")
             -fmad=false
             --expt-relaxed-constexpr
             "SHELL:-Xfatbin -compress-all"
-            "SHELL:-Xptxas --warn-on-spills"
     )
     target_link_libraries(idsim_cuda PUBLIC idsim_core CUDA::cudart_static)
-    target_compile_definitions(idsim_cuda INTERFACE IDSIM_WITH_CUDA)
+
 elseif(cuda_mode STREQUAL "EMULATE")
     add_library(idsim_cuda INTERFACE)
     target_link_libraries(idsim_cuda INTERFACE idsim_cuda_emulated)
-    target_compile_definitions(idsim_cuda INTERFACE IDSIM_WITH_CUDA)
+
 else()
     add_library(idsim_cuda STATIC csrc/cuda/unavailable.cpp)
     target_link_libraries(idsim_cuda PUBLIC idsim_core)

@@ -50,6 +50,8 @@ void register_errors(py::module_&) {
       py::set_error(PyExc_ValueError, e.what());
     } catch (const FileReadError& e) {
       py::set_error(PyExc_OSError, e.what());
+    } catch (const CudaError& e) {
+      py::set_error(py::module_::import("idsim.errors").attr("CudaError"), e.what());
     } catch (const cpu::TooManyPairs& e) {
       py::set_error(PyExc_ValueError, e.what());
     } catch (const Cancelled&) {

@@ -52,11 +52,6 @@ DType dlpack_dtype(const DLDataType& type, const char* name) {
 int64_t type_bytes(DType dtype) { return dtype == DType::f64 ? 8 : dtype == DType::f32 ? 4 : 2; }
 
 MatrixView dlpack_view(const DLTensor& tensor, const char* name) {
-  if (tensor.device.device_type != kDLCPU && tensor.device.device_type != kDLCUDAHost) {
-    throw py::value_error(
-        std::string(name) +
-        " lies on a device that this build cannot read; move it to the CPU first");
-  }
   check_rank(name, tensor.ndim);
   MatrixView view;
   view.dtype = dlpack_dtype(tensor.dtype, name);
@@ -67,6 +62,17 @@ MatrixView dlpack_view(const DLTensor& tensor, const char* name) {
   view.col_stride = (tensor.strides != nullptr ? tensor.strides[1] : 1) * bytes;
   view.data = static_cast<const char*>(tensor.data) + tensor.byte_offset;
   return view;
+}
+
+// The CUDA device of a tensor, -1 for the CPU's memory.
+int checked_device(const DLDevice& device, const char* name, TensorArg::Where where) {
+  if (device.device_type == kDLCPU || device.device_type == kDLCUDAHost) return -1;
+  if (where == TensorArg::Where::cpu_or_cuda &&
+      (device.device_type == kDLCUDA || device.device_type == kDLCUDAManaged)) {
+    return device.device_id;
+  }
+  throw py::value_error(std::string(name) +
+                        " lies on a device that cannot be read here; move it to the CPU first");
 }
 
 template <class Managed>
@@ -80,23 +86,27 @@ std::shared_ptr<void> take_capsule(const py::capsule& capsule, const char* used_
           }};
 }
 
-py::capsule dlpack_capsule(const py::object& array) {
+py::capsule dlpack_capsule(const py::object& array, const py::object& stream) {
+  py::dict options;
+  if (!stream.is_none()) options["stream"] = stream;
+  const py::object dlpack = array.attr("__dlpack__");
   try {
-    return array.attr("__dlpack__")(py::arg("max_version") = py::make_tuple(1, 0));
+    return dlpack(py::arg("max_version") = py::make_tuple(1, 0), **options);
   } catch (py::error_already_set& error) {
     // Libraries from before DLPack 1.0 do not know the keyword.
     if (!error.matches(PyExc_TypeError)) throw;
-    return array.attr("__dlpack__")();
+    return dlpack(**options);
   }
 }
 
 }  // namespace
 
-TensorArg::TensorArg(const py::object& array, const char* name) {
+TensorArg::TensorArg(const py::object& array, const char* name, Where where,
+                     const py::object& stream) {
   // Only for NumPy's own arrays does uint16 stand for bfloat16 bits (idsim.arrays makes them).
   const bool numpy = py::isinstance<py::array>(array);
   if (!numpy && py::hasattr(array, "__dlpack__")) {
-    take_dlpack(array, name);
+    take_dlpack(array, name, where, stream);
   } else if (PyObject_CheckBuffer(array.ptr()) != 0) {
     take_buffer(array.ptr(), name);
   } else {
@@ -124,21 +134,27 @@ void TensorArg::take_buffer(PyObject* array, const char* name) {
            buffer->strides[0], buffer->strides[1], buffer_dtype(buffer->format, name)};
 }
 
-void TensorArg::take_dlpack(const py::object& array, const char* name) {
-  const py::capsule capsule = dlpack_capsule(array);
+template <class Managed>
+void TensorArg::take_managed(const py::capsule& capsule, const char* used_name, Managed* managed,
+                             const char* name, Where where) {
+  owner_ = take_capsule(capsule, used_name, managed);
+  cuda_device_ = checked_device(managed->dl_tensor.device, name, where);
+  view_ = dlpack_view(managed->dl_tensor, name);
+}
+
+void TensorArg::take_dlpack(const py::object& array, const char* name, Where where,
+                            const py::object& stream) {
+  const py::capsule capsule = dlpack_capsule(array, stream);
   const char* label = capsule.name();
   if (label != nullptr && std::strcmp(label, "dltensor_versioned") == 0) {
     auto* managed = capsule.get_pointer<DLManagedTensorVersioned>();
-    owner_ = take_capsule(capsule, "used_dltensor_versioned", managed);
     if (managed->version.major != 1) {
       throw py::value_error(std::string(name) + " uses DLPack version " +
                             std::to_string(managed->version.major) + ", which is not known here");
     }
-    view_ = dlpack_view(managed->dl_tensor, name);
+    take_managed(capsule, "used_dltensor_versioned", managed, name, where);
   } else if (label != nullptr && std::strcmp(label, "dltensor") == 0) {
-    auto* managed = capsule.get_pointer<DLManagedTensor>();
-    owner_ = take_capsule(capsule, "used_dltensor", managed);
-    view_ = dlpack_view(managed->dl_tensor, name);
+    take_managed(capsule, "used_dltensor", capsule.get_pointer<DLManagedTensor>(), name, where);
   } else {
     throw py::type_error(std::string(name) + ": __dlpack__ returned no DLPack capsule");
   }

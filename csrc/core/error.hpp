@@ -19,4 +19,10 @@ class NonFiniteRow : public std::invalid_argument {
   int64_t row_;
 };
 
+// The CUDA driver, a device or a kernel reported an error, or there is none.
+class CudaError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
 }  // namespace idsim

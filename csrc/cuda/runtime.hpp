@@ -5,16 +5,12 @@
 
 #include <cstdint>
 #include <new>
-#include <stdexcept>
 #include <string>
 #include <utility>
 
-namespace idsim::cuda {
+#include "core/error.hpp"
 
-class CudaError : public std::runtime_error {
- public:
-  using std::runtime_error::runtime_error;
-};
+namespace idsim::cuda {
 
 // The device has no room for `bytes` more.
 class DeviceMemoryError : public std::bad_alloc {

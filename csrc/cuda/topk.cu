@@ -378,4 +378,11 @@ T fetch(const DeviceBuffer<T>& from, cudaStream_t stream) {
 NonFinite TopK::nonfinite_queries() const { return fetch(nonfinite_, stream_); }
 Counts TopK::counts() const { return fetch(counts_, stream_); }
 
+void TopK::fetch_reach(float* out) const {
+  check(cudaMemcpyAsync(out, reach_.data(), static_cast<size_t>(count()) * sizeof(float),
+                        cudaMemcpyDeviceToHost, stream_),
+        "copying from the device");
+  check(cudaStreamSynchronize(stream_), "waiting for the device");
+}
+
 }  // namespace idsim::cuda

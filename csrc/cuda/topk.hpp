@@ -46,6 +46,7 @@ class TopK {
   // These wait for the device.
   NonFinite nonfinite_queries() const;
   Counts counts() const;
+  void fetch_reach(float* out) const;  // [q]
 
   // The best results so far: lists of k and room for new ones behind them.
   struct Lists {

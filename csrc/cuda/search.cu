@@ -1,0 +1,300 @@
+#include "cuda/search.hpp"
+
+#include <algorithm>
+#include <limits>
+#include <optional>
+#include <vector>
+
+#include "core/error.hpp"
+#include "core/rows.hpp"
+#include "core/widen.hpp"
+#include "cuda/topk.hpp"
+
+namespace idsim::cuda {
+namespace {
+
+// Makes a device current for as long as it lives.
+class DeviceScope {
+ public:
+  explicit DeviceScope(int device) {
+    check(cudaGetDevice(&before_), "asking for the current device");
+    check(cudaSetDevice(device), "choosing a device");
+  }
+  ~DeviceScope() { cudaSetDevice(before_); }
+  DeviceScope(const DeviceScope&) = delete;
+  DeviceScope& operator=(const DeviceScope&) = delete;
+
+ private:
+  int before_ = 0;
+};
+
+cudaStream_t stream_of(const Target& target) { return static_cast<cudaStream_t>(target.stream); }
+
+void wait(cudaStream_t stream) { check(cudaStreamSynchronize(stream), "waiting for the device"); }
+
+// Rows where the device can read them: a view of what is there, or a dense copy of host rows.
+class DeviceRows {
+ public:
+  DeviceRows(const Matrix& rows, cudaStream_t stream) : view_(rows.view) {
+    if (rows.on_device || rows.view.rows == 0) return;
+    const int64_t size = element_bytes(view_.dtype);
+    const bool dense = view_.col_stride == size && view_.row_stride == view_.cols * size;
+    if (dense) {
+      copy_as_is(stream);
+    } else {
+      copy_widened(stream);
+    }
+  }
+  const MatrixView& view() const { return view_; }
+  int64_t bytes() const { return buffer_.size(); }
+
+ private:
+  void copy_as_is(cudaStream_t stream) {
+    buffer_ = DeviceBuffer<char>(view_.rows * view_.row_stride, stream);
+    buffer_.upload(static_cast<const char*>(view_.data), buffer_.size());
+    view_.data = buffer_.data();
+  }
+
+  // Rows of any strides are made float32 on the host, some at a time.
+  void copy_widened(cudaStream_t stream) {
+    const int64_t n = view_.rows, d = view_.cols, size = sizeof(float);
+    buffer_ = DeviceBuffer<char>(n * d * size, stream);
+    const int64_t chunk = std::max<int64_t>(1, (int64_t{16} << 20) / (d * size));
+    std::vector<float> dense(static_cast<size_t>(std::min(chunk, n) * d));
+    for (int64_t first = 0; first < n; first += chunk) {
+      const int64_t rows = std::min(chunk, n - first);
+      for (int64_t i = 0; i < rows; ++i) {
+        widen(static_cast<const char*>(view_.data) + (first + i) * view_.row_stride,
+              view_.col_stride, d, view_.dtype, dense.data() + i * d);
+      }
+      check(cudaMemcpyAsync(buffer_.data() + first * d * size, dense.data(),
+                            static_cast<size_t>(rows * d * size), cudaMemcpyDefault, stream),
+            "copying rows to the device");
+      wait(stream);  // the buffer is filled again
+    }
+    view_ = {buffer_.data(), n, d, d * size, size, DType::f32};
+  }
+
+  MatrixView view_;
+  DeviceBuffer<char> buffer_;
+};
+
+// Codes of up to `rows` gallery rows, to be filled again and again.
+class CodeBuffers {
+ public:
+  CodeBuffers(int64_t rows, int64_t d, Metric metric, cudaStream_t stream)
+      : codes_(rows * padded_dim(d), stream),
+        scale_(rows, stream),
+        residual_(rows, stream),
+        norm_(rows, stream),
+        u_(rows, stream),
+        v_(rows, stream),
+        w_(metric == Metric::l2 ? rows : 0, stream) {}
+
+  CodedRows rows() const {
+    return {codes_.data(),
+            scale_.data(),
+            residual_.data(),
+            norm_.data(),
+            u_.data(),
+            v_.data(),
+            w_.size() > 0 ? w_.data() : nullptr};
+  }
+  static int64_t bytes_per_row(int64_t d) { return padded_dim(d) + 5 * 4 + 8; }
+
+ private:
+  DeviceBuffer<uint8_t> codes_;
+  DeviceBuffer<float> scale_, residual_;
+  DeviceBuffer<double> norm_;
+  DeviceBuffer<float> u_, v_, w_;
+};
+
+NonFinite fetch(const DeviceBuffer<NonFinite>& found, cudaStream_t stream) {
+  NonFinite out{};
+  check(cudaMemcpyAsync(&out, found.data(), sizeof out, cudaMemcpyDefault, stream),
+        "copying from the device");
+  wait(stream);
+  return out;
+}
+
+DeviceBuffer<int64_t> upload_groups(const int64_t* groups, int64_t n, cudaStream_t stream) {
+  if (groups == nullptr) return {};
+  DeviceBuffer<int64_t> out(n, stream);
+  out.upload(groups, n);
+  return out;
+}
+
+}  // namespace
+
+struct PreparedGallery::State {
+  State(const Matrix& matrix, Metric by, const Target& to)
+      : target(to),
+        metric(by),
+        rows(matrix, stream_of(to)),
+        codes(matrix.view.rows, matrix.view.cols, by, stream_of(to)) {
+    gallery.rows = rows.view();
+    gallery.coded = codes.rows();
+  }
+
+  Target target;
+  Metric metric;
+  DeviceRows rows;
+  CodeBuffers codes;
+  Gallery gallery;
+  int64_t skipped = 0;
+};
+
+PreparedGallery::PreparedGallery(const Matrix& rows, Metric metric, bool skip_nonfinite,
+                                 const Target& target) {
+  const DeviceScope scope(target.device);
+  const cudaStream_t stream = stream_of(target);
+  state_ = std::make_unique<State>(rows, metric, target);
+  DeviceBuffer<NonFinite> found(1, stream);
+  clear(found.data(), stream);
+  quantize(state_->gallery.rows, metric, state_->gallery.coded, found.data(), stream);
+  const NonFinite bad = fetch(found, stream);
+  if (bad.count > 0 && !skip_nonfinite) throw NonFiniteRow("gallery", bad.first);
+  state_->skipped = static_cast<int64_t>(bad.count);
+}
+
+PreparedGallery::~PreparedGallery() = default;
+int64_t PreparedGallery::count() const { return state_->gallery.count(); }
+int64_t PreparedGallery::dim() const { return state_->gallery.dim(); }
+Metric PreparedGallery::metric() const { return state_->metric; }
+int64_t PreparedGallery::skipped_rows() const { return state_->skipped; }
+int64_t PreparedGallery::code_bytes() const { return count() * CodeBuffers::bytes_per_row(dim()); }
+int64_t PreparedGallery::row_bytes() const { return state_->rows.bytes(); }
+const Target& PreparedGallery::target() const { return state_->target; }
+
+struct TopKSearch::State {
+  State(const Matrix& queries, const SearchOptions& options, const Target& to)
+      : target(to),
+        query_groups(upload_groups(options.query_groups, queries.view.rows, stream_of(to))) {
+    const DeviceRows rows(queries, stream_of(to));
+    Exclusion exclusion;
+    exclusion.self = options.exclude_self;
+    exclusion.first_query_id = options.first_query_id;
+    if (options.query_groups != nullptr) exclusion.query_groups = query_groups.data();
+    scan.emplace(rows.view(), options.metric, options.k, options.threshold, exclusion,
+                 stream_of(to));
+    const NonFinite bad = scan->nonfinite_queries();
+    if (bad.count > 0) throw NonFiniteRow("queries", options.first_query_id + bad.first);
+  }
+
+  Target target;
+  DeviceBuffer<int64_t> query_groups;
+  std::optional<TopK> scan;
+  int64_t rows_scanned = 0;
+  int64_t skipped = 0;
+};
+
+TopKSearch::TopKSearch(const Matrix& queries, const SearchOptions& options, const Target& target) {
+  const DeviceScope scope(target.device);
+  state_ = std::make_unique<State>(queries, options, target);
+}
+
+TopKSearch::~TopKSearch() = default;
+int64_t TopKSearch::count() const { return state_->scan->count(); }
+int64_t TopKSearch::dim() const { return state_->scan->dim(); }
+int64_t TopKSearch::k() const { return state_->scan->k(); }
+Metric TopKSearch::metric() const { return state_->scan->metric(); }
+int64_t TopKSearch::bytes_per_query(int64_t dim, int64_t k) {
+  return TopK::bytes_per_query(dim, k);
+}
+
+void TopKSearch::feed(const Matrix& rows, int64_t first_id, const int64_t* groups,
+                      bool skip_nonfinite, int64_t budget) {
+  const DeviceScope scope(state_->target.device);
+  const cudaStream_t stream = stream_of(state_->target);
+  const int64_t n = rows.view.rows, d = rows.view.cols;
+  if (n == 0) return;
+  const int64_t row_bytes = rows.on_device ? 0 : d * element_bytes(rows.view.dtype);
+  const int64_t chunk =
+      std::clamp<int64_t>(budget / (CodeBuffers::bytes_per_row(d) + row_bytes), 1, n);
+  const CodeBuffers codes(chunk, d, metric(), stream);
+  DeviceBuffer<NonFinite> found(1, stream);
+  for (int64_t first = 0; first < n; first += chunk) {
+    Matrix part = rows;
+    part.view.data = static_cast<const char*>(rows.view.data) + first * rows.view.row_stride;
+    part.view.rows = std::min(chunk, n - first);
+    const DeviceRows on_device(part, stream);
+    const DeviceBuffer<int64_t> labels =
+        upload_groups(groups == nullptr ? nullptr : groups + first, part.view.rows, stream);
+    Gallery gallery;
+    gallery.rows = on_device.view();
+    gallery.coded = codes.rows();
+    if (groups != nullptr) gallery.groups = labels.data();
+    gallery.first_id = first_id + first;
+    clear(found.data(), stream);
+    quantize(gallery.rows, metric(), gallery.coded, found.data(), stream);
+    const NonFinite bad = fetch(found, stream);
+    if (bad.count > 0 && !skip_nonfinite) {
+      throw NonFiniteRow("gallery", first_id + first + bad.first);
+    }
+    state_->skipped += static_cast<int64_t>(bad.count);
+    state_->scan->feed(gallery);
+    state_->rows_scanned += part.view.rows;
+  }
+  wait(stream);  // the caller's rows may go
+}
+
+void TopKSearch::feed(const PreparedGallery& prepared, int64_t first_id, const int64_t* groups) {
+  const DeviceScope scope(state_->target.device);
+  const cudaStream_t stream = stream_of(state_->target);
+  Gallery gallery = prepared.state().gallery;
+  const DeviceBuffer<int64_t> labels = upload_groups(groups, gallery.count(), stream);
+  if (groups != nullptr) gallery.groups = labels.data();
+  gallery.first_id = first_id;
+  state_->scan->feed(gallery);
+  state_->rows_scanned += gallery.count();
+  state_->skipped += prepared.skipped_rows();
+}
+
+void TopKSearch::finish(float* scores, int64_t* ids, bool on_device) {
+  const DeviceScope scope(state_->target.device);
+  const cudaStream_t stream = stream_of(state_->target);
+  if (on_device) return state_->scan->finish(scores, ids);
+  const int64_t n = count() * k();
+  const DeviceBuffer<float> score_buffer(n, stream);
+  const DeviceBuffer<int64_t> id_buffer(n, stream);
+  state_->scan->finish(score_buffer.data(), id_buffer.data());
+  const auto copy = [&](void* to, const void* from, size_t bytes) {
+    check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, stream), "copying results");
+  };
+  copy(scores, score_buffer.data(), static_cast<size_t>(n) * sizeof(float));
+  copy(ids, id_buffer.data(), static_cast<size_t>(n) * sizeof(int64_t));
+  wait(stream);
+}
+
+SearchCertificate TopKSearch::certificate() const {
+  const DeviceScope scope(state_->target.device);
+  const Counts counts = state_->scan->counts();
+  return {state_->rows_scanned, state_->rows_scanned * count(),
+          static_cast<int64_t>(counts.candidates), static_cast<int64_t>(counts.rescored),
+          state_->skipped};
+}
+
+void TopKSearch::reach(float* out) const {
+  const DeviceScope scope(state_->target.device);
+  state_->scan->fetch_reach(out);
+}
+
+void normalize(const Matrix& rows, float* out, bool out_on_device, const Target& target) {
+  const DeviceScope scope(target.device);
+  const cudaStream_t stream = stream_of(target);
+  const DeviceRows on_device(rows, stream);
+  const int64_t n = rows.view.rows * rows.view.cols;
+  DeviceBuffer<NonFinite> found(1, stream);
+  clear(found.data(), stream);
+  const DeviceBuffer<float> buffer(out_on_device ? 0 : n, stream);
+  normalize(on_device.view(), out_on_device ? out : buffer.data(), found.data(), stream);
+  if (!out_on_device) {
+    check(cudaMemcpyAsync(out, buffer.data(), static_cast<size_t>(n) * sizeof(float),
+                          cudaMemcpyDefault, stream),
+          "copying results");
+  }
+  const NonFinite bad = fetch(found, stream);
+  if (bad.count > 0) throw NonFiniteRow("x", bad.first);
+}
+
+}  // namespace idsim::cuda
