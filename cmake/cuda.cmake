@@ -3,9 +3,11 @@
 
 set(cuda_sources
     csrc/cuda/device.cu
+    csrc/cuda/distribution.cu
     csrc/cuda/rows.cu
     csrc/cuda/sample.cu
     csrc/cuda/search.cu
+    csrc/cuda/tail.cu
     csrc/cuda/topk.cu
 )
 list(TRANSFORM cuda_sources PREPEND ${PROJECT_SOURCE_DIR}/)

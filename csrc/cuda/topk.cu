@@ -8,6 +8,7 @@
 #include "cuda/dispatch.hpp"
 #include "cuda/launch.cuh"
 #include "cuda/sample.hpp"
+#include "cuda/score.cuh"
 #include "cuda/tile.cuh"
 
 namespace idsim::cuda {
@@ -95,19 +96,6 @@ struct ListCandidates {
     }
   }
 };
-
-template <DType kType>
-__device__ float warp_score(const Queries::View& queries, const Gallery& gallery, int64_t query,
-                            int64_t row) {
-  const float* q = queries.rows + query * queries.dim;
-  const Row<kType> x = row_of<kType>(gallery.rows, row);
-  const double dot = warp_dot(q, x, queries.dim);
-  if (queries.metric == Metric::cosine) {
-    return cosine_score(dot, queries.norms[query], gallery.coded.norm[row]);
-  }
-  if (queries.metric == Metric::dot) return static_cast<float>(dot);
-  return l2_score(queries.squares[query], warp_dot(x, x, queries.dim), dot);
-}
 
 // Keeps the best k of a list of `size` > k, in no order, and returns the worst kept score.
 __device__ float keep_best(Metric metric, float* scores, int64_t* ids, int64_t size, int64_t k,

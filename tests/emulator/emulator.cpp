@@ -8,6 +8,7 @@
 #include <cstring>
 #include <deque>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -200,6 +201,8 @@ void async_wait(int groups_left) { finish_copies(*running, static_cast<size_t>(g
 
 bool run_grid(const Index& grid, const Index& dim, size_t shared_bytes,
               const std::function<void()>& thread) {
+  static std::mutex one_grid_at_a_time;
+  const std::lock_guard lock(one_grid_at_a_time);
   const unsigned count = dim.x * dim.y * dim.z;
   if (count == 0 || count > 1024 || count % kWarp != 0) {
     std::fprintf(stderr, "emulator: a block of %u threads\n", count);

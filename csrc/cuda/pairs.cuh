@@ -1,0 +1,65 @@
+// Pairs that a scan with fixed thresholds could not rule out, in one list that cannot overflow: a slab has no more pairs
+// than the list has room.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "cuda/gallery.hpp"
+#include "cuda/tile.cuh"
+
+namespace idsim::cuda {
+
+struct ListedPair {
+  int32_t query;
+  int32_t row;  // of the slab
+  int32_t dot;
+};
+
+struct PairList {
+  ListedPair* pairs;
+  unsigned long long* count;
+};
+
+inline constexpr int64_t kListedPairs = int64_t{1} << 24;
+
+// Rows of a slab, such that all pairs with the queries fit.
+inline int64_t slab_rows(int64_t queries) {
+  return std::max<int64_t>(kListedPairs / std::max<int64_t>(queries, 1) / kTileRows * kTileRows,
+                           kTileRows);
+}
+// Queries worked on at a time, so that even one row of tiles fits.
+inline constexpr int64_t kMostQueries = kListedPairs / kTileRows;
+
+// Appends the pairs of a tile whose bit is set: bit 32 half + 8 i + 2 j + e of `hits` stands for element 2 half + e of
+// fragment (i, j).
+struct TileHits {
+  uint64_t bits = 0;
+
+  __device__ static int bit(int i, int j, int half, int e) { return 32 * half + 8 * i + 2 * j + e; }
+  __device__ void set(int i, int j, int half, int e, bool hit) {
+    bits |= uint64_t{hit} << bit(i, j, half, e);
+  }
+};
+static_assert(kRowFragments * kQueryFragments * 4 == 64);
+
+__device__ inline void append_hits(const TileProducts& p, const TileHits& hits, int64_t row0,
+                                   int64_t query0, const PairList& list) {
+  if (hits.bits == 0) return;
+  const auto found = static_cast<unsigned long long>(__popcll(hits.bits));
+  unsigned long long at = atomicAdd(list.count, found);
+#pragma unroll
+  for (int i = 0; i < kRowFragments; ++i) {
+#pragma unroll
+    for (int j = 0; j < kQueryFragments; ++j) {
+#pragma unroll
+      for (int e = 0; e < 4; ++e) {
+        if ((hits.bits >> TileHits::bit(i, j, e / 2, e % 2) & 1U) == 0) continue;
+        list.pairs[at++] = {static_cast<int32_t>(query0 + p.query(j, e)),
+                            static_cast<int32_t>(row0 + p.row(i, e)), p.acc[i][j][e]};
+      }
+    }
+  }
+}
+
+}  // namespace idsim::cuda

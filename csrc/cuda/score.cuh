@@ -1,0 +1,22 @@
+// The canonical score of a pair, by one warp.
+#pragma once
+
+#include "cuda/gallery.hpp"
+#include "cuda/warp.cuh"
+
+namespace idsim::cuda {
+
+template <DType kType>
+__device__ inline float warp_score(const Queries::View& queries, const Gallery& gallery,
+                                   int64_t query, int64_t row) {
+  const float* q = queries.rows + query * queries.dim;
+  const Row<kType> x = row_of<kType>(gallery.rows, row);
+  const double dot = warp_dot(q, x, queries.dim);
+  if (queries.metric == Metric::cosine) {
+    return cosine_score(dot, queries.norms[query], gallery.coded.norm[row]);
+  }
+  if (queries.metric == Metric::dot) return static_cast<float>(dot);
+  return l2_score(queries.squares[query], warp_dot(x, x, queries.dim), dot);
+}
+
+}  // namespace idsim::cuda

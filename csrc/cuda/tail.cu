@@ -1,0 +1,226 @@
+#include "cuda/tail.hpp"
+
+#include <algorithm>
+
+#include "cuda/dispatch.hpp"
+#include "cuda/launch.cuh"
+#include "cuda/pairs.cuh"
+#include "cuda/score.cuh"
+
+namespace idsim::cuda {
+namespace {
+
+constexpr int kThreads = 256;
+constexpr int kWarps = kThreads / kWarpSize;
+// Blocks that go through a list whose length only the device knows.
+constexpr int64_t kListBlocks = 2048;
+
+__device__ bool reaches(Metric metric, float score, float threshold) {
+  return metric == Metric::l2 ? score <= threshold : score >= threshold;
+}
+
+__global__ void set_terms(Queries::View queries, float reach, float* a) {
+  const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  if (i >= queries.padded) return;
+  a[i] = i < queries.count ? query_terms(queries.metric, queries.bounds[i], reach).a
+                           : std::numeric_limits<float>::infinity();
+}
+
+template <bool kThree>
+struct ListPairs {
+  CodedRows coded;
+  const float* a;  // of the scan's first query, as b and c
+  const float* b;
+  const float* c;
+  int64_t first_query;
+  int64_t n_rows;
+  PairList list;
+
+  __device__ void operator()(const TileProducts& p, int64_t row0, int64_t query0) const {
+    TileHits hits;
+#pragma unroll
+    for (int j = 0; j < kQueryFragments; ++j) {
+#pragma unroll
+      for (int e = 0; e < 2; ++e) {
+        const int64_t query = query0 + p.query(j, e);
+        const QueryTerms terms{a[query], b[query], kThree ? c[query] : 0.0F};
+#pragma unroll
+        for (int i = 0; i < kRowFragments; ++i) {
+#pragma unroll
+          for (int half = 0; half < 2; ++half) {
+            const int64_t row = row0 + p.row(i, 2 * half);
+            if (row >= n_rows) continue;
+            const RowTerms x{coded.u[row], coded.v[row], kThree ? coded.w[row] : 0.0F};
+            const float dot = static_cast<float>(p.acc[i][j][2 * half + e]);
+            hits.set(i, j, half, e, dot >= row_limit(terms, x));
+          }
+        }
+      }
+    }
+    append_hits(p, hits, row0, first_query + query0, list);
+  }
+};
+
+// Calls visit(pair) for each listed pair, with all lanes of a warp.
+template <class Visit>
+__device__ void for_listed(const ListedPair* pairs, const unsigned long long* count,
+                           const Visit& visit) {
+  const auto n = static_cast<int64_t>(*count);
+  const int64_t step = int64_t{gridDim.x} * kWarps;
+  for (int64_t i = int64_t{blockIdx.x} * kWarps + threadIdx.x / kWarpSize; i < n; i += step) {
+    visit(pairs[i]);
+  }
+}
+
+template <DType kType>
+__global__ __launch_bounds__(kThreads) void count_pairs(Queries::View queries, Gallery gallery,
+                                                        Exclusion exclusion,
+                                                        const ListedPair* pairs,
+                                                        const unsigned long long* count,
+                                                        const float* levels, int thresholds,
+                                                        unsigned long long* counts) {
+  const Metric metric = queries.metric;
+  for_listed(pairs, count, [&](const ListedPair& pair) {
+    if (exclusion.drops(pair.query, gallery, pair.row)) return;
+    const ScoreRange range = score_range(
+        metric, queries.bounds[pair.query], gallery.coded.scale[pair.row],
+        gallery.coded.residual[pair.row], gallery.coded.norm[pair.row], pair.dot);
+    bool undecided = false;
+    for (int t = 0; t < thresholds; ++t) {
+      undecided |= !reaches(metric, range.certain, levels[t]) &&
+                   reaches(metric, range.possible, levels[t]);
+    }
+    const float score = undecided ? warp_score<kType>(queries, gallery, pair.query, pair.row)
+                                  : range.certain;
+    for (int t = lane_index(); t < thresholds; t += kWarpSize) {
+      if (reaches(metric, score, levels[t])) {
+        atomicAdd(&counts[int64_t{pair.query} * thresholds + t], 1ULL);
+      }
+    }
+  });
+}
+
+template <DType kType>
+__global__ __launch_bounds__(kThreads) void keep_pairs(Queries::View queries, Gallery gallery,
+                                                       Exclusion exclusion,
+                                                       const ListedPair* pairs,
+                                                       const unsigned long long* count,
+                                                       float threshold, FoundPair* found,
+                                                       unsigned long long* found_count) {
+  for_listed(pairs, count, [&](const ListedPair& pair) {
+    if (exclusion.drops(pair.query, gallery, pair.row)) return;
+    const float score = warp_score<kType>(queries, gallery, pair.query, pair.row);
+    if (lane_index() != 0 || !reaches(queries.metric, score, threshold)) return;
+    found[atomicAdd(found_count, 1ULL)] = {pair.query, gallery.first_id + pair.row, score};
+  });
+}
+
+}  // namespace
+
+TailScan::TailScan(const MatrixView& queries, Metric metric, float loosest,
+                   const Exclusion& exclusion, NonFinite* found, cudaStream_t stream)
+    : exclusion_(exclusion),
+      stream_(stream),
+      queries_(queries, metric, found, stream),
+      a_(queries_.view().padded, stream),
+      count_(1, stream) {
+  launch("setting thresholds", set_terms,
+         blocks_for(std::max<int64_t>(queries_.view().padded, 1), kThreads), kThreads, 0, stream,
+         queries_.view(), loosest, a_.data());
+}
+
+void TailScan::feed(const Gallery& gallery) {
+  const Queries::View& view = queries_.view();
+  for (int64_t first = 0; first < view.count; first += kMostQueries) {
+    const int64_t padded = std::min(kMostQueries, view.padded - first);
+    const int64_t rows = std::min(slab_rows(padded), gallery.count());
+    if (pairs_.size() < padded * rows) pairs_ = DeviceBuffer<ListedPair>(padded * rows, stream_);
+    const PairList list{pairs_.data(), count_.data()};
+    for (int64_t begin = 0; begin < gallery.count(); begin += rows) {
+      const Gallery slab = slice(gallery, begin, std::min(rows, gallery.count() - begin));
+      count_.set_bytes(0);
+      const TileScan tiles{slab.coded.codes,
+                           slab.count(),
+                           view.d_pad,
+                           view.codes + first * view.d_pad,
+                           view.starts + first,
+                           padded / kTileQueries};
+      const auto scan = [&](auto epilogue) {
+        launch("scanning", scan_tiles<decltype(epilogue)>, blocks_for(tiles.tiles(), 1),
+               kTileThreads, kTileSharedBytes, stream_, tiles, epilogue);
+      };
+      const float *a = a_.data() + first, *b = view.b + first, *c = view.c + first;
+      if (view.metric == Metric::l2) {
+        scan(ListPairs<true>{slab.coded, a, b, c, first, slab.count(), list});
+      } else {
+        scan(ListPairs<false>{slab.coded, a, b, c, first, slab.count(), list});
+      }
+      decide(slab, pairs_.data(), count_.data());
+    }
+  }
+}
+
+CountAbove::CountAbove(const MatrixView& queries, Metric metric,
+                       const std::vector<float>& thresholds, const Exclusion& exclusion,
+                       NonFinite* found, cudaStream_t stream)
+    : TailScan(queries, metric,
+               metric == Metric::l2 ? *std::max_element(thresholds.begin(), thresholds.end())
+                                    : *std::min_element(thresholds.begin(), thresholds.end()),
+               exclusion, found, stream),
+      thresholds_(static_cast<int>(thresholds.size())),
+      levels_(thresholds_, stream),
+      counts_(queries.rows * thresholds_, stream) {
+  levels_.upload(thresholds.data(), thresholds_);
+  counts_.set_bytes(0);
+}
+
+void CountAbove::decide(const Gallery& slab, const ListedPair* pairs,
+                        const unsigned long long* count) {
+  with_dtype(slab.rows.dtype, [&](auto type) {
+    launch("counting", count_pairs<type()>, blocks_for(kListBlocks, 1), kThreads, 0, stream_,
+           queries(), slab, exclusion_, pairs, count, levels_.data(), thresholds_, counts_.data());
+  });
+}
+
+void CountAbove::fetch(int64_t* counts) const {
+  static_assert(sizeof(int64_t) == sizeof(unsigned long long));
+  check(cudaMemcpyAsync(counts, counts_.data(),
+                        static_cast<size_t>(counts_.size()) * sizeof(int64_t),
+                        cudaMemcpyDeviceToHost, stream_),
+        "copying counts");
+  check(cudaStreamSynchronize(stream_), "waiting for the device");
+}
+
+PairsAbove::PairsAbove(const MatrixView& queries, Metric metric, float threshold,
+                       const Exclusion& exclusion, NonFinite* found, cudaStream_t stream)
+    : TailScan(queries, metric, threshold, exclusion, found, stream),
+      threshold_(threshold),
+      found_count_(1, stream) {}
+
+void PairsAbove::decide(const Gallery& slab, const ListedPair* pairs,
+                        const unsigned long long* count) {
+  const auto fetch_count = [&](const unsigned long long* from) {
+    unsigned long long n = 0;
+    check(cudaMemcpyAsync(&n, from, sizeof n, cudaMemcpyDeviceToHost, stream_), "copying a count");
+    check(cudaStreamSynchronize(stream_), "waiting for the device");
+    return static_cast<int64_t>(n);
+  };
+  const int64_t listed = fetch_count(count);
+  if (listed == 0) return;
+  if (found_.size() < listed) found_ = DeviceBuffer<FoundPair>(listed, stream_);
+  found_count_.set_bytes(0);
+  with_dtype(slab.rows.dtype, [&](auto type) {
+    launch("scoring pairs", keep_pairs<type()>, blocks_for(kListBlocks, 1), kThreads, 0, stream_,
+           queries(), slab, exclusion_, pairs, count, threshold_, found_.data(),
+           found_count_.data());
+  });
+  const auto kept = static_cast<size_t>(fetch_count(found_count_.data()));
+  const size_t before = pairs_.size();
+  pairs_.resize(before + kept);
+  check(cudaMemcpyAsync(pairs_.data() + before, found_.data(), kept * sizeof(FoundPair),
+                        cudaMemcpyDeviceToHost, stream_),
+        "copying pairs");
+  check(cudaStreamSynchronize(stream_), "waiting for the device");
+}
+
+}  // namespace idsim::cuda
