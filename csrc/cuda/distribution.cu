@@ -158,12 +158,9 @@ void Distribution::feed(const Gallery& gallery) {
     for (int64_t begin = 0; begin < gallery.count(); begin += rows) {
       const Gallery slab = slice(gallery, begin, std::min(rows, gallery.count() - begin));
       count_.set_bytes(0);
-      const TileScan tiles{slab.coded.codes,
-                           slab.count(),
-                           queries.d_pad,
-                           queries.codes + first * queries.d_pad,
-                           queries.starts + first,
-                           padded / kTileQueries};
+      const TileScan tiles{slab.coded.codes,       slab.count(),
+                           queries.d_pad,          queries.codes + first * queries.d_pad,
+                           queries.starts + first, padded / kTileQueries};
       launch("binning", scan_tiles<BinEstimates>, blocks_for(tiles.tiles(), 1), kTileThreads,
              kTileSharedBytes, stream_, tiles,
              BinEstimates{view_, queries, slab, first, {pairs_.data(), count_.data()}});

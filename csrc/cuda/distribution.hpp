@@ -28,10 +28,10 @@ class Distribution {
   // What the kernels need of it.
   struct View {
     int bins;
-    const float* scale;                // [padded] s_q of unit queries
-    const float* a;                    // [padded] terms of the tail
-    unsigned long long* counts;        // [2, bins] non-mated, mated
-    unsigned long long* worst_row;     // bits of the largest ||rx|| of a unit row
+    const float* scale;             // [padded] s_q of unit queries
+    const float* a;                 // [padded] terms of the tail
+    unsigned long long* counts;     // [2, bins] non-mated, mated
+    unsigned long long* worst_row;  // bits of the largest ||rx|| of a unit row
     const int64_t* query_groups;
     Exclusion exclusion;
   };

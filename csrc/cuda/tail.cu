@@ -82,16 +82,16 @@ __global__ __launch_bounds__(kThreads) void count_pairs(Queries::View queries, G
   const Metric metric = queries.metric;
   for_listed(pairs, count, [&](const ListedPair& pair) {
     if (exclusion.drops(pair.query, gallery, pair.row)) return;
-    const ScoreRange range = score_range(
-        metric, queries.bounds[pair.query], gallery.coded.scale[pair.row],
-        gallery.coded.residual[pair.row], gallery.coded.norm[pair.row], pair.dot);
+    const ScoreRange range =
+        score_range(metric, queries.bounds[pair.query], gallery.coded.scale[pair.row],
+                    gallery.coded.residual[pair.row], gallery.coded.norm[pair.row], pair.dot);
     bool undecided = false;
     for (int t = 0; t < thresholds; ++t) {
-      undecided |= !reaches(metric, range.certain, levels[t]) &&
-                   reaches(metric, range.possible, levels[t]);
+      undecided |=
+          !reaches(metric, range.certain, levels[t]) && reaches(metric, range.possible, levels[t]);
     }
-    const float score = undecided ? warp_score<kType>(queries, gallery, pair.query, pair.row)
-                                  : range.certain;
+    const float score =
+        undecided ? warp_score<kType>(queries, gallery, pair.query, pair.row) : range.certain;
     for (int t = lane_index(); t < thresholds; t += kWarpSize) {
       if (reaches(metric, score, levels[t])) {
         atomicAdd(&counts[int64_t{pair.query} * thresholds + t], 1ULL);
@@ -102,8 +102,7 @@ __global__ __launch_bounds__(kThreads) void count_pairs(Queries::View queries, G
 
 template <DType kType>
 __global__ __launch_bounds__(kThreads) void keep_pairs(Queries::View queries, Gallery gallery,
-                                                       Exclusion exclusion,
-                                                       const ListedPair* pairs,
+                                                       Exclusion exclusion, const ListedPair* pairs,
                                                        const unsigned long long* count,
                                                        float threshold, FoundPair* found,
                                                        unsigned long long* found_count) {
@@ -139,12 +138,9 @@ void TailScan::feed(const Gallery& gallery) {
     for (int64_t begin = 0; begin < gallery.count(); begin += rows) {
       const Gallery slab = slice(gallery, begin, std::min(rows, gallery.count() - begin));
       count_.set_bytes(0);
-      const TileScan tiles{slab.coded.codes,
-                           slab.count(),
-                           view.d_pad,
-                           view.codes + first * view.d_pad,
-                           view.starts + first,
-                           padded / kTileQueries};
+      const TileScan tiles{slab.coded.codes,    slab.count(),
+                           view.d_pad,          view.codes + first * view.d_pad,
+                           view.starts + first, padded / kTileQueries};
       const auto scan = [&](auto epilogue) {
         launch("scanning", scan_tiles<decltype(epilogue)>, blocks_for(tiles.tiles(), 1),
                kTileThreads, kTileSharedBytes, stream_, tiles, epilogue);
@@ -184,10 +180,10 @@ void CountAbove::decide(const Gallery& slab, const ListedPair* pairs,
 
 void CountAbove::fetch(int64_t* counts) const {
   static_assert(sizeof(int64_t) == sizeof(unsigned long long));
-  check(cudaMemcpyAsync(counts, counts_.data(),
-                        static_cast<size_t>(counts_.size()) * sizeof(int64_t),
-                        cudaMemcpyDeviceToHost, stream_),
-        "copying counts");
+  check(
+      cudaMemcpyAsync(counts, counts_.data(), static_cast<size_t>(counts_.size()) * sizeof(int64_t),
+                      cudaMemcpyDeviceToHost, stream_),
+      "copying counts");
   check(cudaStreamSynchronize(stream_), "waiting for the device");
 }
 

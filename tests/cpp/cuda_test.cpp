@@ -1,13 +1,18 @@
 // The CUDA backend on the emulator against the CPU engine: the same bytes.
 #include <cstring>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "check.hpp"
+#include "cpu/distribution.hpp"
 #include "cpu/isa.hpp"
 #include "cpu/prepare.hpp"
+#include "cpu/tail.hpp"
 #include "cpu/topk.hpp"
+#include "cuda/distribution.hpp"
 #include "cuda/rows.hpp"
+#include "cuda/tail.hpp"
 #include "cuda/topk.hpp"
 
 namespace idsim::test {
@@ -153,6 +158,91 @@ void check_topk(const Case& c) {
               same ? "" : "  DIFFERENT");
 }
 
+std::vector<int64_t> labels(int64_t n, int64_t groups) {
+  std::vector<int64_t> out(static_cast<size_t>(n));
+  for (int64_t i = 0; i < n; ++i) out[static_cast<size_t>(i)] = i / 20 % groups;
+  return out;
+}
+
+void check_tail(Rows kind, Metric metric, int64_t q, int64_t n, int64_t d,
+                const std::vector<float>& thresholds) {
+  const std::vector<float> rows = make_rows(kind, n, d, 11);
+  const std::vector<float> queries = make_rows(kind, q, d, 11);
+  const DeviceRows device(view_of(rows, d), metric);
+  cuda::DeviceBuffer<cuda::NonFinite> found(1, nullptr);
+  cuda::clear(found.data(), nullptr);
+  cuda::Exclusion self;
+  self.self = true;
+  cpu::Exclusion cpu_self;
+  cpu_self.self = true;
+  cpu::Gallery gallery;
+  gallery.rows.view = view_of(rows, d);
+  const cpu::Kernels& kernels = cpu::active_kernels();
+  const cpu::ScanOptions options{&kernels, 1, false, {}};
+
+  cpu::CountAbove cpu_counts(view_of(queries, d), metric, thresholds, cpu_self, kernels);
+  cpu_counts.feed(gallery, options);
+  std::vector<int64_t> want(static_cast<size_t>(q) * thresholds.size());
+  cpu_counts.finish(want.data());
+  cuda::CountAbove counts(view_of(queries, d), metric, thresholds, self, found.data(), nullptr);
+  counts.feed(device.gallery);
+  std::vector<int64_t> got(want.size());
+  counts.fetch(got.data());
+  expect(got == want, "counts: kind %d metric %d", static_cast<int>(kind),
+         static_cast<int>(metric));
+
+  cpu::PairsAbove cpu_pairs(view_of(queries, d), metric, thresholds[0], 1 << 24, cpu_self, kernels);
+  cpu_pairs.feed(gallery, options);
+  const std::vector<cpu::Pair>& want_pairs = cpu_pairs.finish();
+  cuda::PairsAbove pairs(view_of(queries, d), metric, thresholds[0], self, found.data(), nullptr);
+  pairs.feed(device.gallery);
+  std::vector<cuda::FoundPair> got_pairs = pairs.pairs();
+  std::sort(got_pairs.begin(), got_pairs.end(), [](const auto& a, const auto& b) {
+    return std::tie(a.query, a.id) < std::tie(b.query, b.id);
+  });
+  const bool same =
+      std::equal(got_pairs.begin(), got_pairs.end(), want_pairs.begin(), want_pairs.end(),
+                 [](const auto& a, const auto& b) {
+                   return a.query == b.query && a.id == b.id && same_bits(a.score, b.score);
+                 });
+  expect(same, "pairs: kind %d metric %d: %zu, not %zu", static_cast<int>(kind),
+         static_cast<int>(metric), got_pairs.size(), want_pairs.size());
+}
+
+void check_distribution(Rows kind, int64_t q, int64_t n, int64_t d, int bins, float tail,
+                        bool triangle) {
+  const std::vector<float> rows = make_rows(kind, n, d, 11);
+  const std::vector<float> queries = make_rows(kind, q, d, 11);
+  const std::vector<int64_t> query_labels = labels(q, 7), row_labels = labels(n, 7);
+  cpu::Exclusion cpu_exclusion;
+  cpu_exclusion.triangle = triangle;
+  cpu::Gallery cpu_gallery;
+  cpu_gallery.rows.view = view_of(rows, d);
+  cpu_gallery.groups = row_labels.data();
+  const cpu::Kernels& kernels = cpu::active_kernels();
+  cpu::Distribution cpu_scan(view_of(queries, d), bins, tail, cpu_exclusion, query_labels.data(),
+                             kernels);
+  cpu_scan.feed(cpu_gallery, {&kernels, 1, false, {}});
+  const auto size = static_cast<size_t>(bins);
+  std::vector<uint64_t> want(2 * size), got(2 * size);
+  cpu_scan.finish(want.data(), want.data() + size);
+
+  DeviceRows device(view_of(rows, d), Metric::cosine);
+  device.gallery.groups = row_labels.data();
+  cuda::Exclusion exclusion;
+  exclusion.triangle = triangle;
+  cuda::DeviceBuffer<cuda::NonFinite> found(1, nullptr);
+  cuda::clear(found.data(), nullptr);
+  cuda::Distribution scan(view_of(queries, d), bins, tail, exclusion, query_labels.data(),
+                          found.data(), nullptr);
+  scan.feed(device.gallery);
+  const double error = scan.fetch(got.data(), got.data() + size);
+  expect(got == want, "distribution: kind %d bins %d triangle %d", static_cast<int>(kind), bins,
+         triangle);
+  expect(same_bits(error, cpu_scan.max_error()), "distribution's error: kind %d: %g, not %g",
+         static_cast<int>(kind), error, cpu_scan.max_error());
+}
+
 }  // namespace
 }  // namespace idsim::test
 
@@ -172,6 +262,14 @@ int main() {
     check_topk({kind, Metric::cosine, 131, 1500, 100, 10, -inf, true, 3});
     check_topk({kind, Metric::cosine, 3, 700, 70, 900, -inf, false, 2});
     check_topk({kind, Metric::cosine, 5, 3000, 32, 1, 0.3F, false, 1});
+  }
+  for (const Rows kind : kAllRows) {
+    check_tail(kind, Metric::cosine, 70, 500, 64, {0.2F, 0.9F, 0.5F});
+    check_tail(kind, Metric::dot, 5, 300, 100, {20.0F});
+    check_tail(kind, Metric::l2, 5, 300, 100, {9.0F, 12.0F});
+    check_distribution(kind, 140, 300, 64, 64, 0.25F, false);
+    check_distribution(kind, 200, 200, 96, 4096, inf, true);
+    check_distribution(kind, 3, 130, 32, 1 << 14, -0.5F, false);
   }
   return finish("cuda_test");
 }
