@@ -41,15 +41,19 @@ struct TileScan {
   int64_t tiles() const { return (n_rows + kTileRows - 1) / kTileRows * query_tiles; }
 };
 
-// The products of a warp: acc[i][j] is a 16 x 8 fragment. Element e of a lane's fragment belongs to
-// row `row(i, e)` and query `query(j, e)` of the tile.
-struct TileProducts {
-  int32_t acc[kRowFragments][kQueryFragments][4];
+// The products of a warp, kRows x kQueries fragments of 16 rows x 8 queries. Element e of a lane's fragment (i, j) belongs
+// to row `row(i, e)` and query `query(j, e)` of the tile.
+template <int kRows, int kQueries>
+struct Products {
+  static constexpr int kRowCount = kRows;
+  static constexpr int kQueryCount = kQueries;
+  int32_t acc[kRows][kQueries][4];
   int warp_row, warp_query, lane;
 
   __device__ int row(int i, int e) const { return warp_row + 16 * i + lane / 4 + 8 * (e / 2); }
   __device__ int query(int j, int e) const { return warp_query + 8 * j + 2 * (lane % 4) + e % 2; }
 };
+using TileProducts = Products<kRowFragments, kQueryFragments>;
 
 // Begins the copies of one stage: 16 bytes per thread, four times.
 __device__ inline void load_stage(const TileScan& scan, int64_t row0, int64_t query0, int64_t step,

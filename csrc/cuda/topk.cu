@@ -7,6 +7,7 @@
 #include "cuda/block.cuh"
 #include "cuda/dispatch.hpp"
 #include "cuda/launch.cuh"
+#include "cuda/row_scan.cuh"
 #include "cuda/sample.hpp"
 #include "cuda/score.cuh"
 #include "cuda/tile.cuh"
@@ -57,10 +58,11 @@ struct ListCandidates {
   TopK::Filter filter;
   int64_t n_rows;
 
-  __device__ void operator()(const TileProducts& p, int64_t row0, int64_t query0) const {
-    float a[kQueryFragments][2], b[kQueryFragments][2], c[kQueryFragments][2];
+  template <class P>
+  __device__ void operator()(const P& p, int64_t row0, int64_t query0) const {
+    float a[P::kQueryCount][2], b[P::kQueryCount][2], c[P::kQueryCount][2];
 #pragma unroll
-    for (int j = 0; j < kQueryFragments; ++j) {
+    for (int j = 0; j < P::kQueryCount; ++j) {
 #pragma unroll
       for (int e = 0; e < 2; ++e) {
         const int64_t query = query0 + p.query(j, e);
@@ -70,14 +72,14 @@ struct ListCandidates {
       }
     }
 #pragma unroll
-    for (int i = 0; i < kRowFragments; ++i) {
+    for (int i = 0; i < P::kRowCount; ++i) {
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
         const int64_t row = row0 + p.row(i, 2 * half);
         if (row >= n_rows) continue;
         const float u = coded.u[row], v = coded.v[row], w = kThree ? coded.w[row] : 0.0F;
 #pragma unroll
-        for (int j = 0; j < kQueryFragments; ++j) {
+        for (int j = 0; j < P::kQueryCount; ++j) {
 #pragma unroll
           for (int e = 0; e < 2; ++e) {
             const int32_t dot = p.acc[i][j][2 * half + e];
@@ -330,8 +332,12 @@ void TopK::scan(const Gallery& slab) {
   const TileScan tiles{slab.coded.codes, slab.count(),   queries.d_pad,
                        queries.codes,    queries.starts, queries.padded / kTileQueries};
   const auto list = [&](auto epilogue) {
-    launch("scanning", scan_tiles<decltype(epilogue)>, blocks_for(tiles.tiles(), 1), kTileThreads,
-           kTileSharedBytes, stream_, tiles, epilogue);
+    if (fits_row_scan(count(), queries.d_pad)) {
+      launch_row_scan(tiles, count(), epilogue, stream_);
+    } else {
+      launch("scanning", scan_tiles<decltype(epilogue)>, blocks_for(tiles.tiles(), 1), kTileThreads,
+             kTileSharedBytes, stream_, tiles, epilogue);
+    }
   };
   if (queries.metric == Metric::l2) {
     list(ListCandidates<true>{slab.coded, queries, filter_, slab.count()});

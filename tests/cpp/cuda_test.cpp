@@ -263,6 +263,9 @@ int main() {
     check_topk({kind, Metric::cosine, 3, 700, 70, 900, -inf, false, 2});
     check_topk({kind, Metric::cosine, 5, 3000, 32, 1, 0.3F, false, 1});
   }
+  for (const int64_t q : {1, 8, 13, 31, 64, 65}) {
+    check_topk({Rows::random, Metric::cosine, q, 1030, 448, 4, -inf, false, 1});
+  }
   for (const Rows kind : kAllRows) {
     check_tail(kind, Metric::cosine, 70, 500, 64, {0.2F, 0.9F, 0.5F});
     check_tail(kind, Metric::dot, 5, 300, 100, {20.0F});
