@@ -1,7 +1,10 @@
 // Searches on a CUDA device. In builds without the backend the classes are there and raise CudaError.
+#include <algorithm>
 #include <limits>
+#include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "bindings/arguments.hpp"
 #include "bindings/dlpack.hpp"
@@ -59,9 +62,17 @@ struct CudaPrepared {
   std::optional<cuda::PreparedGallery> gallery;
 };
 
-void check_feed(const cuda::TopKSearch& scan, int64_t dim, int64_t first_id, int64_t rows) {
-  if (dim != scan.dim()) {
-    throw py::value_error("gallery must have " + std::to_string(scan.dim()) +
+// A scan with what its queries may point to.
+template <class Search>
+struct CudaScan {
+  cuda::Target target;
+  std::optional<Search> search;
+};
+
+template <class Search>
+void check_feed(const CudaScan<Search>& scan, int64_t dim, int64_t first_id, int64_t rows) {
+  if (dim != scan.search->dim()) {
+    throw py::value_error("gallery must have " + std::to_string(scan.search->dim()) +
                           " columns like queries, not " + std::to_string(dim));
   }
   if (first_id < 0 || first_id > std::numeric_limits<int64_t>::max() - rows) {
@@ -70,52 +81,72 @@ void check_feed(const cuda::TopKSearch& scan, int64_t dim, int64_t first_id, int
   }
 }
 
-struct CudaTopKScan {
-  CudaTopKScan(const py::object& queries, const std::string& metric, int64_t k, float threshold,
-               bool exclude_self, int64_t first_query_id, const Groups& query_groups, int device,
-               uintptr_t stream)
-      : target(target_of(device, stream)) {
-    const CudaArg arg(queries, "queries", target);
-    cuda::SearchOptions options;
-    options.metric = metric_by_name(metric);
-    options.k = k;
-    options.threshold = threshold;
-    options.exclude_self = exclude_self;
-    options.first_query_id = first_query_id;
-    options.query_groups = input(query_groups, "query_groups", arg.matrix().view.rows);
-    const py::gil_scoped_release release;
-    search.emplace(arg.matrix(), options, target);
-  }
+// feed and feed_prepared, the same for every scan.
+template <class Search, class Class>
+void define_feeds(Class& type) {
+  type.def(
+      "feed",
+      [](CudaScan<Search>& scan, const py::object& rows, int64_t first_id, const Groups& groups,
+         bool skip_nonfinite, int64_t budget) {
+        const CudaArg arg(rows, "gallery", scan.target);
+        const cuda::Matrix matrix = arg.matrix();
+        check_feed(scan, matrix.view.cols, first_id, matrix.view.rows);
+        const int64_t* labels = input(groups, "groups", matrix.view.rows);
+        const py::gil_scoped_release release;
+        scan.search->feed(matrix, first_id, labels, skip_nonfinite, budget);
+      },
+      py::arg("rows"), py::arg("first_id"), py::arg("groups"), py::arg("skip_nonfinite"),
+      py::arg("budget"));
+  type.def(
+      "feed_prepared",
+      [](CudaScan<Search>& scan, const CudaPrepared& prepared, int64_t first_id,
+         const Groups& groups) {
+        const cuda::PreparedGallery& gallery = *prepared.gallery;
+        if (gallery.metric() != scan.search->metric()) {
+          throw py::value_error("the gallery was prepared for another metric");
+        }
+        if (gallery.target().device != scan.target.device) {
+          throw py::value_error("the gallery was prepared on another device");
+        }
+        check_feed(scan, gallery.dim(), first_id, gallery.count());
+        const int64_t* labels = input(groups, "groups", gallery.count());
+        const py::gil_scoped_release release;
+        scan.search->feed(gallery, first_id, labels);
+      },
+      py::arg("prepared"), py::arg("first_id"), py::arg("groups"));
+}
 
-  void feed(const py::object& rows, int64_t first_id, const Groups& groups, bool skip_nonfinite,
-            int64_t budget) {
-    const CudaArg arg(rows, "gallery", target);
-    const cuda::Matrix matrix = arg.matrix();
-    check_feed(*search, matrix.view.cols, first_id, matrix.view.rows);
-    const int64_t* labels = input(groups, "groups", matrix.view.rows);
-    const py::gil_scoped_release release;
-    search->feed(matrix, first_id, labels, skip_nonfinite, budget);
-  }
-
-  void feed_prepared(const CudaPrepared& prepared, int64_t first_id, const Groups& groups) {
-    const cuda::PreparedGallery& gallery = *prepared.gallery;
-    if (gallery.metric() != search->metric()) {
-      throw py::value_error("the gallery was prepared for another metric");
-    }
-    if (gallery.target().device != target.device) {
-      throw py::value_error("the gallery was prepared on another device");
-    }
-    check_feed(*search, gallery.dim(), first_id, gallery.count());
-    const int64_t* labels = input(groups, "groups", gallery.count());
-    const py::gil_scoped_release release;
-    search->feed(gallery, first_id, labels);
-  }
-
-  cuda::Target target;
-  std::optional<cuda::TopKSearch> search;
+// Which pairs a scan leaves out, as Python says it.
+struct Options {
+  std::string metric;
+  bool exclude_self;
+  bool triangle;
+  int64_t first_query_id;
+  const Groups& query_groups;
+  int device;
+  uintptr_t stream;
 };
 
-py::dict certificate(const CudaTopKScan& scan) {
+// make(scan, matrix, options) constructs the search.
+template <class Search, class Make>
+std::unique_ptr<CudaScan<Search>> make_scan(const py::object& queries, const Options& given,
+                                            const Make& make) {
+  auto scan = std::make_unique<CudaScan<Search>>();
+  scan->target = target_of(given.device, given.stream);
+  const CudaArg arg(queries, "queries", scan->target);
+  const cuda::Matrix matrix = arg.matrix();
+  cuda::QueryOptions options;
+  options.metric = metric_by_name(given.metric);
+  options.exclude_self = given.exclude_self;
+  options.triangle = given.triangle;
+  options.first_query_id = given.first_query_id;
+  options.query_groups = input(given.query_groups, "query_groups", matrix.view.rows);
+  const py::gil_scoped_release release;
+  make(*scan, matrix, options);
+  return scan;
+}
+
+py::dict certificate(const CudaScan<cuda::TopKSearch>& scan) {
   const cuda::SearchCertificate c = scan.search->certificate();
   Array<float> reach(static_cast<py::ssize_t>(scan.search->count()));
   scan.search->reach(reach.mutable_data());
@@ -130,38 +161,147 @@ py::dict certificate(const CudaTopKScan& scan) {
 }
 
 void register_topk(py::module_& m) {
-  using Scan = CudaTopKScan;
-  py::class_<Scan>(m, "CudaTopKScan")
-      .def(py::init<const py::object&, const std::string&, int64_t, float, bool, int64_t,
-                    const Groups&, int, uintptr_t>(),
+  using Search = cuda::TopKSearch;
+  using Scan = CudaScan<Search>;
+  py::class_<Scan> type(m, "CudaTopKScan");
+  type.def(py::init([](const py::object& queries, const std::string& metric, int64_t k,
+                       float threshold, bool exclude_self, int64_t first_query_id,
+                       const Groups& query_groups, int device, uintptr_t stream) {
+             return make_scan<Search>(
+                 queries,
+                 {metric, exclude_self, false, first_query_id, query_groups, device, stream},
+                 [&](Scan& scan, const cuda::Matrix& matrix, const cuda::QueryOptions& options) {
+                   scan.search.emplace(matrix, options, k, threshold, scan.target);
+                 });
+           }),
            py::arg("queries"), py::arg("metric"), py::arg("k"), py::arg("threshold"),
            py::arg("exclude_self"), py::arg("first_query_id"), py::arg("query_groups"),
-           py::arg("device"), py::arg("stream"))
-      .def("feed", &Scan::feed, py::arg("rows"), py::arg("first_id"), py::arg("groups"),
-           py::arg("skip_nonfinite"), py::arg("budget"))
-      .def("feed_prepared", &Scan::feed_prepared, py::arg("prepared"), py::arg("first_id"),
-           py::arg("groups"))
-      .def(
-          "finish",
-          [](Scan& scan, Array<float> scores, Array<int64_t> ids) {
-            cuda::TopKSearch& search = *scan.search;
-            float* score_data = output(scores, "scores", {search.count(), search.k()});
-            int64_t* id_data = output(ids, "ids", {search.count(), search.k()});
-            const py::gil_scoped_release release;
-            search.finish(score_data, id_data, false);
-          },
-          py::arg("scores").noconvert(), py::arg("ids").noconvert())
-      .def(
-          "finish_on_device",
-          [](Scan& scan, uintptr_t scores, uintptr_t ids) {
-            const py::gil_scoped_release release;
-            scan.search->finish(reinterpret_cast<float*>(scores), reinterpret_cast<int64_t*>(ids),
-                                true);
-          },
-          py::arg("scores"), py::arg("ids"))
-      .def("certificate", &certificate)
-      .def_static("bytes_per_query", &cuda::TopKSearch::bytes_per_query, py::arg("dim"),
-                  py::arg("k"));
+           py::arg("device"), py::arg("stream"));
+  define_feeds<Search>(type);
+  type.def(
+      "finish",
+      [](Scan& scan, Array<float> scores, Array<int64_t> ids) {
+        Search& search = *scan.search;
+        float* score_data = output(scores, "scores", {search.count(), search.k()});
+        int64_t* id_data = output(ids, "ids", {search.count(), search.k()});
+        const py::gil_scoped_release release;
+        search.finish(score_data, id_data, false);
+      },
+      py::arg("scores").noconvert(), py::arg("ids").noconvert());
+  type.def(
+      "finish_on_device",
+      [](Scan& scan, uintptr_t scores, uintptr_t ids) {
+        const py::gil_scoped_release release;
+        scan.search->finish(reinterpret_cast<float*>(scores), reinterpret_cast<int64_t*>(ids),
+                            true);
+      },
+      py::arg("scores"), py::arg("ids"));
+  type.def("certificate", &certificate);
+  type.def_static("bytes_per_query", &Search::bytes_per_query, py::arg("dim"), py::arg("k"));
+}
+
+void register_count(py::module_& m) {
+  using Search = cuda::CountSearch;
+  using Scan = CudaScan<Search>;
+  py::class_<Scan> type(m, "CudaCountScan");
+  type.def(
+      py::init([](const py::object& queries, const std::string& metric,
+                  const std::vector<float>& thresholds, bool exclude_self, int64_t first_query_id,
+                  const Groups& query_groups, int device, uintptr_t stream) {
+        return make_scan<Search>(
+            queries, {metric, exclude_self, false, first_query_id, query_groups, device, stream},
+            [&](Scan& scan, const cuda::Matrix& matrix, const cuda::QueryOptions& options) {
+              scan.search.emplace(matrix, options, thresholds, scan.target);
+            });
+      }),
+      py::arg("queries"), py::arg("metric"), py::arg("thresholds"), py::arg("exclude_self"),
+      py::arg("first_query_id"), py::arg("query_groups"), py::arg("device"), py::arg("stream"));
+  define_feeds<Search>(type);
+  type.def(
+      "finish",
+      [](const Scan& scan, Array<int64_t> counts) {
+        scan.search->finish(
+            output(counts, "counts", {scan.search->count(), scan.search->thresholds()}));
+      },
+      py::arg("counts").noconvert());
+}
+
+template <class T, class Get>
+Array<T> column(const std::vector<cuda::FoundPair>& pairs, const Get& get) {
+  Array<T> out(static_cast<py::ssize_t>(pairs.size()));
+  std::transform(pairs.begin(), pairs.end(), out.mutable_data(), get);
+  return out;
+}
+
+void register_pairs(py::module_& m) {
+  using Search = cuda::PairSearch;
+  using Scan = CudaScan<Search>;
+  py::class_<Scan> type(m, "CudaPairScan");
+  type.def(py::init([](const py::object& queries, const std::string& metric, float threshold,
+                       int64_t max_pairs, bool exclude_self, bool triangle, int64_t first_query_id,
+                       const Groups& query_groups, int device, uintptr_t stream) {
+             return make_scan<Search>(
+                 queries,
+                 {metric, exclude_self, triangle, first_query_id, query_groups, device, stream},
+                 [&](Scan& scan, const cuda::Matrix& matrix, const cuda::QueryOptions& options) {
+                   scan.search.emplace(matrix, options, threshold, max_pairs, scan.target);
+                 });
+           }),
+           py::arg("queries"), py::arg("metric"), py::arg("threshold"), py::arg("max_pairs"),
+           py::arg("exclude_self"), py::arg("triangle"), py::arg("first_query_id"),
+           py::arg("query_groups"), py::arg("device"), py::arg("stream"));
+  define_feeds<Search>(type);
+  type.def("finish", [](const Scan& scan) {
+    const std::vector<cuda::FoundPair> pairs = scan.search->finish();
+    using Pair = cuda::FoundPair;
+    return py::make_tuple(column<int64_t>(pairs, [](const Pair& p) { return p.query; }),
+                          column<int64_t>(pairs, [](const Pair& p) { return p.id; }),
+                          column<float>(pairs, [](const Pair& p) { return p.score; }));
+  });
+}
+
+void register_distribution(py::module_& m) {
+  using Search = cuda::DistributionSearch;
+  using Scan = CudaScan<Search>;
+  py::class_<Scan> type(m, "CudaDistributionScan");
+  type.def(py::init([](const py::object& queries, int bins, float tail, bool exclude_self,
+                       bool triangle, int64_t first_query_id, const Groups& query_groups,
+                       int device, uintptr_t stream) {
+             return make_scan<Search>(
+                 queries,
+                 {"cosine", exclude_self, triangle, first_query_id, query_groups, device, stream},
+                 [&](Scan& scan, const cuda::Matrix& matrix, const cuda::QueryOptions& options) {
+                   scan.search.emplace(matrix, options, bins, tail, scan.target);
+                 });
+           }),
+           py::arg("queries"), py::arg("bins"), py::arg("tail"), py::arg("exclude_self"),
+           py::arg("triangle"), py::arg("first_query_id"), py::arg("query_groups"),
+           py::arg("device"), py::arg("stream"));
+  define_feeds<Search>(type);
+  type.def(
+      "finish",
+      [](const Scan& scan, Array<uint64_t> non_mated, Array<uint64_t> mated) {
+        const int bins = scan.search->bins();
+        return scan.search->finish(output(non_mated, "non_mated", {bins}),
+                                   output(mated, "mated", {bins}));
+      },
+      py::arg("non_mated").noconvert(), py::arg("mated").noconvert());
+}
+
+void normalize(const py::object& rows, Array<float> out, int device, uintptr_t stream) {
+  const cuda::Target target = target_of(device, stream);
+  const CudaArg arg(rows, "x", target);
+  const cuda::Matrix matrix = arg.matrix();
+  float* data = output(out, "out", {matrix.view.rows, matrix.view.cols});
+  const py::gil_scoped_release release;
+  cuda::normalize(matrix, data, false, target);
+}
+
+void normalize_on_device(const py::object& rows, uintptr_t out, int device, uintptr_t stream) {
+  const cuda::Target target = target_of(device, stream);
+  const CudaArg arg(rows, "x", target);
+  const py::gil_scoped_release release;
+  cuda::normalize(arg.matrix(), reinterpret_cast<float*>(out), true, target);
 }
 
 }  // namespace
@@ -180,6 +320,13 @@ void register_cuda(py::module_& m) {
       .def_property_readonly("row_bytes",
                              [](const CudaPrepared& p) { return p.gallery->row_bytes(); });
   register_topk(m);
+  register_count(m);
+  register_pairs(m);
+  register_distribution(m);
+  m.def("cuda_normalize", &normalize, py::arg("rows"), py::arg("out").noconvert(),
+        py::arg("device"), py::arg("stream"));
+  m.def("cuda_normalize_on_device", &normalize_on_device, py::arg("rows"), py::arg("out"),
+        py::arg("device"), py::arg("stream"));
 }
 
 }  // namespace idsim::bindings

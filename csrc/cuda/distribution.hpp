@@ -23,6 +23,7 @@ class Distribution {
   // non_mated and mated: [bins] on the host. Returns the largest error of an estimate. Waits.
   double fetch(uint64_t* non_mated, uint64_t* mated) const;
 
+  int bins() const { return bins_; }
   const Queries::View& queries() const { return queries_.view(); }
 
   // What the kernels need of it.

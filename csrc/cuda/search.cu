@@ -3,11 +3,17 @@
 #include <algorithm>
 #include <limits>
 #include <optional>
+#include <stdexcept>
+#include <string>
+#include <tuple>
+#include <utility>
 #include <vector>
 
 #include "core/error.hpp"
 #include "core/rows.hpp"
 #include "core/widen.hpp"
+#include "cuda/distribution.hpp"
+#include "cuda/tail.hpp"
 #include "cuda/topk.hpp"
 
 namespace idsim::cuda {
@@ -166,53 +172,66 @@ int64_t PreparedGallery::code_bytes() const { return count() * CodeBuffers::byte
 int64_t PreparedGallery::row_bytes() const { return state_->rows.bytes(); }
 const Target& PreparedGallery::target() const { return state_->target; }
 
-struct TopKSearch::State {
-  State(const Matrix& queries, const SearchOptions& options, const Target& to)
+struct Scan::State {
+  // Uploads the labels of the queries; the scan itself is made by the derived class.
+  State(const Matrix& queries, const QueryOptions& options, const Target& to)
       : target(to),
-        query_groups(upload_groups(options.query_groups, queries.view.rows, stream_of(to))) {
-    const DeviceRows rows(queries, stream_of(to));
-    Exclusion exclusion;
+        metric(options.metric),
+        first_query_id(options.first_query_id),
+        labels(upload_groups(options.query_groups, queries.view.rows, stream_of(to))),
+        found(1, stream_of(to)) {
     exclusion.self = options.exclude_self;
+    exclusion.triangle = options.triangle;
     exclusion.first_query_id = options.first_query_id;
-    if (options.query_groups != nullptr) exclusion.query_groups = query_groups.data();
-    scan.emplace(rows.view(), options.metric, options.k, options.threshold, exclusion,
-                 stream_of(to));
-    const NonFinite bad = scan->nonfinite_queries();
-    if (bad.count > 0) throw NonFiniteRow("queries", options.first_query_id + bad.first);
+    if (options.query_groups != nullptr) exclusion.query_groups = labels.data();
+    clear(found.data(), stream_of(to));
+  }
+  virtual ~State() = default;
+  State(const State&) = delete;
+  State& operator=(const State&) = delete;
+
+  virtual void take(const Gallery& gallery) = 0;
+  virtual const Queries::View& queries() const = 0;
+  // Called between parts, so that a scan can stop one that found too much.
+  virtual void look() {}
+
+  void check_queries() const {
+    const NonFinite bad = fetch(found, stream_of(target));
+    if (bad.count > 0) throw NonFiniteRow("queries", first_query_id + bad.first);
   }
 
   Target target;
-  DeviceBuffer<int64_t> query_groups;
-  std::optional<TopK> scan;
+  Metric metric;
+  int64_t first_query_id;
+  DeviceBuffer<int64_t> labels;
+  DeviceBuffer<NonFinite> found;
+  Exclusion exclusion;
   int64_t rows_scanned = 0;
   int64_t skipped = 0;
 };
 
-TopKSearch::TopKSearch(const Matrix& queries, const SearchOptions& options, const Target& target) {
-  const DeviceScope scope(target.device);
-  state_ = std::make_unique<State>(queries, options, target);
-}
-
-TopKSearch::~TopKSearch() = default;
-int64_t TopKSearch::count() const { return state_->scan->count(); }
-int64_t TopKSearch::dim() const { return state_->scan->dim(); }
-int64_t TopKSearch::k() const { return state_->scan->k(); }
-Metric TopKSearch::metric() const { return state_->scan->metric(); }
-int64_t TopKSearch::bytes_per_query(int64_t dim, int64_t k) {
-  return TopK::bytes_per_query(dim, k);
-}
-
-void TopKSearch::feed(const Matrix& rows, int64_t first_id, const int64_t* groups,
-                      bool skip_nonfinite, int64_t budget) {
+Scan::Scan(std::unique_ptr<State> state) : state_(std::move(state)) {
   const DeviceScope scope(state_->target.device);
-  const cudaStream_t stream = stream_of(state_->target);
+  state_->check_queries();
+}
+
+Scan::~Scan() = default;
+int64_t Scan::count() const { return state_->queries().count; }
+int64_t Scan::dim() const { return state_->queries().dim; }
+Metric Scan::metric() const { return state_->metric; }
+const Target& Scan::target() const { return state_->target; }
+
+void Scan::feed(const Matrix& rows, int64_t first_id, const int64_t* groups, bool skip_nonfinite,
+                int64_t budget) {
+  State& s = *state_;
+  const DeviceScope scope(s.target.device);
+  const cudaStream_t stream = stream_of(s.target);
   const int64_t n = rows.view.rows, d = rows.view.cols;
   if (n == 0) return;
   const int64_t row_bytes = rows.on_device ? 0 : d * element_bytes(rows.view.dtype);
   const int64_t chunk =
       std::clamp<int64_t>(budget / (CodeBuffers::bytes_per_row(d) + row_bytes), 1, n);
-  const CodeBuffers codes(chunk, d, metric(), stream);
-  DeviceBuffer<NonFinite> found(1, stream);
+  const CodeBuffers codes(chunk, d, s.metric, stream);
   for (int64_t first = 0; first < n; first += chunk) {
     Matrix part = rows;
     part.view.data = static_cast<const char*>(rows.view.data) + first * rows.view.row_stride;
@@ -225,39 +244,96 @@ void TopKSearch::feed(const Matrix& rows, int64_t first_id, const int64_t* group
     gallery.coded = codes.rows();
     if (groups != nullptr) gallery.groups = labels.data();
     gallery.first_id = first_id + first;
-    clear(found.data(), stream);
-    quantize(gallery.rows, metric(), gallery.coded, found.data(), stream);
-    const NonFinite bad = fetch(found, stream);
+    clear(s.found.data(), stream);
+    quantize(gallery.rows, s.metric, gallery.coded, s.found.data(), stream);
+    const NonFinite bad = fetch(s.found, stream);
     if (bad.count > 0 && !skip_nonfinite) {
       throw NonFiniteRow("gallery", first_id + first + bad.first);
     }
-    state_->skipped += static_cast<int64_t>(bad.count);
-    state_->scan->feed(gallery);
-    state_->rows_scanned += part.view.rows;
+    s.skipped += static_cast<int64_t>(bad.count);
+    s.take(gallery);
+    s.look();
+    s.rows_scanned += part.view.rows;
   }
   wait(stream);  // the caller's rows may go
 }
 
-void TopKSearch::feed(const PreparedGallery& prepared, int64_t first_id, const int64_t* groups) {
-  const DeviceScope scope(state_->target.device);
-  const cudaStream_t stream = stream_of(state_->target);
+void Scan::feed(const PreparedGallery& prepared, int64_t first_id, const int64_t* groups) {
+  State& s = *state_;
+  const DeviceScope scope(s.target.device);
+  const cudaStream_t stream = stream_of(s.target);
   Gallery gallery = prepared.state().gallery;
   const DeviceBuffer<int64_t> labels = upload_groups(groups, gallery.count(), stream);
   if (groups != nullptr) gallery.groups = labels.data();
   gallery.first_id = first_id;
-  state_->scan->feed(gallery);
-  state_->rows_scanned += gallery.count();
-  state_->skipped += prepared.skipped_rows();
+  s.take(gallery);
+  s.look();
+  s.rows_scanned += gallery.count();
+  s.skipped += prepared.skipped_rows();
+}
+
+namespace {
+
+// The state of a scan whose work is done by a C of topk.hpp, tail.hpp or distribution.hpp.
+template <class C>
+struct StateOf : Scan::State {
+  StateOf(const Matrix& matrix, const QueryOptions& options, const Target& to)
+      : State(matrix, options, to), rows(matrix, stream_of(to)) {}
+  void take(const Gallery& gallery) override { scan->feed(gallery); }
+  const Queries::View& queries() const override { return scan->queries(); }
+
+  DeviceRows rows;  // read by the constructor of the scan
+  std::optional<C> scan;
+};
+
+// make(state, exclusion) constructs the scan.
+template <class C, class Make>
+std::unique_ptr<Scan::State> make_state(const Matrix& queries, const QueryOptions& options,
+                                        const Target& target, const Make& make) {
+  const DeviceScope scope(target.device);
+  auto state = std::make_unique<StateOf<C>>(queries, options, target);
+  make(*state);
+  return state;
+}
+
+template <class C>
+StateOf<C>& as(Scan::State& state) {
+  return static_cast<StateOf<C>&>(state);
+}
+
+struct PairState : StateOf<PairsAbove> {
+  using StateOf::StateOf;
+  void look() override {
+    if (static_cast<int64_t>(scan->pairs().size()) <= max_pairs) return;
+    throw std::length_error("more than max_pairs = " + std::to_string(max_pairs) +
+                            " pairs reach the threshold; raise the threshold or max_pairs");
+  }
+  int64_t max_pairs = 0;
+};
+
+}  // namespace
+
+TopKSearch::TopKSearch(const Matrix& queries, const QueryOptions& options, int64_t k,
+                       float threshold, const Target& target)
+    : Scan(make_state<TopK>(queries, options, target, [&](StateOf<TopK>& s) {
+        s.scan.emplace(s.rows.view(), s.metric, k, threshold, s.exclusion, s.found.data(),
+                       stream_of(target));
+      })) {}
+
+int64_t TopKSearch::k() const { return as<TopK>(*state_).scan->k(); }
+int64_t TopKSearch::bytes_per_query(int64_t dim, int64_t k) {
+  return TopK::bytes_per_query(dim, k);
 }
 
 void TopKSearch::finish(float* scores, int64_t* ids, bool on_device) {
-  const DeviceScope scope(state_->target.device);
-  const cudaStream_t stream = stream_of(state_->target);
-  if (on_device) return state_->scan->finish(scores, ids);
+  const DeviceScope scope(target().device);
+  const cudaStream_t stream = stream_of(target());
+  TopK& scan = *as<TopK>(*state_).scan;
+  if (on_device) return scan.finish(scores, ids);
   const int64_t n = count() * k();
   const DeviceBuffer<float> score_buffer(n, stream);
   const DeviceBuffer<int64_t> id_buffer(n, stream);
-  state_->scan->finish(score_buffer.data(), id_buffer.data());
+  scan.finish(score_buffer.data(), id_buffer.data());
   const auto copy = [&](void* to, const void* from, size_t bytes) {
     check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, stream), "copying results");
   };
@@ -267,16 +343,73 @@ void TopKSearch::finish(float* scores, int64_t* ids, bool on_device) {
 }
 
 SearchCertificate TopKSearch::certificate() const {
-  const DeviceScope scope(state_->target.device);
-  const Counts counts = state_->scan->counts();
+  const DeviceScope scope(target().device);
+  const Counts counts = as<TopK>(*state_).scan->counts();
   return {state_->rows_scanned, state_->rows_scanned * count(),
           static_cast<int64_t>(counts.candidates), static_cast<int64_t>(counts.rescored),
           state_->skipped};
 }
 
 void TopKSearch::reach(float* out) const {
-  const DeviceScope scope(state_->target.device);
-  state_->scan->fetch_reach(out);
+  const DeviceScope scope(target().device);
+  as<TopK>(*state_).scan->fetch_reach(out);
+}
+
+CountSearch::CountSearch(const Matrix& queries, const QueryOptions& options,
+                         const std::vector<float>& thresholds, const Target& target)
+    : Scan(make_state<CountAbove>(queries, options, target, [&](StateOf<CountAbove>& s) {
+        s.scan.emplace(s.rows.view(), s.metric, thresholds, s.exclusion, s.found.data(),
+                       stream_of(target));
+      })) {}
+
+int64_t CountSearch::thresholds() const { return as<CountAbove>(*state_).scan->thresholds(); }
+
+void CountSearch::finish(int64_t* counts) const {
+  const DeviceScope scope(target().device);
+  as<CountAbove>(*state_).scan->fetch(counts);
+}
+
+namespace {
+
+std::unique_ptr<Scan::State> make_pair_state(const Matrix& queries, const QueryOptions& options,
+                                             float threshold, int64_t max_pairs,
+                                             const Target& target) {
+  const DeviceScope scope(target.device);
+  auto state = std::make_unique<PairState>(queries, options, target);
+  state->max_pairs = max_pairs;
+  state->scan.emplace(state->rows.view(), state->metric, threshold, state->exclusion,
+                      state->found.data(), stream_of(target));
+  return state;
+}
+
+}  // namespace
+
+PairSearch::PairSearch(const Matrix& queries, const QueryOptions& options, float threshold,
+                       int64_t max_pairs, const Target& target)
+    : Scan(make_pair_state(queries, options, threshold, max_pairs, target)) {}
+
+std::vector<FoundPair> PairSearch::finish() const {
+  std::vector<FoundPair> pairs = as<PairsAbove>(*state_).scan->pairs();
+  std::sort(pairs.begin(), pairs.end(), [](const FoundPair& a, const FoundPair& b) {
+    return std::tie(a.query, a.id) < std::tie(b.query, b.id);
+  });
+  return pairs;
+}
+
+DistributionSearch::DistributionSearch(const Matrix& queries, const QueryOptions& options, int bins,
+                                       float tail, const Target& target)
+    : Scan(make_state<Distribution>(queries, options, target, [&](StateOf<Distribution>& s) {
+        Exclusion exclusion = s.exclusion;
+        const int64_t* labels = std::exchange(exclusion.query_groups, nullptr);
+        s.scan.emplace(s.rows.view(), bins, tail, exclusion, labels, s.found.data(),
+                       stream_of(target));
+      })) {}
+
+int DistributionSearch::bins() const { return as<Distribution>(*state_).scan->bins(); }
+
+double DistributionSearch::finish(uint64_t* non_mated, uint64_t* mated) const {
+  const DeviceScope scope(target().device);
+  return as<Distribution>(*state_).scan->fetch(non_mated, mated);
 }
 
 void normalize(const Matrix& rows, float* out, bool out_on_device, const Target& target) {

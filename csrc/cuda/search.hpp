@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "core/types.hpp"
 
@@ -44,30 +45,21 @@ class PreparedGallery {
   std::unique_ptr<State> state_;
 };
 
-struct SearchCertificate {
-  int64_t rows_scanned = 0;
-  int64_t pairs = 0;
-  int64_t candidates = 0;
-  int64_t rescored = 0;
-  int64_t skipped_rows = 0;
-};
-
-struct SearchOptions {
+// Queries and which of their pairs to leave out. Labels lie on the host.
+struct QueryOptions {
   Metric metric = Metric::cosine;
-  int64_t k = 0;
-  float threshold = 0.0F;     // worst score to return
   bool exclude_self = false;  // leave out id == first_query_id + query
+  bool triangle = false;      // keep only id > first_query_id + query
   int64_t first_query_id = 0;
-  const int64_t* query_groups =
-      nullptr;  // [q] on the host: leave out rows of the same label; or null
+  const int64_t* query_groups = nullptr;  // [q] leave out rows of the same label; or null
 };
 
-// Top-k of queries over a gallery that may come in parts.
-class TopKSearch {
+// A question about queries and a gallery that may come in parts.
+class Scan {
  public:
-  // Waits for the device. Throws NonFiniteRow.
-  TopKSearch(const Matrix& queries, const SearchOptions& options, const Target& target);
-  ~TopKSearch();
+  virtual ~Scan();
+  Scan(const Scan&) = delete;
+  Scan& operator=(const Scan&) = delete;
 
   // groups: [n] on the host, or null. Rows are coded a part at a time, codes within `budget` bytes. Waits for the device
   // to tell of rows with NaN or Inf, which throw NonFiniteRow unless skip_nonfinite.
@@ -76,21 +68,73 @@ class TopKSearch {
   // In stream order.
   void feed(const PreparedGallery& gallery, int64_t first_id, const int64_t* groups);
 
-  // scores and ids [q, k], on the device in stream order, or on the host (waits).
-  void finish(float* scores, int64_t* ids, bool on_device);
-
   int64_t count() const;
   int64_t dim() const;
-  int64_t k() const;
   Metric metric() const;
+  const Target& target() const;
+
+  struct State;
+
+ protected:
+  explicit Scan(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+struct SearchCertificate {
+  int64_t rows_scanned = 0;
+  int64_t pairs = 0;
+  int64_t candidates = 0;
+  int64_t rescored = 0;
+  int64_t skipped_rows = 0;
+};
+
+// Constructors of the scans wait for the device and throw NonFiniteRow for a query with NaN or Inf.
+
+class TopKSearch : public Scan {
+ public:
+  // threshold: worst score to return.
+  TopKSearch(const Matrix& queries, const QueryOptions& options, int64_t k, float threshold,
+             const Target& target);
+
+  // scores and ids [q, k], on the device in stream order, or on the host (waits).
+  void finish(float* scores, int64_t* ids, bool on_device);
+  int64_t k() const;
   SearchCertificate certificate() const;  // waits
   void reach(float* out) const;           // [q] on the host; waits
 
   static int64_t bytes_per_query(int64_t dim, int64_t k);
+};
 
- private:
-  struct State;
-  std::unique_ptr<State> state_;
+class CountSearch : public Scan {
+ public:
+  CountSearch(const Matrix& queries, const QueryOptions& options,
+              const std::vector<float>& thresholds, const Target& target);
+  int64_t thresholds() const;
+  void finish(int64_t* counts) const;  // [q, thresholds] on the host; waits
+};
+
+struct FoundPair {
+  int64_t query;
+  int64_t id;
+  float score;
+};
+
+class PairSearch : public Scan {
+ public:
+  // Feeding throws std::length_error beyond max_pairs.
+  PairSearch(const Matrix& queries, const QueryOptions& options, float threshold, int64_t max_pairs,
+             const Target& target);
+  std::vector<FoundPair> finish() const;  // by query, then id
+};
+
+class DistributionSearch : public Scan {
+ public:
+  // The labels of `options` split the counts and leave out nothing.
+  DistributionSearch(const Matrix& queries, const QueryOptions& options, int bins, float tail,
+                     const Target& target);
+  int bins() const;
+  // [bins] each, on the host. Returns the largest error of an estimate. Waits.
+  double finish(uint64_t* non_mated, uint64_t* mated) const;
 };
 
 // float32 unit rows, out [n, d] dense on the device or on the host. Waits. Throws NonFiniteRow.

@@ -7,6 +7,7 @@
 #include "cuda/gallery.hpp"
 #include "cuda/rows.hpp"
 #include "cuda/runtime.hpp"
+#include "cuda/search.hpp"
 
 namespace idsim::cuda {
 
@@ -47,6 +48,7 @@ class CountAbove : public TailScan {
   CountAbove(const MatrixView& queries, Metric metric, const std::vector<float>& thresholds,
              const Exclusion& exclusion, NonFinite* found, cudaStream_t stream);
 
+  int64_t thresholds() const { return thresholds_; }
   void fetch(int64_t* counts) const;  // [q, thresholds] on the host; waits
 
  private:
@@ -56,12 +58,6 @@ class CountAbove : public TailScan {
   int thresholds_;
   DeviceBuffer<float> levels_;
   DeviceBuffer<unsigned long long> counts_;
-};
-
-struct FoundPair {
-  int64_t query;
-  int64_t id;
-  float score;
 };
 
 // Every pair whose canonical score reaches the threshold, in no order.

@@ -261,11 +261,8 @@ int64_t TopK::bytes_per_query(int64_t dim, int64_t k) {
 }
 
 TopK::TopK(const MatrixView& queries, Metric metric, int64_t k, float threshold,
-           const Exclusion& exclusion, cudaStream_t stream)
-    : k_(k), exclusion_(exclusion), stream_(stream), nonfinite_(1, stream), queries_([&] {
-        clear(nonfinite_.data(), stream);
-        return Queries(queries, metric, nonfinite_.data(), stream);
-      }()) {
+           const Exclusion& exclusion, NonFinite* found, cudaStream_t stream)
+    : k_(k), exclusion_(exclusion), stream_(stream), queries_(queries, metric, found, stream) {
   const int64_t q = count(), padded = queries_.view().padded;
   lists_.k = k;
   lists_.stride = stride_for(k);
@@ -356,21 +353,13 @@ void TopK::finish(float* scores, int64_t* ids) {
          stream_, lists_, metric(), scores, ids);
 }
 
-namespace {
-
-template <class T>
-T fetch(const DeviceBuffer<T>& from, cudaStream_t stream) {
-  T out;
-  check(cudaMemcpyAsync(&out, from.data(), sizeof(T), cudaMemcpyDeviceToHost, stream),
+Counts TopK::counts() const {
+  Counts out{};
+  check(cudaMemcpyAsync(&out, counts_.data(), sizeof out, cudaMemcpyDeviceToHost, stream_),
         "copying from the device");
-  check(cudaStreamSynchronize(stream), "waiting for the device");
+  check(cudaStreamSynchronize(stream_), "waiting for the device");
   return out;
 }
-
-}  // namespace
-
-NonFinite TopK::nonfinite_queries() const { return fetch(nonfinite_, stream_); }
-Counts TopK::counts() const { return fetch(counts_, stream_); }
 
 void TopK::fetch_reach(float* out) const {
   check(cudaMemcpyAsync(out, reach_.data(), static_cast<size_t>(count()) * sizeof(float),

@@ -28,9 +28,9 @@ struct Counts {
 
 class TopK {
  public:
-  // queries: memory that the device can read; only used here. threshold: worst score to return.
+  // queries: memory that the device can read; only used here. found: updated. threshold: worst score to return.
   TopK(const MatrixView& queries, Metric metric, int64_t k, float threshold,
-       const Exclusion& exclusion, cudaStream_t stream);
+       const Exclusion& exclusion, NonFinite* found, cudaStream_t stream);
 
   // Adds a gallery part, in stream order: the gallery must live until the work is done.
   void feed(const Gallery& gallery);
@@ -38,13 +38,12 @@ class TopK {
   // Writes scores [q, k] and ids [q, k] on the device, best first, padded with -inf (l2: +inf) and -1.
   void finish(float* scores, int64_t* ids);
 
+  const Queries::View& queries() const { return queries_.view(); }
   int64_t count() const { return queries_.view().count; }
   int64_t k() const { return k_; }
-  int64_t dim() const { return queries_.view().dim; }
   Metric metric() const { return queries_.view().metric; }
 
   // These wait for the device.
-  NonFinite nonfinite_queries() const;
   Counts counts() const;
   void fetch_reach(float* out) const;  // [q]
 
@@ -75,7 +74,6 @@ class TopK {
   int64_t k_;
   Exclusion exclusion_;
   cudaStream_t stream_;
-  DeviceBuffer<NonFinite> nonfinite_;
   Queries queries_;
   DeviceBuffer<float> scores_, reach_, a_;
   DeviceBuffer<int64_t> ids_;

@@ -26,19 +26,39 @@ int64_t PreparedGallery::code_bytes() const { refuse(); }
 int64_t PreparedGallery::row_bytes() const { refuse(); }
 const Target& PreparedGallery::target() const { refuse(); }
 
-struct TopKSearch::State {};
-TopKSearch::TopKSearch(const Matrix&, const SearchOptions&, const Target&) { refuse(); }
-TopKSearch::~TopKSearch() = default;
-void TopKSearch::feed(const Matrix&, int64_t, const int64_t*, bool, int64_t) { refuse(); }
-void TopKSearch::feed(const PreparedGallery&, int64_t, const int64_t*) { refuse(); }
+struct Scan::State {};
+Scan::Scan(std::unique_ptr<State>) { refuse(); }
+Scan::~Scan() = default;
+void Scan::feed(const Matrix&, int64_t, const int64_t*, bool, int64_t) { refuse(); }
+void Scan::feed(const PreparedGallery&, int64_t, const int64_t*) { refuse(); }
+int64_t Scan::count() const { refuse(); }
+int64_t Scan::dim() const { refuse(); }
+Metric Scan::metric() const { refuse(); }
+const Target& Scan::target() const { refuse(); }
+
+TopKSearch::TopKSearch(const Matrix&, const QueryOptions&, int64_t, float, const Target&)
+    : Scan(nullptr) {}
 void TopKSearch::finish(float*, int64_t*, bool) { refuse(); }
-int64_t TopKSearch::count() const { refuse(); }
-int64_t TopKSearch::dim() const { refuse(); }
 int64_t TopKSearch::k() const { refuse(); }
-Metric TopKSearch::metric() const { refuse(); }
 SearchCertificate TopKSearch::certificate() const { refuse(); }
 void TopKSearch::reach(float*) const { refuse(); }
 int64_t TopKSearch::bytes_per_query(int64_t, int64_t) { refuse(); }
+
+CountSearch::CountSearch(const Matrix&, const QueryOptions&, const std::vector<float>&,
+                         const Target&)
+    : Scan(nullptr) {}
+int64_t CountSearch::thresholds() const { refuse(); }
+void CountSearch::finish(int64_t*) const { refuse(); }
+
+PairSearch::PairSearch(const Matrix&, const QueryOptions&, float, int64_t, const Target&)
+    : Scan(nullptr) {}
+std::vector<FoundPair> PairSearch::finish() const { refuse(); }
+
+DistributionSearch::DistributionSearch(const Matrix&, const QueryOptions&, int, float,
+                                       const Target&)
+    : Scan(nullptr) {}
+int DistributionSearch::bins() const { refuse(); }
+double DistributionSearch::finish(uint64_t*, uint64_t*) const { refuse(); }
 
 void normalize(const Matrix&, float*, bool, const Target&) { refuse(); }
 

@@ -127,7 +127,9 @@ Results on_device(const Case& c, const std::vector<float>& queries, const std::v
   cuda::Exclusion exclusion;
   exclusion.self = c.self;
   const DeviceRows device(view_of(rows, c.d), c.metric);
-  cuda::TopK scan(view_of(queries, c.d), c.metric, c.k, c.threshold, exclusion, nullptr);
+  cuda::DeviceBuffer<cuda::NonFinite> found(1, nullptr);
+  cuda::TopK scan(view_of(queries, c.d), c.metric, c.k, c.threshold, exclusion, found.data(),
+                  nullptr);
   for (int part = c.parts; part-- > 0;) {  // the last first
     const int64_t begin = c.n * part / c.parts, end = c.n * (part + 1) / c.parts;
     scan.feed(slice(device.gallery, begin, end - begin));
