@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from idsim.feeding import ScanFeed
     from idsim.options import Progress
-    from idsim.search import TopKScan
 
 __all__ = [
     "PREPARED",
@@ -123,7 +123,7 @@ class PreparedFiles:
 
     def feed_into(
         self,
-        scan: TopKScan,
+        scan: ScanFeed,
         *,
         groups: NDArray[np.int64] | None,
         progress: Progress | None,

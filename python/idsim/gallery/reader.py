@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import ArrayLike, NDArray
 
+    from idsim.feeding import ScanFeed
     from idsim.options import Exclude, Metric, Nonfinite, Progress
     from idsim.results import TopK
-    from idsim.search import TopKScan
 
 __all__ = ["BLOCK_BYTES", "Gallery"]
 
@@ -332,7 +332,7 @@ class Gallery:
         return metric or "cosine"
 
     def feed_into(
-        self, scan: TopKScan, *, groups: NDArray[np.int64] | None, progress: Progress | None
+        self, scan: ScanFeed, *, groups: NDArray[np.int64] | None, progress: Progress | None
     ) -> None:
         """Feed all rows to a scan: the codes where there are some, else the vectors."""
         # Codes serve to skip rows with NaN or Inf; to refuse them the scan must see the vectors.
