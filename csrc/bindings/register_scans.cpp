@@ -62,7 +62,7 @@ void feed_gallery(Scan& scan, cpu::Gallery gallery, const Groups& groups, int th
   scan.feed(gallery, options);
 }
 
-// feed and feed_prepared, the same for every scan.
+// feed, feed_prepared and feed_file, the same for every scan.
 template <class Scan, class Class>
 void define_feeds(Class& type) {
   type.def(
@@ -88,6 +88,14 @@ void define_feeds(Class& type) {
       },
       py::arg("prepared"), py::arg("first_id"), py::arg("groups"), py::arg("threads"),
       py::arg("progress"));
+  type.def(
+      "feed_file",
+      [](Scan& scan, const FileGallery& file, int64_t first_id, const Groups& groups, int threads,
+         bool skip_nonfinite, const py::object& progress) {
+        feed_gallery(scan, file.gallery(first_id), groups, threads, skip_nonfinite, progress);
+      },
+      py::arg("file"), py::arg("first_id"), py::arg("groups"), py::arg("threads"),
+      py::arg("skip_nonfinite"), py::arg("progress"));
 }
 
 // A scan together with what its pointers point to.

@@ -35,24 +35,14 @@ class Prepared:
         norm: NDArray[np.float64],
         metric: str,
     ) -> None: ...
-    @staticmethod
-    def from_file(
-        fd: int,
-        offset: int,
-        rows: int,
-        dim: int,
-        dtype: str,
-        codes: NDArray[np.uint8],
-        scale: NDArray[np.float32],
-        residual: NDArray[np.float32],
-        norm: NDArray[np.float64],
-        metric: str,
-    ) -> Prepared: ...
     def add_nibbles(self, threads: int) -> int: ...
     @property
     def rows(self) -> int: ...
     @property
     def dim(self) -> int: ...
+
+class FileGallery:
+    def __init__(self, files: Sequence[tuple[int, int, bytes]], rows: int, dim: int, dtype: str) -> None: ...
 
 class _Scan:
     def feed(
@@ -66,6 +56,15 @@ class _Scan:
     ) -> None: ...
     def feed_prepared(
         self, prepared: Prepared, first_id: int, groups: _Groups, threads: int, progress: _Progress
+    ) -> None: ...
+    def feed_file(
+        self,
+        file: FileGallery,
+        first_id: int,
+        groups: _Groups,
+        threads: int,
+        skip_nonfinite: bool,
+        progress: _Progress,
     ) -> None: ...
 
 class TopKScan(_Scan):

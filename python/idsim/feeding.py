@@ -81,6 +81,17 @@ class ScanFeed:
         """Add prepared gallery rows (rows with NaN or Inf were dealt with when they were prepared)."""
         self._scan.feed_prepared(prepared, first_id, groups, self._threads, progress)
 
+    def feed_file(
+        self,
+        file: _core.FileGallery,
+        first_id: int = 0,
+        *,
+        groups: NDArray[np.int64] | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """Add gallery rows that are in files; ``OSError`` with the name of one that cannot be read."""
+        self._scan.feed_file(file, first_id, groups, self._threads, self._skip, progress)
+
 
 Scan = TypeVar("Scan", _core.TopKScan, _core.CountScan, _core.PairScan, _core.DistributionScan)
 

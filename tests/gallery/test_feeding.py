@@ -11,8 +11,6 @@ import pytest
 import idsim
 from idsim.errors import GalleryError
 from idsim.gallery import Gallery
-from idsim.gallery import prepared as prepared_module
-from idsim.gallery import reader as reader_module
 from support.compare import assert_same
 
 if TYPE_CHECKING:
@@ -20,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ROWS, DIM = 1500, 70
-KINDS = ["index", "index of mapped rows", "vectors", "codes", "one-row shard"]
+KINDS = ["index", "index of mapped rows", "vectors", "codes", "many shards", "one-row shard"]
 # Of 32 queries and their results: many chunks of queries, each of which passes over the whole gallery.
 TINY = 32 * (12 * DIM + 256 + 200)
 RNG = np.random.default_rng(23)
@@ -39,13 +37,6 @@ QUERIES = np.concatenate([make_rows()[:70], RNG.standard_normal((30, DIM), dtype
 LABELS = (RNG.integers(0, 20, len(QUERIES)), RNG.integers(0, 20, ROWS))
 
 
-@pytest.fixture(autouse=True)
-def _many_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a gallery be read in blocks of some 100 rows."""
-    monkeypatch.setattr(prepared_module, "BLOCK_BYTES", 100 * 128)
-    monkeypatch.setattr(reader_module, "BLOCK_BYTES", 100 * 4 * DIM)
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("feeding")
@@ -53,6 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.save(folder / "rows.npy", rows)
     Gallery.from_arrays(folder / "vectors", rows, shard_rows=613)
     Gallery.from_arrays(folder / "codes", rows, shard_rows=613).prepare()
+    Gallery.from_arrays(folder / "many shards", rows, shard_rows=40).prepare()
     Gallery.from_arrays(folder / "first", rows[:1])
     Gallery.from_arrays(folder / "rest", rows[1:])
     idsim.gallery.merge([folder / "first", folder / "rest"], folder / "one-row shard")

@@ -13,7 +13,7 @@ from idsim.gallery.columns import ColumnFiles, Groups
 from idsim.gallery.elements import as_matrix, gallery_dtype, widen
 from idsim.gallery.format import FORMAT, VERSION, Manifest, read_manifest, storage_dtype
 from idsim.gallery.report import BlockProgress
-from idsim.gallery.streaming import MatrixFiles, open_part
+from idsim.gallery.streaming import MatrixFiles, feed_shards, open_part
 from idsim.gallery.verify import VerifyReport, all_entries, find_problems
 from idsim.gallery.writer import GalleryWriter
 from idsim.options import resolve_threads
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = ["BLOCK_BYTES", "Gallery"]
 
-BLOCK_BYTES = codes.BLOCK_BYTES
+# Three blocks stay in the last-level cache, so that what was read is still there when it is worked on.
+BLOCK_BYTES = 4 << 20
 
 
 class Gallery:
@@ -340,15 +341,7 @@ class Gallery:
         if self._prepared is not None and (finite or scan.skips_nonfinite):
             self._prepared.feed_into(scan, groups=groups, progress=progress)
             return
-        report = BlockProgress(progress, len(self))
-        for first, block in self.blocks():
-            scan.feed(
-                block,
-                first,
-                groups=None if groups is None else groups[first : first + len(block)],
-                progress=report.inside(first),
-            )
-            report.finished(first + len(block))
+        feed_shards(scan, self._vectors, [], self.dtype, groups=groups, progress=progress)
 
     def find_problems(
         self, progress: Callable[[int, int], object] | None = None, *, recompute: bool = False
