@@ -10,6 +10,8 @@
 namespace idsim::cpu {
 namespace {
 
+// Rows of a sample from files that lie together: few reads, and few places for a disk to seek.
+constexpr int64_t kFileRun = 16;
 constexpr float kInf = std::numeric_limits<float>::infinity();
 
 class SpinLock {
@@ -146,7 +148,8 @@ void TopK::raise_reach(Slot& slot, int64_t query, float reach) {
 }
 
 void TopK::seed(const Gallery& gallery, const ScanOptions& options) {
-  const SampleRule rule = choose_sample(gallery.count(), k_, queries_.few());
+  const SampleRule rule =
+      choose_sample(gallery.count(), k_, queries_.few(), gallery.in_file() ? kFileRun : 1);
   if (rule.stride == 0) return;
   Poll poll;  // for interrupts; no row is done yet
   if (options.poll) poll = [&](int64_t) { options.poll(0); };
