@@ -9,6 +9,7 @@ set(cuda_sources
     csrc/cuda/search.cu
     csrc/cuda/tail.cu
     csrc/cuda/topk.cu
+    csrc/cuda/upload.cu
 )
 list(TRANSFORM cuda_sources PREPEND ${PROJECT_SOURCE_DIR}/)
 

@@ -8,6 +8,7 @@
 
 #include "bindings/arguments.hpp"
 #include "bindings/dlpack.hpp"
+#include "bindings/prepared.hpp"
 #include "bindings/registers.hpp"
 #include "bindings/tensor_arg.hpp"
 #include "cuda/search.hpp"
@@ -62,10 +63,10 @@ struct CudaPrepared {
   std::optional<cuda::PreparedGallery> gallery;
 };
 
-// A scan with what its queries may point to.
 template <class Search>
 struct CudaScan {
   cuda::Target target;
+  int64_t budget = 0;  // bytes of the device for parts of a gallery
   std::optional<Search> search;
 };
 
@@ -81,26 +82,32 @@ void check_feed(const CudaScan<Search>& scan, int64_t dim, int64_t first_id, int
   }
 }
 
-// feed and feed_prepared, the same for every scan.
+template <class Search>
+void feed_rows(CudaScan<Search>& scan, const cuda::Matrix& rows, int64_t first_id,
+               const Groups& groups, bool skip_nonfinite, const py::object& progress) {
+  check_feed(scan, rows.view.cols, first_id, rows.view.rows);
+  const int64_t* labels = input(groups, "groups", rows.view.rows);
+  const Poll poll = make_poll(progress, rows.view.rows);
+  const py::gil_scoped_release release;
+  scan.search->feed(rows, first_id, labels, skip_nonfinite, scan.budget, poll);
+}
+
+// feed, feed_prepared and feed_file, as the scans of the CPU have them; threads count for nothing here.
 template <class Search, class Class>
 void define_feeds(Class& type) {
   type.def(
       "feed",
       [](CudaScan<Search>& scan, const py::object& rows, int64_t first_id, const Groups& groups,
-         bool skip_nonfinite, int64_t budget) {
+         int, bool skip_nonfinite, const py::object& progress) {
         const CudaArg arg(rows, "gallery", scan.target);
-        const cuda::Matrix matrix = arg.matrix();
-        check_feed(scan, matrix.view.cols, first_id, matrix.view.rows);
-        const int64_t* labels = input(groups, "groups", matrix.view.rows);
-        const py::gil_scoped_release release;
-        scan.search->feed(matrix, first_id, labels, skip_nonfinite, budget);
+        feed_rows(scan, arg.matrix(), first_id, groups, skip_nonfinite, progress);
       },
-      py::arg("rows"), py::arg("first_id"), py::arg("groups"), py::arg("skip_nonfinite"),
-      py::arg("budget"));
+      py::arg("rows"), py::arg("first_id"), py::arg("groups"), py::arg("threads"),
+      py::arg("skip_nonfinite"), py::arg("progress"));
   type.def(
       "feed_prepared",
       [](CudaScan<Search>& scan, const CudaPrepared& prepared, int64_t first_id,
-         const Groups& groups) {
+         const Groups& groups, int, const py::object& progress) {
         const cuda::PreparedGallery& gallery = *prepared.gallery;
         if (gallery.metric() != scan.search->metric()) {
           throw py::value_error("the gallery was prepared for another metric");
@@ -110,10 +117,22 @@ void define_feeds(Class& type) {
         }
         check_feed(scan, gallery.dim(), first_id, gallery.count());
         const int64_t* labels = input(groups, "groups", gallery.count());
+        const Poll poll = make_poll(progress, gallery.count());
         const py::gil_scoped_release release;
         scan.search->feed(gallery, first_id, labels);
+        poll(gallery.count());
       },
-      py::arg("prepared"), py::arg("first_id"), py::arg("groups"));
+      py::arg("prepared"), py::arg("first_id"), py::arg("groups"), py::arg("threads"),
+      py::arg("progress"));
+  type.def(
+      "feed_file",
+      [](CudaScan<Search>& scan, const FileGallery& file, int64_t first_id, const Groups& groups,
+         int, bool skip_nonfinite, const py::object& progress) {
+        const RowSource rows = file.gallery(first_id).rows;
+        feed_rows(scan, {rows.view, false, rows.file}, first_id, groups, skip_nonfinite, progress);
+      },
+      py::arg("file"), py::arg("first_id"), py::arg("groups"), py::arg("threads"),
+      py::arg("skip_nonfinite"), py::arg("progress"));
 }
 
 // Which pairs a scan leaves out, as Python says it.
@@ -125,6 +144,7 @@ struct Options {
   const Groups& query_groups;
   int device;
   uintptr_t stream;
+  int64_t budget;
 };
 
 // make(scan, matrix, options) constructs the search.
@@ -133,6 +153,7 @@ std::unique_ptr<CudaScan<Search>> make_scan(const py::object& queries, const Opt
                                             const Make& make) {
   auto scan = std::make_unique<CudaScan<Search>>();
   scan->target = target_of(given.device, given.stream);
+  scan->budget = given.budget;
   const CudaArg arg(queries, "queries", scan->target);
   const cuda::Matrix matrix = arg.matrix();
   cuda::QueryOptions options;
@@ -164,19 +185,20 @@ void register_topk(py::module_& m) {
   using Search = cuda::TopKSearch;
   using Scan = CudaScan<Search>;
   py::class_<Scan> type(m, "CudaTopKScan");
-  type.def(py::init([](const py::object& queries, const std::string& metric, int64_t k,
-                       float threshold, bool exclude_self, int64_t first_query_id,
-                       const Groups& query_groups, int device, uintptr_t stream) {
-             return make_scan<Search>(
-                 queries,
-                 {metric, exclude_self, false, first_query_id, query_groups, device, stream},
-                 [&](Scan& scan, const cuda::Matrix& matrix, const cuda::QueryOptions& options) {
-                   scan.search.emplace(matrix, options, k, threshold, scan.target);
-                 });
-           }),
-           py::arg("queries"), py::arg("metric"), py::arg("k"), py::arg("threshold"),
-           py::arg("exclude_self"), py::arg("first_query_id"), py::arg("query_groups"),
-           py::arg("device"), py::arg("stream"));
+  type.def(
+      py::init([](const py::object& queries, const std::string& metric, int64_t k, float threshold,
+                  bool exclude_self, int64_t first_query_id, const Groups& query_groups, int device,
+                  uintptr_t stream, int64_t budget) {
+        return make_scan<Search>(
+            queries,
+            {metric, exclude_self, false, first_query_id, query_groups, device, stream, budget},
+            [&](Scan& scan, const cuda::Matrix& matrix, const cuda::QueryOptions& options) {
+              scan.search.emplace(matrix, options, k, threshold, scan.target);
+            });
+      }),
+      py::arg("queries"), py::arg("metric"), py::arg("k"), py::arg("threshold"),
+      py::arg("exclude_self"), py::arg("first_query_id"), py::arg("query_groups"),
+      py::arg("device"), py::arg("stream"), py::arg("budget"));
   define_feeds<Search>(type);
   type.def(
       "finish",
@@ -207,15 +229,17 @@ void register_count(py::module_& m) {
   type.def(
       py::init([](const py::object& queries, const std::string& metric,
                   const std::vector<float>& thresholds, bool exclude_self, int64_t first_query_id,
-                  const Groups& query_groups, int device, uintptr_t stream) {
+                  const Groups& query_groups, int device, uintptr_t stream, int64_t budget) {
         return make_scan<Search>(
-            queries, {metric, exclude_self, false, first_query_id, query_groups, device, stream},
+            queries,
+            {metric, exclude_self, false, first_query_id, query_groups, device, stream, budget},
             [&](Scan& scan, const cuda::Matrix& matrix, const cuda::QueryOptions& options) {
               scan.search.emplace(matrix, options, thresholds, scan.target);
             });
       }),
       py::arg("queries"), py::arg("metric"), py::arg("thresholds"), py::arg("exclude_self"),
-      py::arg("first_query_id"), py::arg("query_groups"), py::arg("device"), py::arg("stream"));
+      py::arg("first_query_id"), py::arg("query_groups"), py::arg("device"), py::arg("stream"),
+      py::arg("budget"));
   define_feeds<Search>(type);
   type.def(
       "finish",
@@ -237,19 +261,21 @@ void register_pairs(py::module_& m) {
   using Search = cuda::PairSearch;
   using Scan = CudaScan<Search>;
   py::class_<Scan> type(m, "CudaPairScan");
-  type.def(py::init([](const py::object& queries, const std::string& metric, float threshold,
-                       int64_t max_pairs, bool exclude_self, bool triangle, int64_t first_query_id,
-                       const Groups& query_groups, int device, uintptr_t stream) {
-             return make_scan<Search>(
-                 queries,
-                 {metric, exclude_self, triangle, first_query_id, query_groups, device, stream},
-                 [&](Scan& scan, const cuda::Matrix& matrix, const cuda::QueryOptions& options) {
-                   scan.search.emplace(matrix, options, threshold, max_pairs, scan.target);
-                 });
-           }),
-           py::arg("queries"), py::arg("metric"), py::arg("threshold"), py::arg("max_pairs"),
-           py::arg("exclude_self"), py::arg("triangle"), py::arg("first_query_id"),
-           py::arg("query_groups"), py::arg("device"), py::arg("stream"));
+  type.def(
+      py::init([](const py::object& queries, const std::string& metric, float threshold,
+                  int64_t max_pairs, int64_t found_before, bool exclude_self, bool triangle,
+                  int64_t first_query_id, const Groups& query_groups, int device, uintptr_t stream,
+                  int64_t budget) {
+        return make_scan<Search>(
+            queries,
+            {metric, exclude_self, triangle, first_query_id, query_groups, device, stream, budget},
+            [&](Scan& scan, const cuda::Matrix& matrix, const cuda::QueryOptions& options) {
+              scan.search.emplace(matrix, options, threshold, max_pairs, found_before, scan.target);
+            });
+      }),
+      py::arg("queries"), py::arg("metric"), py::arg("threshold"), py::arg("max_pairs"),
+      py::arg("exclude_self"), py::arg("triangle"), py::arg("first_query_id"),
+      py::arg("query_groups"), py::arg("device"), py::arg("stream"), py::arg("budget"));
   define_feeds<Search>(type);
   type.def("finish", [](const Scan& scan) {
     const std::vector<cuda::FoundPair> pairs = scan.search->finish();
@@ -266,26 +292,31 @@ void register_distribution(py::module_& m) {
   py::class_<Scan> type(m, "CudaDistributionScan");
   type.def(py::init([](const py::object& queries, int bins, float tail, bool exclude_self,
                        bool triangle, int64_t first_query_id, const Groups& query_groups,
-                       int device, uintptr_t stream) {
+                       int device, uintptr_t stream, int64_t budget) {
              return make_scan<Search>(
                  queries,
-                 {"cosine", exclude_self, triangle, first_query_id, query_groups, device, stream},
+                 {"cosine", exclude_self, triangle, first_query_id, query_groups, device, stream,
+                  budget},
                  [&](Scan& scan, const cuda::Matrix& matrix, const cuda::QueryOptions& options) {
                    scan.search.emplace(matrix, options, bins, tail, scan.target);
                  });
            }),
            py::arg("queries"), py::arg("bins"), py::arg("tail"), py::arg("exclude_self"),
            py::arg("triangle"), py::arg("first_query_id"), py::arg("query_groups"),
-           py::arg("device"), py::arg("stream"));
+           py::arg("device"), py::arg("stream"), py::arg("budget"));
   define_feeds<Search>(type);
   type.def(
-      "finish",
+      "add_to",
       [](const Scan& scan, Array<uint64_t> non_mated, Array<uint64_t> mated) {
         const int bins = scan.search->bins();
-        return scan.search->finish(output(non_mated, "non_mated", {bins}),
-                                   output(mated, "mated", {bins}));
+        scan.search->add_to(output(non_mated, "non_mated", {bins}), output(mated, "mated", {bins}));
       },
       py::arg("non_mated").noconvert(), py::arg("mated").noconvert());
+  type.def(
+      "max_error", [](const Scan& scan, double worst) { return scan.search->max_error(worst); },
+      py::arg("worst_row"));
+  type.def_property_readonly("worst_row",
+                             [](const Scan& scan) { return scan.search->worst_row(); });
 }
 
 void normalize(const py::object& rows, Array<float> out, int device, uintptr_t stream) {

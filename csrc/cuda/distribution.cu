@@ -172,20 +172,30 @@ void Distribution::feed(const Gallery& gallery) {
   }
 }
 
-double Distribution::fetch(uint64_t* non_mated, uint64_t* mated) const {
-  const auto copy = [&](void* to, const void* from, size_t bytes) {
-    check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, stream_), "copying counts");
-  };
-  const auto bytes = static_cast<size_t>(bins_) * sizeof(uint64_t);
-  copy(non_mated, counts_.data(), bytes);
-  copy(mated, counts_.data() + bins_, bytes);
-  unsigned long long worst_bits = 0;
-  copy(&worst_bits, worst_row_.data(), sizeof worst_bits);
-  std::vector<QueryBound> bounds(static_cast<size_t>(queries_.view().count));
-  copy(bounds.data(), queries_.view().bounds, bounds.size() * sizeof(QueryBound));
+void Distribution::fetch(void* to, const void* from, size_t bytes) const {
+  check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, stream_), "copying counts");
   check(cudaStreamSynchronize(stream_), "waiting for the device");
-  return largest_estimate_error(bounds.data(), static_cast<int64_t>(bounds.size()),
-                                std::bit_cast<double>(worst_bits));
+}
+
+void Distribution::add_to(uint64_t* non_mated, uint64_t* mated) const {
+  std::vector<uint64_t> counts(2 * static_cast<size_t>(bins_));
+  fetch(counts.data(), counts_.data(), counts.size() * sizeof(uint64_t));
+  for (int i = 0; i < bins_; ++i) {
+    non_mated[i] += counts[static_cast<size_t>(i)];
+    mated[i] += counts[static_cast<size_t>(i + bins_)];
+  }
+}
+
+double Distribution::worst_row() const {
+  unsigned long long bits = 0;
+  fetch(&bits, worst_row_.data(), sizeof bits);
+  return std::bit_cast<double>(bits);
+}
+
+double Distribution::max_error(double worst_row) const {
+  std::vector<QueryBound> bounds(static_cast<size_t>(queries_.view().count));
+  fetch(bounds.data(), queries_.view().bounds, bounds.size() * sizeof(QueryBound));
+  return largest_estimate_error(bounds.data(), static_cast<int64_t>(bounds.size()), worst_row);
 }
 
 }  // namespace idsim::cuda

@@ -20,8 +20,10 @@ class Distribution {
 
   void feed(const Gallery& gallery);
 
-  // non_mated and mated: [bins] on the host. Returns the largest error of an estimate. Waits.
-  double fetch(uint64_t* non_mated, uint64_t* mated) const;
+  // These wait. Adds to non_mated and mated, [bins] each on the host.
+  void add_to(uint64_t* non_mated, uint64_t* mated) const;
+  double worst_row() const;                  // the largest ||rx|| of a unit row met
+  double max_error(double worst_row) const;  // of an estimate, with rows up to that
 
   int bins() const { return bins_; }
   const Queries::View& queries() const { return queries_.view(); }
@@ -38,6 +40,8 @@ class Distribution {
   };
 
  private:
+  void fetch(void* to, const void* from, size_t bytes) const;
+
   Exclusion exclusion_;
   cudaStream_t stream_;
   Queries queries_;

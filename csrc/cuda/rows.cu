@@ -24,7 +24,8 @@ __device__ void note_nonfinite(NonFinite* found, int64_t row) {
 
 template <DType kType>
 __global__ __launch_bounds__(kThreads) void quantize_rows(MatrixView rows, Metric metric,
-                                                          CodedRows out, NonFinite* found) {
+                                                          CodedRows out, int64_t first_row,
+                                                          NonFinite* found) {
   const int64_t d_pad = padded_dim(rows.cols);
   for (int64_t i = first_row_of_warp(); i < rows.rows; i += rows_per_sweep()) {
     uint8_t* code = out.codes + i * d_pad;
@@ -39,7 +40,7 @@ __global__ __launch_bounds__(kThreads) void quantize_rows(MatrixView rows, Metri
     out.u[i] = terms.u;
     out.v[i] = terms.v;
     if (metric == Metric::l2) out.w[i] = terms.w;
-    if (std::isnan(stats.norm)) note_nonfinite(found, i);
+    if (std::isnan(stats.norm)) note_nonfinite(found, first_row + i);
   }
 }
 
@@ -98,12 +99,12 @@ __global__ void clear_nonfinite(NonFinite* found) {
 
 }  // namespace
 
-void quantize(const MatrixView& rows, Metric metric, const CodedRows& out, NonFinite* found,
-              cudaStream_t stream) {
+void quantize(const MatrixView& rows, Metric metric, const CodedRows& out, int64_t first_row,
+              NonFinite* found, cudaStream_t stream) {
   if (rows.rows == 0) return;
   with_dtype(rows.dtype, [&](auto type) {
     launch("quantising rows", quantize_rows<type()>, blocks_for(rows.rows, kRowsPerBlock), kThreads,
-           0, stream, rows, metric, out, found);
+           0, stream, rows, metric, out, first_row, found);
   });
 }
 

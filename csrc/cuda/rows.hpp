@@ -24,9 +24,9 @@ struct NonFinite {
   long long first;
 };
 
-// rows: memory that the device can read. found: on the device, updated.
-void quantize(const MatrixView& rows, Metric metric, const CodedRows& out, NonFinite* found,
-              cudaStream_t stream);
+// rows: memory that the device can read. found: on the device, updated; rows count from first_row in it.
+void quantize(const MatrixView& rows, Metric metric, const CodedRows& out, int64_t first_row,
+              NonFinite* found, cudaStream_t stream);
 
 // float32 unit rows, in float64 arithmetic, out [n, d] dense; a zero row stays zero.
 void normalize(const MatrixView& rows, float* out, NonFinite* found, cudaStream_t stream);

@@ -1,6 +1,7 @@
 #include "cuda/search.hpp"
 
 #include <algorithm>
+#include <cstring>
 #include <limits>
 #include <optional>
 #include <stdexcept>
@@ -10,11 +11,10 @@
 #include <vector>
 
 #include "core/error.hpp"
-#include "core/rows.hpp"
-#include "core/widen.hpp"
 #include "cuda/distribution.hpp"
 #include "cuda/tail.hpp"
 #include "cuda/topk.hpp"
+#include "cuda/upload.hpp"
 
 namespace idsim::cuda {
 namespace {
@@ -37,53 +37,6 @@ class DeviceScope {
 cudaStream_t stream_of(const Target& target) { return static_cast<cudaStream_t>(target.stream); }
 
 void wait(cudaStream_t stream) { check(cudaStreamSynchronize(stream), "waiting for the device"); }
-
-// Rows where the device can read them: a view of what is there, or a dense copy of host rows.
-class DeviceRows {
- public:
-  DeviceRows(const Matrix& rows, cudaStream_t stream) : view_(rows.view) {
-    if (rows.on_device || rows.view.rows == 0) return;
-    const int64_t size = element_bytes(view_.dtype);
-    const bool dense = view_.col_stride == size && view_.row_stride == view_.cols * size;
-    if (dense) {
-      copy_as_is(stream);
-    } else {
-      copy_widened(stream);
-    }
-  }
-  const MatrixView& view() const { return view_; }
-  int64_t bytes() const { return buffer_.size(); }
-
- private:
-  void copy_as_is(cudaStream_t stream) {
-    buffer_ = DeviceBuffer<char>(view_.rows * view_.row_stride, stream);
-    buffer_.upload(static_cast<const char*>(view_.data), buffer_.size());
-    view_.data = buffer_.data();
-  }
-
-  // Rows of any strides are made float32 on the host, some at a time.
-  void copy_widened(cudaStream_t stream) {
-    const int64_t n = view_.rows, d = view_.cols, size = sizeof(float);
-    buffer_ = DeviceBuffer<char>(n * d * size, stream);
-    const int64_t chunk = std::max<int64_t>(1, (int64_t{16} << 20) / (d * size));
-    std::vector<float> dense(static_cast<size_t>(std::min(chunk, n) * d));
-    for (int64_t first = 0; first < n; first += chunk) {
-      const int64_t rows = std::min(chunk, n - first);
-      for (int64_t i = 0; i < rows; ++i) {
-        widen(static_cast<const char*>(view_.data) + (first + i) * view_.row_stride,
-              view_.col_stride, d, view_.dtype, dense.data() + i * d);
-      }
-      check(cudaMemcpyAsync(buffer_.data() + first * d * size, dense.data(),
-                            static_cast<size_t>(rows * d * size), cudaMemcpyDefault, stream),
-            "copying rows to the device");
-      wait(stream);  // the buffer is filled again
-    }
-    view_ = {buffer_.data(), n, d, d * size, size, DType::f32};
-  }
-
-  MatrixView view_;
-  DeviceBuffer<char> buffer_;
-};
 
 // Codes of up to `rows` gallery rows, to be filled again and again.
 class CodeBuffers {
@@ -157,7 +110,7 @@ PreparedGallery::PreparedGallery(const Matrix& rows, Metric metric, bool skip_no
   state_ = std::make_unique<State>(rows, metric, target);
   DeviceBuffer<NonFinite> found(1, stream);
   clear(found.data(), stream);
-  quantize(state_->gallery.rows, metric, state_->gallery.coded, found.data(), stream);
+  quantize(state_->gallery.rows, metric, state_->gallery.coded, 0, found.data(), stream);
   const NonFinite bad = fetch(found, stream);
   if (bad.count > 0 && !skip_nonfinite) throw NonFiniteRow("gallery", bad.first);
   state_->skipped = static_cast<int64_t>(bad.count);
@@ -222,40 +175,49 @@ Metric Scan::metric() const { return state_->metric; }
 const Target& Scan::target() const { return state_->target; }
 
 void Scan::feed(const Matrix& rows, int64_t first_id, const int64_t* groups, bool skip_nonfinite,
-                int64_t budget) {
+                int64_t budget, const Poll& poll) {
   State& s = *state_;
   const DeviceScope scope(s.target.device);
   const cudaStream_t stream = stream_of(s.target);
   const int64_t n = rows.view.rows, d = rows.view.cols;
   if (n == 0) return;
-  const int64_t row_bytes = rows.on_device ? 0 : d * element_bytes(rows.view.dtype);
-  const int64_t chunk =
-      std::clamp<int64_t>(budget / (CodeBuffers::bytes_per_row(d) + row_bytes), 1, n);
-  const CodeBuffers codes(chunk, d, s.metric, stream);
-  for (int64_t first = 0; first < n; first += chunk) {
-    Matrix part = rows;
-    part.view.data = static_cast<const char*>(rows.view.data) + first * rows.view.row_stride;
-    part.view.rows = std::min(chunk, n - first);
-    const DeviceRows on_device(part, stream);
+  const int64_t part_rows = std::clamp<int64_t>(
+      budget / (CodeBuffers::bytes_per_row(d) + 2 * RowStream::device_row_bytes(rows)), 1, n);
+  const CodeBuffers codes(part_rows, d, s.metric, stream);
+  const auto check_rows = [&](const NonFinite& bad) {
+    if (bad.count > 0 && !skip_nonfinite) throw NonFiniteRow("gallery", bad.first);
+  };
+  clear(s.found.data(), stream);
+  // The device's count, as of some part before: bad rows stop the scan early, and for certain at its end.
+  PinnedBuffer seen(sizeof(NonFinite));
+  std::memset(seen.data(), 0, sizeof(NonFinite));
+  RowStream parts(rows, part_rows, stream);
+  MatrixView part;
+  int64_t first = 0;
+  while (parts.next(&part, &first)) {
+    NonFinite before{};
+    std::memcpy(&before, seen.data(), sizeof before);
+    check_rows(before);
     const DeviceBuffer<int64_t> labels =
-        upload_groups(groups == nullptr ? nullptr : groups + first, part.view.rows, stream);
+        upload_groups(groups == nullptr ? nullptr : groups + first, part.rows, stream);
     Gallery gallery;
-    gallery.rows = on_device.view();
+    gallery.rows = part;
     gallery.coded = codes.rows();
     if (groups != nullptr) gallery.groups = labels.data();
     gallery.first_id = first_id + first;
-    clear(s.found.data(), stream);
-    quantize(gallery.rows, s.metric, gallery.coded, s.found.data(), stream);
-    const NonFinite bad = fetch(s.found, stream);
-    if (bad.count > 0 && !skip_nonfinite) {
-      throw NonFiniteRow("gallery", first_id + first + bad.first);
-    }
-    s.skipped += static_cast<int64_t>(bad.count);
+    quantize(part, s.metric, gallery.coded, gallery.first_id, s.found.data(), stream);
+    check(cudaMemcpyAsync(seen.data(), s.found.data(), sizeof(NonFinite), cudaMemcpyDeviceToHost,
+                          stream),
+          "copying from the device");
     s.take(gallery);
     s.look();
-    s.rows_scanned += part.view.rows;
+    s.rows_scanned += part.rows;
+    if (poll) poll(first);
   }
-  wait(stream);  // the caller's rows may go
+  const NonFinite bad = fetch(s.found, stream);  // and the caller's rows may go
+  check_rows(bad);
+  s.skipped += static_cast<int64_t>(bad.count);
+  if (poll) poll(n);
 }
 
 void Scan::feed(const PreparedGallery& prepared, int64_t first_id, const int64_t* groups) {
@@ -304,11 +266,12 @@ StateOf<C>& as(Scan::State& state) {
 struct PairState : StateOf<PairsAbove> {
   using StateOf::StateOf;
   void look() override {
-    if (static_cast<int64_t>(scan->pairs().size()) <= max_pairs) return;
+    if (static_cast<int64_t>(scan->pairs().size()) <= max_pairs - found_before) return;
     throw std::length_error("more than max_pairs = " + std::to_string(max_pairs) +
                             " pairs reach the threshold; raise the threshold or max_pairs");
   }
   int64_t max_pairs = 0;
+  int64_t found_before = 0;
 };
 
 }  // namespace
@@ -373,10 +336,11 @@ namespace {
 
 std::unique_ptr<Scan::State> make_pair_state(const Matrix& queries, const QueryOptions& options,
                                              float threshold, int64_t max_pairs,
-                                             const Target& target) {
+                                             int64_t found_before, const Target& target) {
   const DeviceScope scope(target.device);
   auto state = std::make_unique<PairState>(queries, options, target);
   state->max_pairs = max_pairs;
+  state->found_before = found_before;
   state->scan.emplace(state->rows.view(), state->metric, threshold, state->exclusion,
                       state->found.data(), stream_of(target));
   return state;
@@ -385,8 +349,8 @@ std::unique_ptr<Scan::State> make_pair_state(const Matrix& queries, const QueryO
 }  // namespace
 
 PairSearch::PairSearch(const Matrix& queries, const QueryOptions& options, float threshold,
-                       int64_t max_pairs, const Target& target)
-    : Scan(make_pair_state(queries, options, threshold, max_pairs, target)) {}
+                       int64_t max_pairs, int64_t found_before, const Target& target)
+    : Scan(make_pair_state(queries, options, threshold, max_pairs, found_before, target)) {}
 
 std::vector<FoundPair> PairSearch::finish() const {
   std::vector<FoundPair> pairs = as<PairsAbove>(*state_).scan->pairs();
@@ -407,9 +371,19 @@ DistributionSearch::DistributionSearch(const Matrix& queries, const QueryOptions
 
 int DistributionSearch::bins() const { return as<Distribution>(*state_).scan->bins(); }
 
-double DistributionSearch::finish(uint64_t* non_mated, uint64_t* mated) const {
+void DistributionSearch::add_to(uint64_t* non_mated, uint64_t* mated) const {
   const DeviceScope scope(target().device);
-  return as<Distribution>(*state_).scan->fetch(non_mated, mated);
+  as<Distribution>(*state_).scan->add_to(non_mated, mated);
+}
+
+double DistributionSearch::worst_row() const {
+  const DeviceScope scope(target().device);
+  return as<Distribution>(*state_).scan->worst_row();
+}
+
+double DistributionSearch::max_error(double worst_row) const {
+  const DeviceScope scope(target().device);
+  return as<Distribution>(*state_).scan->max_error(worst_row);
 }
 
 void normalize(const Matrix& rows, float* out, bool out_on_device, const Target& target) {

@@ -6,14 +6,18 @@
 #include <memory>
 #include <vector>
 
+#include "core/rows.hpp"
+#include "core/threads.hpp"
 #include "core/types.hpp"
 
 namespace idsim::cuda {
 
-// A matrix of embeddings on the host or on the device. Host rows are copied to the device.
+// A matrix of embeddings on the host, on the device or in a file.
+// Rows in a file are dense; of the view rows, cols and dtype count.
 struct Matrix {
   MatrixView view;
   bool on_device = false;
+  FilePart file = {};
 };
 
 // Where work goes. stream: a cudaStream_t; null: the legacy default stream.
@@ -61,10 +65,11 @@ class Scan {
   Scan(const Scan&) = delete;
   Scan& operator=(const Scan&) = delete;
 
-  // groups: [n] on the host, or null. Rows are coded a part at a time, codes within `budget` bytes. Waits for the device
-  // to tell of rows with NaN or Inf, which throw NonFiniteRow unless skip_nonfinite.
+  // groups: [n] on the host, or null. Rows are worked on a part at a time, within `budget` bytes of the device; parts that
+  // come from the host are read and copied while the one before is worked on. Waits for the device to tell of rows with
+  // NaN or Inf, which throw NonFiniteRow unless skip_nonfinite. poll: called between parts with the rows queued.
   void feed(const Matrix& rows, int64_t first_id, const int64_t* groups, bool skip_nonfinite,
-            int64_t budget);
+            int64_t budget, const Poll& poll);
   // In stream order.
   void feed(const PreparedGallery& gallery, int64_t first_id, const int64_t* groups);
 
@@ -121,9 +126,9 @@ struct FoundPair {
 
 class PairSearch : public Scan {
  public:
-  // Feeding throws std::length_error beyond max_pairs.
+  // Feeding throws std::length_error beyond max_pairs, of which found_before were found by other scans.
   PairSearch(const Matrix& queries, const QueryOptions& options, float threshold, int64_t max_pairs,
-             const Target& target);
+             int64_t found_before, const Target& target);
   std::vector<FoundPair> finish() const;  // by query, then id
 };
 
@@ -133,8 +138,10 @@ class DistributionSearch : public Scan {
   DistributionSearch(const Matrix& queries, const QueryOptions& options, int bins, float tail,
                      const Target& target);
   int bins() const;
-  // [bins] each, on the host. Returns the largest error of an estimate. Waits.
-  double finish(uint64_t* non_mated, uint64_t* mated) const;
+  // These wait. Adds to non_mated and mated, [bins] each on the host.
+  void add_to(uint64_t* non_mated, uint64_t* mated) const;
+  double worst_row() const;                  // the largest ||rx|| of a unit row met
+  double max_error(double worst_row) const;  // of an estimate, with rows up to that
 };
 
 // float32 unit rows, out [n, d] dense on the device or on the host. Waits. Throws NonFiniteRow.

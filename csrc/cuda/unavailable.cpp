@@ -29,7 +29,7 @@ const Target& PreparedGallery::target() const { refuse(); }
 struct Scan::State {};
 Scan::Scan(std::unique_ptr<State>) { refuse(); }
 Scan::~Scan() = default;
-void Scan::feed(const Matrix&, int64_t, const int64_t*, bool, int64_t) { refuse(); }
+void Scan::feed(const Matrix&, int64_t, const int64_t*, bool, int64_t, const Poll&) { refuse(); }
 void Scan::feed(const PreparedGallery&, int64_t, const int64_t*) { refuse(); }
 int64_t Scan::count() const { refuse(); }
 int64_t Scan::dim() const { refuse(); }
@@ -50,7 +50,7 @@ CountSearch::CountSearch(const Matrix&, const QueryOptions&, const std::vector<f
 int64_t CountSearch::thresholds() const { refuse(); }
 void CountSearch::finish(int64_t*) const { refuse(); }
 
-PairSearch::PairSearch(const Matrix&, const QueryOptions&, float, int64_t, const Target&)
+PairSearch::PairSearch(const Matrix&, const QueryOptions&, float, int64_t, int64_t, const Target&)
     : Scan(nullptr) {}
 std::vector<FoundPair> PairSearch::finish() const { refuse(); }
 
@@ -58,7 +58,9 @@ DistributionSearch::DistributionSearch(const Matrix&, const QueryOptions&, int, 
                                        const Target&)
     : Scan(nullptr) {}
 int DistributionSearch::bins() const { refuse(); }
-double DistributionSearch::finish(uint64_t*, uint64_t*) const { refuse(); }
+void DistributionSearch::add_to(uint64_t*, uint64_t*) const { refuse(); }
+double DistributionSearch::worst_row() const { refuse(); }
+double DistributionSearch::max_error(double) const { refuse(); }
 
 void normalize(const Matrix&, float*, bool, const Target&) { refuse(); }
 

@@ -62,7 +62,7 @@ struct DeviceRows {
     gallery.coded = {codes.data(), scale.data(), residual.data(), norm.data(),
                      u.data(),     v.data(),     w.data()};
     cuda::clear(nonfinite.data(), nullptr);
-    cuda::quantize(rows, metric, gallery.coded, nonfinite.data(), nullptr);
+    cuda::quantize(rows, metric, gallery.coded, 0, nonfinite.data(), nullptr);
   }
   cuda::DeviceBuffer<uint8_t> codes;
   cuda::DeviceBuffer<float> scale, residual;
@@ -193,7 +193,8 @@ void check_tail(Rows kind, Metric metric, int64_t q, int64_t n, int64_t d,
   expect(got == want, "counts: kind %d metric %d", static_cast<int>(kind),
          static_cast<int>(metric));
 
-  cpu::PairsAbove cpu_pairs(view_of(queries, d), metric, thresholds[0], 1 << 24, cpu_self, kernels);
+  cpu::PairsAbove cpu_pairs(view_of(queries, d), metric, thresholds[0], 1 << 24, 0, cpu_self,
+                            kernels);
   cpu_pairs.feed(gallery, options);
   const std::vector<cpu::Pair>& want_pairs = cpu_pairs.finish();
   cuda::PairsAbove pairs(view_of(queries, d), metric, thresholds[0], self, found.data(), nullptr);
@@ -227,7 +228,7 @@ void check_distribution(Rows kind, int64_t q, int64_t n, int64_t d, int bins, fl
   cpu_scan.feed(cpu_gallery, {&kernels, 1, false, {}});
   const auto size = static_cast<size_t>(bins);
   std::vector<uint64_t> want(2 * size), got(2 * size);
-  cpu_scan.finish(want.data(), want.data() + size);
+  cpu_scan.add_to(want.data(), want.data() + size);
 
   DeviceRows device(view_of(rows, d), Metric::cosine);
   device.gallery.groups = row_labels.data();
@@ -238,11 +239,13 @@ void check_distribution(Rows kind, int64_t q, int64_t n, int64_t d, int bins, fl
   cuda::Distribution scan(view_of(queries, d), bins, tail, exclusion, query_labels.data(),
                           found.data(), nullptr);
   scan.feed(device.gallery);
-  const double error = scan.fetch(got.data(), got.data() + size);
+  scan.add_to(got.data(), got.data() + size);
+  const double error = scan.max_error(scan.worst_row());
   expect(got == want, "distribution: kind %d bins %d triangle %d", static_cast<int>(kind), bins,
          triangle);
-  expect(same_bits(error, cpu_scan.max_error()), "distribution's error: kind %d: %g, not %g",
-         static_cast<int>(kind), error, cpu_scan.max_error());
+  expect(same_bits(error, cpu_scan.max_error(cpu_scan.worst_row())),
+         "distribution's error: kind %d: %g, not %g", static_cast<int>(kind), error,
+         cpu_scan.max_error(cpu_scan.worst_row()));
 }
 
 }  // namespace
