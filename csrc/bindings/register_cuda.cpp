@@ -274,8 +274,9 @@ void register_pairs(py::module_& m) {
             });
       }),
       py::arg("queries"), py::arg("metric"), py::arg("threshold"), py::arg("max_pairs"),
-      py::arg("exclude_self"), py::arg("triangle"), py::arg("first_query_id"),
-      py::arg("query_groups"), py::arg("device"), py::arg("stream"), py::arg("budget"));
+      py::arg("found_before"), py::arg("exclude_self"), py::arg("triangle"),
+      py::arg("first_query_id"), py::arg("query_groups"), py::arg("device"), py::arg("stream"),
+      py::arg("budget"));
   define_feeds<Search>(type);
   type.def("finish", [](const Scan& scan) {
     const std::vector<cuda::FoundPair> pairs = scan.search->finish();

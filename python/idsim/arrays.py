@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["as_matrix", "as_output", "is_torch", "like_queries"]
+__all__ = ["as_matrix", "as_output", "cuda_device", "is_torch", "like_queries"]
+
+_CUDA_DEVICES = frozenset({2, 13})  # kDLCUDA and kDLCUDAManaged of DLPack
 
 
 class _Bfloat16Bits(np.ndarray):
@@ -30,6 +32,14 @@ def is_torch(array: Any) -> bool:
     """Tell whether an object is a torch tensor, without importing torch."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(array, torch.Tensor)
+
+
+def cuda_device(array: Any) -> int | None:
+    """Return the number of the CUDA device that an array lies on; None for the CPU, and for anything else."""
+    if isinstance(array, np.ndarray) or not hasattr(array, "__dlpack_device__"):
+        return None
+    kind, number = array.__dlpack_device__()
+    return int(number) if int(kind) in _CUDA_DEVICES else None
 
 
 def as_matrix(array: Any, name: str) -> Any:

@@ -1,0 +1,289 @@
+"""Which engine answers a question: the CPU's, or that of a CUDA device. The bytes of the answers are the same.
+
+An engine makes the scans of the extension module and places their results; what feeds the scans and reads their
+answers does not know which engine it was.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from idsim import _core
+from idsim.arrays import as_output, cuda_device, is_torch, like_queries
+from idsim.errors import CudaError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Groups = NDArray[np.int64] | None
+
+__all__ = ["CpuEngine", "CudaEngine", "Engine", "engine_for", "parse_device"]
+
+DEFAULT_MEMORY_BUDGET = 1 << 30
+
+
+class CpuEngine:
+    """The engine of the CPU."""
+
+    device: int | None = None
+
+    def topk(
+        self, rows: Any, metric: str, k: int, worst: float, exclude_self: bool, first: int, groups: Groups
+    ) -> Any:
+        """Return a scan for the k best; `first` is the number of the first query."""
+        return _core.TopKScan(rows, metric, k, worst, exclude_self, first, groups)
+
+    def count(
+        self, rows: Any, metric: str, levels: list[float], exclude_self: bool, first: int, groups: Groups
+    ) -> Any:
+        """Return a scan that counts rows above thresholds."""
+        return _core.CountScan(rows, metric, levels, exclude_self, first, groups)
+
+    def pairs(
+        self,
+        rows: Any,
+        metric: str,
+        worst: float,
+        max_pairs: int,
+        found: int,
+        exclude_self: bool,
+        triangle: bool,
+        first: int,
+        groups: Groups,
+    ) -> Any:
+        """Return a scan for all pairs above a threshold."""
+        return _core.PairScan(rows, metric, worst, max_pairs, found, exclude_self, triangle, first, groups)
+
+    def distribution(
+        self,
+        rows: Any,
+        bins: int,
+        tail: float,
+        exclude_self: bool,
+        triangle: bool,
+        first: int,
+        groups: Groups,
+    ) -> Any:
+        """Return a scan for the distribution of all pairs."""
+        return _core.DistributionScan(rows, bins, tail, exclude_self, triangle, first, groups)
+
+    def topk_bytes(self, dim: int, k: int) -> int:
+        """Return the bytes of scratch that a query of a top-k scan takes beside its row."""
+        return dim + 24 * k
+
+    def outputs(
+        self, out: tuple[Any, Any] | None, queries: Any, shape: tuple[int, int]
+    ) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
+        """Return what the caller gets, and the same memory as `finish` wants it."""
+        if out is None:
+            scores, ids = np.empty(shape, np.float32), np.empty(shape, np.int64)
+            return (like_queries(scores, queries), like_queries(ids, queries)), (scores, ids)
+        return out, (as_output(out[0], "scores", shape, np.float32), as_output(out[1], "ids", shape, np.int64))
+
+    def finish(self, scan: Any, scores: Any, ids: Any) -> None:
+        """Write the results of a top-k scan."""
+        scan.finish(scores, ids)
+
+
+class CudaEngine(CpuEngine):
+    """The engine of a CUDA device.
+
+    Parameters
+    ----------
+    device : int
+        Its number.
+    stream : int
+        The cudaStream_t that work goes on.
+    memory_budget : int, optional
+        A quarter of it is for parts of galleries that are streamed to the device. Default 1 GiB.
+    """
+
+    def __init__(self, device: int, stream: int, memory_budget: int | None) -> None:
+        self.device = device
+        self.stream = stream
+        budget = DEFAULT_MEMORY_BUDGET if memory_budget is None else memory_budget
+        self._place = (device, stream, budget // 4)
+
+    def topk(
+        self, rows: Any, metric: str, k: int, worst: float, exclude_self: bool, first: int, groups: Groups
+    ) -> Any:
+        """Return a scan for the k best; `first` is the number of the first query."""
+        return _core.CudaTopKScan(rows, metric, k, worst, exclude_self, first, groups, *self._place)
+
+    def count(
+        self, rows: Any, metric: str, levels: list[float], exclude_self: bool, first: int, groups: Groups
+    ) -> Any:
+        """Return a scan that counts rows above thresholds."""
+        return _core.CudaCountScan(rows, metric, levels, exclude_self, first, groups, *self._place)
+
+    def pairs(
+        self,
+        rows: Any,
+        metric: str,
+        worst: float,
+        max_pairs: int,
+        found: int,
+        exclude_self: bool,
+        triangle: bool,
+        first: int,
+        groups: Groups,
+    ) -> Any:
+        """Return a scan for all pairs above a threshold."""
+        return _core.CudaPairScan(
+            rows, metric, worst, max_pairs, found, exclude_self, triangle, first, groups, *self._place
+        )
+
+    def distribution(
+        self,
+        rows: Any,
+        bins: int,
+        tail: float,
+        exclude_self: bool,
+        triangle: bool,
+        first: int,
+        groups: Groups,
+    ) -> Any:
+        """Return a scan for the distribution of all pairs."""
+        return _core.CudaDistributionScan(
+            rows, bins, tail, exclude_self, triangle, first, groups, *self._place
+        )
+
+    def topk_bytes(self, dim: int, k: int) -> int:
+        """Return the bytes of device memory that a query of a top-k scan takes beside its row."""
+        return _core.CudaTopKScan.bytes_per_query(dim, k)
+
+    def outputs(
+        self, out: tuple[Any, Any] | None, queries: Any, shape: tuple[int, int]
+    ) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
+        """Return what the caller gets, and the same memory as `finish` wants it.
+
+        Results of queries on the device are allocated there by the queries' library.
+        """
+        if out is None and cuda_device(queries) is not None:
+            out = _empty_like(queries, shape, "float32"), _empty_like(queries, shape, "int64")
+        if out is None or cuda_device(out[0]) is None:
+            return super().outputs(out, queries, shape)
+        for array, name, dtype in zip(out, ("scores", "ids"), ("float32", "int64"), strict=True):
+            _check_on_device(array, name, shape, dtype, self.device)
+        return out, out
+
+    def finish(self, scan: Any, scores: Any, ids: Any) -> None:
+        """Write the results of a top-k scan, in stream order where they lie on the device."""
+        if isinstance(scores, np.ndarray):
+            scan.finish(scores, ids)
+        else:
+            scan.finish_on_device(*(array.__cuda_array_interface__["data"][0] for array in (scores, ids)))
+
+
+Engine = CpuEngine
+
+
+def parse_device(device: str | None) -> int | None:
+    """Return the number of the CUDA device that "cuda" or "cuda:N" names; None for "cpu" and None.
+
+    Raises
+    ------
+    ValueError
+        Another name.
+    CudaError
+        There is no such device, or no CUDA backend.
+    """
+    if device is None or device == "cpu":
+        return None
+    name, colon, number = device.partition(":")
+    if name != "cuda" or (colon and not number.isdecimal()):
+        msg = f"device must be 'cpu', 'cuda' or 'cuda:N', not {device!r}"
+        raise ValueError(msg)
+    build = _core.build_info()
+    if not build["cuda_devices"]:
+        raise CudaError(build["cuda_reason"])
+    return int(number or 0)
+
+
+def engine_for(
+    device: str | None,
+    stream: Any,
+    memory_budget: int | None,
+    queries: Any,
+    gallery: Any,
+) -> Engine:
+    """Return the engine for a question.
+
+    Parameters
+    ----------
+    device : None, "cpu", "cuda" or "cuda:N"
+        None: where the gallery lies, or the queries.
+    stream : object, optional
+        A cudaStream_t as a number, or an object with ``__cuda_stream__``, ``cuda_stream`` (torch) or ``ptr`` (CuPy).
+        None: the current stream of the library of the arrays.
+    memory_budget : int, optional
+        Bytes of scratch.
+    queries, gallery : Source
+        The question's rows.
+    """
+    number = parse_device(device)
+    if device is None:
+        number = gallery.device if gallery.device is not None else queries.device
+    for source, name in ((gallery, "gallery"), (queries, "queries")):
+        if source.pinned and source.device != number:
+            msg = f"{name}: the Index was made for {_place_name(source.device)}, the question is for {_place_name(number)}"
+            raise ValueError(msg)
+    if number is None:
+        return CpuEngine()
+    return CudaEngine(number, _stream_handle(stream, number, queries.array, gallery.array), memory_budget)
+
+
+def _place_name(device: int | None) -> str:
+    return "the CPU" if device is None else f"device 'cuda:{device}'"
+
+
+def _stream_handle(stream: Any, device: int, *arrays: Any) -> int:
+    if isinstance(stream, int):
+        return stream
+    if hasattr(stream, "__cuda_stream__"):
+        return int(stream.__cuda_stream__()[1])
+    for name in ("cuda_stream", "ptr"):
+        if hasattr(stream, name):
+            return int(getattr(stream, name))
+    if stream is not None:
+        msg = f"stream must be a handle or an object with __cuda_stream__, not {type(stream).__name__}"
+        raise TypeError(msg)
+    for array in arrays:
+        if cuda_device(array) is None:
+            continue
+        if is_torch(array):
+            return int(sys.modules["torch"].cuda.current_stream(device).cuda_stream)
+        if type(array).__module__.partition(".")[0] == "cupy":
+            return int(sys.modules["cupy"].cuda.get_current_stream().ptr)
+    return 0
+
+
+def _empty_like(queries: Any, shape: tuple[int, int], dtype: str) -> Any:
+    """Allocate an array on the device with the library of the queries."""
+    if is_torch(queries):
+        torch = sys.modules["torch"]
+        return torch.empty(shape, dtype=getattr(torch, dtype), device=queries.device)
+    library = sys.modules[type(queries).__module__.partition(".")[0]]
+    if not hasattr(library, "empty"):
+        msg = f"results for queries of {library.__name__} have to be given as out="
+        raise TypeError(msg)
+    return library.empty(shape, dtype=dtype)
+
+
+def _check_on_device(array: Any, name: str, shape: tuple[int, int], dtype: str, device: int | None) -> None:
+    """Refuse an output array that the engine cannot write to."""
+    interface = getattr(array, "__cuda_array_interface__", None)
+    if interface is None or cuda_device(array) != device:
+        msg = f"out: {name} must be an array on device 'cuda:{device}' with __cuda_array_interface__, not {type(array).__name__}"
+        raise TypeError(msg)
+    found = np.dtype(interface["typestr"])
+    if found != np.dtype(dtype):
+        msg = f"out: {name} must be {dtype}, not {found.name}"
+        raise TypeError(msg)
+    dense = interface.get("strides") in {None, (shape[1] * found.itemsize, found.itemsize)}
+    if tuple(interface["shape"]) != shape or not dense or interface["data"][1]:
+        msg = f"out: {name} must be a writable, contiguous array of shape {shape}, not {tuple(interface['shape'])}"
+        raise ValueError(msg)
