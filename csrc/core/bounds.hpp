@@ -136,7 +136,7 @@ struct ScoreRange {
 };
 
 inline ScoreRange score_range(Metric metric, const QueryBound& q, float scale, float residual,
-                              double norm, int32_t dot) {
+                              double norm, int64_t dot) {
   const double unit = metric == Metric::cosine && norm > 0.0 ? 1.0 / norm : 1.0;
   const double row_norm = norm * unit;
   const double product = q.scale * (static_cast<double>(scale) * unit) * static_cast<double>(dot);

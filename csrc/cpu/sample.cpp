@@ -63,14 +63,13 @@ Sample::Sample(const Gallery& gallery, Metric metric, const Kernels& kernels,
 
 // float32 arithmetic; its rounding is covered by kSlack of every term (|s_q s_x I| is at most
 // ||q^|| ||x^||, which 4 ||q|| ||x|| exceeds for coded rows; others have infinite or full residuals).
-void certain_keys(const Sample& sample, const QueryBound& query, const int32_t* dots,
-                  int64_t stride, float* keys) {
+void certain_keys(const Sample& sample, const QueryBound& query, const int32_t* dots, float* keys) {
   const auto scale = static_cast<float>(query.scale);
   const float coded_norm = round_up_to_float(query.coded_norm * (1.0 + kSlack));
   const float residual =
       round_up_to_float(query.residual * (1.0 + kSlack) + 4.0 * kSlack * query.norm);
   for (int64_t j = 0; j < sample.rule.count; ++j) {
-    const float product = static_cast<float>(dots[j * stride]) * (scale * sample.scale[j]);
+    const float product = static_cast<float>(dots[j]) * (scale * sample.scale[j]);
     const float margin = coded_norm * sample.residual[j] + residual * sample.length[j];
     const float key = product - margin - sample.half_square[j];
     // Zero times infinity, for a zero query: no claim.

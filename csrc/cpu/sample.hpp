@@ -20,11 +20,6 @@ struct SampleRule {
     h = (h ^ (h >> 27)) * 0x94D049BB133111EBU;
     return stratum * stride + static_cast<int64_t>((h ^ (h >> 31)) % static_cast<uint64_t>(stride));
   }
-  bool holds(int64_t candidate) const {
-    if (stride == 0) return false;
-    const int64_t stratum = candidate / stride;
-    return stratum < count && row(stratum) == candidate;
-  }
 };
 
 // Sample size: kTileSample rows (kRowSample for few queries, where the sample's scattered reads weigh more),
@@ -45,9 +40,8 @@ struct Sample {
 };
 
 // keys[j] <= q.x_j (l2: q.x_j - ||x_j||^2 / 2) for every sampled row, by its codes; -inf for rows that must
-// not count. dots: I of row j at dots[j * stride].
-void certain_keys(const Sample& sample, const QueryBound& query, const int32_t* dots,
-                  int64_t stride, float* keys);
+// not count. dots: I of each row.
+void certain_keys(const Sample& sample, const QueryBound& query, const int32_t* dots, float* keys);
 
 // The canonical score that a row with such a key is certain to reach.
 float score_of_key(Metric metric, const QueryBound& query, float key);

@@ -243,7 +243,9 @@ ScanReport scan(const Gallery& gallery, const Queries& queries, Collector& colle
                             worker.hits.data(), &passed);
       if (passed > block.n / kMostPassing) worker.blocks_without = kBlocksWithout;
     }
-    if (count > 0) collector.take({block, 0, worker.hits.data(), count}, worker.reader, w);
+    if (count == 0) return;
+    collector.take({block, 0, worker.hits.data(), count}, worker.reader, w);
+    collector.end_block(block, worker.reader, w);
   };
   const auto visit = [&](Worker& worker, int w, const Block& block, int64_t first_panel,
                          int64_t end_panel) {
@@ -262,6 +264,7 @@ ScanReport scan(const Gallery& gallery, const Queries& queries, Collector& colle
       const int count = kernels.tile_hits(args, worker.hits.data());
       if (count > 0) collector.take({block, first, worker.hits.data(), count}, worker.reader, w);
     }
+    collector.end_block(block, worker.reader, w);
   };
   return walk(gallery, queries, options, false, visit);
 }

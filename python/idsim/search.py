@@ -289,9 +289,9 @@ def _make_scan(
 
 
 def query_chunk(n_queries: int, dim: int, k: int, memory_budget: int | None) -> int:
-    """Return how many queries fit the scratch budget (float32 copy, codes, packed panels, heaps)."""
+    """Return how many queries fit the scratch budget (float32 copy, two digits of codes, packed panels, lists)."""
     budget = DEFAULT_MEMORY_BUDGET if memory_budget is None else memory_budget
-    per_query = 8 * dim + 16 * k + 256
+    per_query = 9 * dim + 24 * k + 256
     fit = budget // per_query
     if fit >= n_queries:
         return n_queries
