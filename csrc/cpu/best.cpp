@@ -52,19 +52,20 @@ BestLists::BestLists(Metric metric, int64_t queries, int64_t k)
 std::optional<float> BestLists::add(int64_t query, const Scored& row) {
   List& list = lists_[static_cast<size_t>(query)];
   const SpinLock lock(list.lock);
-  rows_[static_cast<size_t>(query * room_ + list.size++)] = row;
-  if (list.size < room_) return std::nullopt;
+  const int64_t size = list.size.load(std::memory_order_relaxed);
+  rows_[static_cast<size_t>(query * room_ + size)] = row;
+  list.size.store(size + 1, std::memory_order_relaxed);
+  if (size + 1 < room_) return std::nullopt;
   return cut(query);
 }
 
 std::optional<float> BestLists::cut(int64_t query) {
-  List& list = lists_[static_cast<size_t>(query)];
-  if (k_ == 0 || list.size < k_) return std::nullopt;
+  if (k_ == 0 || size(query) < k_) return std::nullopt;
   Scored* first = rows_.get() + query * room_;
   with_order(metric_, [&](auto better) {
-    std::nth_element(first, first + (k_ - 1), first + list.size, better);
+    std::nth_element(first, first + (k_ - 1), first + size(query), better);
   });
-  list.size = k_;
+  lists_[static_cast<size_t>(query)].size.store(k_, std::memory_order_relaxed);
   return first[k_ - 1].score;
 }
 

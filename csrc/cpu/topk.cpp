@@ -13,8 +13,9 @@ namespace idsim::cpu {
 namespace {
 
 constexpr float kInf = std::numeric_limits<float>::infinity();
-// From this k on, candidates are tested with the second digit of their query before they are scored.
-constexpr int64_t kFineFrom = 64;
+// From this k on, candidates are tested with the second digit of their query before they are scored. Of 1M x
+// 512 that saves 2 in 5 scores: 7 % of the time at 32 queries and k = 1000, nothing at 1,024; 4 % at k = 100.
+constexpr int64_t kFineFrom = 256;
 // Most pairs of a worker that wait for the end of their block.
 constexpr size_t kMostWaiting = size_t{1} << 16;
 constexpr size_t kAhead = 4;
@@ -176,10 +177,11 @@ bool TopK::may_reach(const Block& block, const Hit& hit, int64_t query) const {
   const int d_pad = queries_.d_pad();
   const int32_t fine =
       kernels_.dot_i8(block.codes + int64_t{hit.row} * d_pad, fine_.data() + query * d_pad, d_pad);
-  const ScoreRange range =
-      score_range(metric(), fine_bounds_[static_cast<size_t>(query)], block.scale[hit.row],
-                  block.residual[hit.row], block.norm[hit.row], two_digits(hit.dot, fine));
-  return !better(reach_of(query), range.possible);
+  const QueryBound& bound = fine_bounds_[static_cast<size_t>(query)];
+  const ProductRange product =
+      product_range(metric(), bound, block.scale[hit.row], block.residual[hit.row],
+                    block.norm[hit.row], two_digits(hit.dot, fine));
+  return !better(reach_of(query), possible_score(metric(), bound, product));
 }
 
 void TopK::end_block(const Block& block, BlockReader& reader, int worker) {
@@ -198,6 +200,8 @@ void TopK::score(const Block& block, Waiting& waiting, BlockReader& reader) {
         pairs[i + kAhead].row != pairs[i + kAhead - 1].row) {
       prefetch_row(gallery_->rows, block.first + pairs[i + kAhead].row);
     }
+    if (i + 2 * kAhead < pairs.size()) best_.prefetch(pairs[i + 2 * kAhead].query);
+    if (i + kAhead < pairs.size()) best_.prefetch_end(pairs[i + kAhead].query);
     const auto [row, query] = pairs[i];
     if (i == 0 || row != pairs[i - 1].row) x = reader.row(block.first + row);
     insert(query, canonical_score(kernels_, queries_, query, x, block.norm[row]),
