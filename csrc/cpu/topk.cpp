@@ -44,6 +44,8 @@ TopK::TopK(const MatrixView& queries, Metric metric, int64_t k, float threshold,
 void TopK::feed(const Gallery& gallery, const ScanOptions& options) {
   if (k_ == 0 || count() == 0) return;
   gallery_ = &gallery;
+  again_.clear();  // left behind where the last part was interrupted
+  held_.clear();
   threads_ = options.threads;
   waiting_ = std::vector<Waiting>(static_cast<size_t>(options.threads));
   if (k_ >= kFineFrom && fine_bounds_.empty()) make_fine_digits(options);
@@ -160,17 +162,21 @@ void TopK::take(const Hits& hits, BlockReader& reader, int worker) {
   for (int i = 0; i < hits.count; ++i) {
     const Hit& hit = hits.hits[i];
     const int64_t query = number(hits.first_query + hit.query);
-    const float a = slots_[static_cast<size_t>(query)].a.load(std::memory_order_relaxed);
-    const QueryTerms terms{a, queries_.b()[query], queries_.c()[query]};
-    const RowTerms x{block.u[hit.row], block.v[hit.row],
-                     block.w != nullptr ? block.w[hit.row] : 0.0F};
-    if (!(static_cast<float>(hit.dot) >= row_limit(terms, x))) continue;
+    if (!passes(block, hit.row, hit.dot, query)) continue;
     if (drops(query, block.first + hit.row)) continue;
     if (!fine_bounds_.empty() && !may_reach(block, hit, query)) continue;
-    waiting.pairs.push_back({hit.row, static_cast<int32_t>(query)});
+    waiting.pairs.push_back({hit.row, static_cast<int32_t>(query), hit.dot});
     if (waiting.pairs.size() == kMostWaiting) score(block, waiting, reader);
   }
   candidates_.fetch_add(hits.count, std::memory_order_relaxed);
+}
+
+// The test of the kernels again, with the threshold as it stands now.
+bool TopK::passes(const Block& block, int row, int32_t dot, int64_t query) const {
+  const float a = slots_[static_cast<size_t>(query)].a.load(std::memory_order_relaxed);
+  const QueryTerms terms{a, queries_.b()[query], queries_.c()[query]};
+  const RowTerms x{block.u[row], block.v[row], block.w != nullptr ? block.w[row] : 0.0F};
+  return static_cast<float>(dot) >= row_limit(terms, x);
 }
 
 bool TopK::may_reach(const Block& block, const Hit& hit, int64_t query) const {
@@ -195,6 +201,8 @@ void TopK::score(const Block& block, Waiting& waiting, BlockReader& reader) {
   const std::vector<Pair>& pairs = waiting.pairs;
   const bool in_memory = rows_are_float32(gallery_->rows);
   const float* x = nullptr;
+  int32_t row_of_x = -1;
+  int64_t rescored = 0;
   for (size_t i = 0; i < pairs.size(); ++i) {
     if (in_memory && i + kAhead < pairs.size() &&
         pairs[i + kAhead].row != pairs[i + kAhead - 1].row) {
@@ -202,12 +210,15 @@ void TopK::score(const Block& block, Waiting& waiting, BlockReader& reader) {
     }
     if (i + 2 * kAhead < pairs.size()) best_.prefetch(pairs[i + 2 * kAhead].query);
     if (i + kAhead < pairs.size()) best_.prefetch_end(pairs[i + kAhead].query);
-    const auto [row, query] = pairs[i];
-    if (i == 0 || row != pairs[i - 1].row) x = reader.row(block.first + row);
+    const auto [row, query, dot] = pairs[i];
+    if (!passes(block, row, dot, query)) continue;
+    if (row != row_of_x) x = reader.row(block.first + row);
+    row_of_x = row;
+    ++rescored;
     insert(query, canonical_score(kernels_, queries_, query, x, block.norm[row]),
            gallery_->first_id + block.first + row);
   }
-  rescored_.fetch_add(static_cast<int64_t>(pairs.size()), std::memory_order_relaxed);
+  rescored_.fetch_add(rescored, std::memory_order_relaxed);
   waiting.pairs.clear();
 }
 

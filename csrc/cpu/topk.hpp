@@ -66,6 +66,7 @@ class TopK : public Collector {
   struct Pair {
     int32_t row;  // within the block
     int32_t query;
+    int32_t dot;
   };
   // A worker's pairs of the block under way that wait for their canonical score.
   struct alignas(64) Waiting {
@@ -81,6 +82,7 @@ class TopK : public Collector {
   void guess(const Sample& sample, int threads, const Poll& poll);
   void scan_again(const Sample& sample, const ScanOptions& options);
   float certain_reach(const Sample& sample, int64_t query) const;
+  bool passes(const Block& block, int row, int32_t dot, int64_t query) const;
   bool may_reach(const Block& block, const Hit& hit, int64_t query) const;
   void score(const Block& block, Waiting& waiting, BlockReader& reader);
   void insert(int64_t query, float score, int64_t id);
