@@ -190,7 +190,8 @@ void TopK::sample_dots(const Sample& sample, int64_t panel, int32_t* dots) const
     args.n_rows = static_cast<int>(std::min<int64_t>(tile, sample.rule.count - j));
     args.d_pad = d_pad;
     args.panel = queries_.panel(panel);
-    if (kernels_.stage_rows != nullptr) {
+    args.staged = kernels_.stage_rows != nullptr && kernels_.stage_panels <= 1;
+    if (args.staged) {
       kernels_.stage_rows(sample.codes.data() + j * d_pad, args.n_rows, d_pad, staged.data());
       args.rows = staged.data();
     }
