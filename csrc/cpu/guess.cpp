@@ -86,14 +86,20 @@ class SampleScan {
                                       hits_.data());
       return hits_.data();
     }
-    const void* staged = codes;
-    if (kernels_.stage_rows != nullptr) {
-      kernels_.stage_rows(codes, rows, d_pad, staged_.data());
-      staged = staged_.data();
-    }
-    *count = kernels_.tile_hits(
-        {staged, rows, d_pad, queries_.panel(first_ / kPanel), u, v, w, a, b, c, nullptr},
-        hits_.data());
+    TileArgs args{};
+    args.staged = kernels_.stage_rows != nullptr && kernels_.stage_panels <= 1;
+    if (args.staged) kernels_.stage_rows(codes, rows, d_pad, staged_.data());
+    args.rows = args.staged ? static_cast<const void*>(staged_.data()) : codes;
+    args.n_rows = rows;
+    args.d_pad = d_pad;
+    args.panel = queries_.panel(first_ / kPanel);
+    args.u = u;
+    args.v = v;
+    args.w = w;
+    args.a = a;
+    args.b = b;
+    args.c = c;
+    *count = kernels_.tile_hits(args, hits_.data());
     return hits_.data();
   }
 

@@ -10,14 +10,15 @@ namespace {
 
 // Measured on Zen 4 (1 MB second-level cache per core): flat between 192 and 384 KB.
 constexpr int64_t kBlockBytes = 256 * 1024;
-constexpr int kRowMultiple = 12;  // the tile kernels' row counts divide it
+constexpr int64_t kMostRows = 1024;
 
 }  // namespace
 
 int block_rows(const Kernels& kernels, int d_pad) {
   const int64_t staged = kernels.staged_bytes != nullptr ? kernels.staged_bytes(1, d_pad) : 0;
-  const int64_t rows = kBlockBytes / std::max<int64_t>(d_pad, staged) / kRowMultiple * kRowMultiple;
-  return static_cast<int>(std::clamp<int64_t>(rows, kRowMultiple, 85 * kRowMultiple));
+  const int64_t tile = kernels.tile_rows;
+  const int64_t tiles = kBlockBytes / std::max<int64_t>(d_pad, staged) / tile;
+  return static_cast<int>(tile * std::clamp<int64_t>(tiles, 1, kMostRows / tile));
 }
 
 TermArrays make_terms(Metric metric, const float* scale, const float* residual, const double* norm,
