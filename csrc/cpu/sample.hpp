@@ -35,7 +35,8 @@ struct SampleRule {
 
 // Sample size: kTileSample rows (kRowSample for few queries, where the sample's scattered reads weigh more),
 // or 32 per wanted result, but at most an eighth of the gallery; none where that is under four per result.
-SampleRule choose_sample(int64_t gallery_rows, int64_t k, bool few_queries, int64_t run);
+// In files it is taken from the front, in short runs: few reads, of what the disk delivers first anyway.
+SampleRule choose_sample(const Gallery& gallery, int64_t k, bool few_queries);
 
 // The sampled rows, gathered. Row j of the sample is gallery row rule.row(j).
 struct Sample {

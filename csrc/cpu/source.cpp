@@ -43,17 +43,12 @@ BlockReader::BlockReader(const Gallery& gallery, Metric metric, const Kernels& k
     : gallery_(gallery),
       metric_(metric),
       kernels_(kernels),
+      max_rows_(max_rows),
       d_pad_(static_cast<int>(padded_dim(gallery.dim()))),
       scratch_(row_scratch(gallery.dim())) {
   if (gallery.in_file() && gallery.code_files == nullptr) {
     raw_ = AlignedBuffer<char>(int64_t{max_rows} * gallery.rows.view.row_stride);
   }
-  if (gallery.codes != nullptr) return;
-  codes_ = AlignedBuffer<uint8_t>(int64_t{max_rows} * d_pad_);
-  for (AlignedBuffer<float>* floats : {&scale_, &residual_, &u_, &v_, &w_}) {
-    *floats = AlignedBuffer<float>(max_rows);
-  }
-  norm_ = AlignedBuffer<double>(max_rows);
 }
 
 Block BlockReader::read(int64_t first, int n) {
@@ -79,6 +74,7 @@ Block BlockReader::read(int64_t first, int n) {
     }
     return block;
   }
+  if (codes_.data() == nullptr) make_code_buffers();
   if (gallery_.code_files != nullptr) {
     read_codes(first, n);
   } else {
@@ -92,6 +88,14 @@ Block BlockReader::read(int64_t first, int n) {
   block.residual = residual_.data();
   block.norm = norm_.data();
   return block;
+}
+
+void BlockReader::make_code_buffers() {
+  codes_ = AlignedBuffer<uint8_t>(int64_t{max_rows_} * d_pad_);
+  for (AlignedBuffer<float>* floats : {&scale_, &residual_, &u_, &v_, &w_}) {
+    *floats = AlignedBuffer<float>(max_rows_);
+  }
+  norm_ = AlignedBuffer<double>(max_rows_);
 }
 
 RowSource BlockReader::rows(int64_t first, int n) {

@@ -10,8 +10,6 @@
 namespace idsim::cpu {
 namespace {
 
-// Rows of a sample from files that lie together: few reads, and few places for a disk to seek.
-constexpr int64_t kFileRun = 16;
 constexpr float kInf = std::numeric_limits<float>::infinity();
 
 class SpinLock {
@@ -80,6 +78,9 @@ void TopK::take(const Hits& hits, BlockReader& reader, int) {
   const Block& block = hits.block;
   const bool in_memory = rows_are_float32(gallery_->rows);
   int64_t rescored = 0;
+  for (int i = 0; gallery_->code_files != nullptr && i < hits.count; ++i) {
+    expect_row(gallery_->rows, block.first + hits.hits[i].row);
+  }
   for (int i = 0; i < hits.count; ++i) {
     if (in_memory && i + 4 < hits.count) {
       prefetch_row(gallery_->rows, block.first + hits.hits[i + 4].row);
@@ -148,8 +149,7 @@ void TopK::raise_reach(Slot& slot, int64_t query, float reach) {
 }
 
 void TopK::seed(const Gallery& gallery, const ScanOptions& options) {
-  const SampleRule rule =
-      choose_sample(gallery.count(), k_, queries_.few(), gallery.in_file() ? kFileRun : 1);
+  const SampleRule rule = choose_sample(gallery, k_, queries_.few());
   if (rule.stride == 0) return;
   Poll poll;  // for interrupts; no row is done yet
   if (options.poll) poll = [&](int64_t) { options.poll(0); };
