@@ -1,8 +1,9 @@
-// A prepared gallery as Python holds it: codes, their stats, and the float32 rows behind them.
+// Galleries as Python holds them: prepared ones, codes, their stats and the rows behind them; and files.
 #pragma once
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "bindings/arguments.hpp"
 #include "bindings/tensor_arg.hpp"
@@ -12,8 +13,8 @@ namespace idsim::bindings {
 
 class Prepared {
  public:
-  Prepared(RowSource rows, std::optional<TensorArg> owner, Array<uint8_t> codes, Array<float> scale,
-           Array<float> residual, Array<double> norm, Metric metric);
+  Prepared(TensorArg rows, Array<uint8_t> codes, Array<float> scale, Array<float> residual,
+           Array<double> norm, Metric metric);
 
   // Makes the 4-bit codes where the instruction set in use has them; returns their bytes, terms included.
   int64_t add_nibbles(int threads);
@@ -24,13 +25,34 @@ class Prepared {
   int64_t dim() const { return gallery_.dim(); }
 
  private:
-  std::optional<TensorArg> owner_;
+  TensorArg owner_;
   Array<uint8_t> codes_;
   Array<float> scale_, residual_;
   Array<double> norm_;
   Metric metric_;
   cpu::TermArrays terms_;
   std::optional<cpu::NibbleArrays> nibbles_;
+  cpu::Gallery gallery_;
+};
+
+// One shard of a gallery on disk. The descriptors stay the caller's, and open while the shard is searched.
+class FileGallery {
+ public:
+  struct Part {
+    int fd;
+    int64_t offset;
+    std::string path;
+  };
+  // The vectors, and behind them, or not, the codes, scales, residuals and norms.
+  FileGallery(std::vector<Part> parts, int64_t rows, int64_t dim, DType dtype);
+  FileGallery(const FileGallery&) = delete;
+  FileGallery& operator=(const FileGallery&) = delete;
+
+  cpu::Gallery gallery(int64_t first_id) const;
+
+ private:
+  std::vector<Part> parts_;
+  cpu::CodeFiles codes_;
   cpu::Gallery gallery_;
 };
 

@@ -49,7 +49,9 @@ void register_errors(py::module_&) {
     } catch (const NonFiniteRow& e) {
       py::set_error(PyExc_ValueError, e.what());
     } catch (const FileReadError& e) {
-      py::set_error(PyExc_OSError, e.what());
+      const auto path =
+          py::reinterpret_steal<py::object>(PyUnicode_DecodeFSDefault(e.path.c_str()));
+      PyErr_SetObject(PyExc_OSError, py::make_tuple(e.number, e.what(), path).ptr());
     } catch (const cpu::TooManyPairs& e) {
       py::set_error(PyExc_ValueError, e.what());
     } catch (const Cancelled&) {

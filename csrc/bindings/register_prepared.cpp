@@ -1,5 +1,6 @@
-// Preparation of galleries, and unit rows.
+// Prepared galleries, galleries in files, and unit rows.
 #include <memory>
+#include <tuple>
 #include <utility>
 
 #include "bindings/prepared.hpp"
@@ -9,21 +10,21 @@
 
 namespace idsim::bindings {
 
-Prepared::Prepared(RowSource rows, std::optional<TensorArg> owner, Array<uint8_t> codes,
-                   Array<float> scale, Array<float> residual, Array<double> norm, Metric metric)
-    : owner_(std::move(owner)),
+Prepared::Prepared(TensorArg rows, Array<uint8_t> codes, Array<float> scale, Array<float> residual,
+                   Array<double> norm, Metric metric)
+    : owner_(std::move(rows)),
       codes_(std::move(codes)),
       scale_(std::move(scale)),
       residual_(std::move(residual)),
       norm_(std::move(norm)),
       metric_(metric) {
-  const int64_t n = rows.view.rows;
-  const int64_t d_pad = padded_dim(rows.view.cols);
+  const int64_t n = owner_.view().rows;
+  const int64_t d_pad = padded_dim(owner_.view().cols);
   if (codes_.ndim() != 2 || codes_.shape(0) != n || codes_.shape(1) != d_pad) {
     throw py::value_error("codes must have shape (" + std::to_string(n) + ", " +
                           std::to_string(d_pad) + ")");
   }
-  gallery_.rows = rows;
+  gallery_.rows.view = owner_.view();
   gallery_.codes = codes_.data();
   gallery_.scale = input<float>(scale_, "scale", n);
   gallery_.residual = input<float>(residual_, "residual", n);
@@ -49,6 +50,32 @@ cpu::Gallery Prepared::gallery(int64_t first_id) const {
   cpu::Gallery out = gallery_;
   out.terms = &terms_;
   if (nibbles_) out.nibbles = &*nibbles_;
+  out.first_id = first_id;
+  return out;
+}
+
+FileGallery::FileGallery(std::vector<Part> parts, int64_t rows, int64_t dim, DType dtype)
+    : parts_(std::move(parts)) {
+  if (parts_.size() != 1 && parts_.size() != 5) {
+    throw py::value_error("files must be one or five, not " + std::to_string(parts_.size()));
+  }
+  const auto part = [&](size_t i) -> FilePart {
+    return {parts_[i].fd, parts_[i].offset, parts_[i].path.c_str()};
+  };
+  MatrixView& view = gallery_.rows.view;
+  view.rows = rows;
+  view.cols = dim;
+  view.dtype = dtype;
+  view.col_stride = element_bytes(dtype);
+  view.row_stride = dim * view.col_stride;
+  gallery_.rows.file = part(0);
+  if (parts_.size() == 1) return;
+  codes_ = {part(1), part(2), part(3), part(4)};
+  gallery_.code_files = &codes_;
+}
+
+cpu::Gallery FileGallery::gallery(int64_t first_id) const {
+  cpu::Gallery out = gallery_;
   out.first_id = first_id;
   return out;
 }
@@ -95,36 +122,24 @@ void register_prepared(py::module_& m) {
   py::class_<Prepared>(m, "Prepared")
       .def(py::init([](const py::object& rows, Array<uint8_t> codes, Array<float> scale,
                        Array<float> residual, Array<double> norm, const std::string& metric) {
-             TensorArg arg(rows, "gallery");
-             const RowSource source{arg.view()};
-             return std::make_unique<Prepared>(source, std::move(arg), std::move(codes),
+             return std::make_unique<Prepared>(TensorArg(rows, "gallery"), std::move(codes),
                                                std::move(scale), std::move(residual),
                                                std::move(norm), metric_by_name(metric));
            }),
            py::arg("rows"), py::arg("codes").noconvert(), py::arg("scale").noconvert(),
            py::arg("residual").noconvert(), py::arg("norm").noconvert(), py::arg("metric"))
-      .def_static(
-          "from_file",
-          [](int fd, int64_t offset, int64_t rows, int64_t dim, const std::string& dtype,
-             Array<uint8_t> codes, Array<float> scale, Array<float> residual, Array<double> norm,
-             const std::string& metric) {
-            RowSource source;
-            source.view.rows = rows;
-            source.view.cols = dim;
-            source.view.dtype = dtype_by_name(dtype);
-            source.view.row_stride = dim * element_bytes(source.view.dtype);
-            source.fd = fd;
-            source.file_offset = offset;
-            return std::make_unique<Prepared>(source, std::nullopt, std::move(codes),
-                                              std::move(scale), std::move(residual),
-                                              std::move(norm), metric_by_name(metric));
-          },
-          py::arg("fd"), py::arg("offset"), py::arg("rows"), py::arg("dim"), py::arg("dtype"),
-          py::arg("codes").noconvert(), py::arg("scale").noconvert(),
-          py::arg("residual").noconvert(), py::arg("norm").noconvert(), py::arg("metric"))
       .def("add_nibbles", &Prepared::add_nibbles, py::arg("threads"))
       .def_property_readonly("rows", &Prepared::count)
       .def_property_readonly("dim", &Prepared::dim);
+  py::class_<FileGallery>(m, "FileGallery")
+      .def(py::init([](const std::vector<std::tuple<int, int64_t, py::bytes>>& files, int64_t rows,
+                       int64_t dim, const std::string& dtype) {
+             std::vector<FileGallery::Part> parts;
+             for (const auto& [fd, offset, path] : files) parts.push_back({fd, offset, path});
+             return std::make_unique<FileGallery>(std::move(parts), rows, dim,
+                                                  dtype_by_name(dtype));
+           }),
+           py::arg("files"), py::arg("rows"), py::arg("dim"), py::arg("dtype"));
   m.def("padded_dim", &padded_dim, py::arg("dim"));
   m.def("prepare", &prepare, py::arg("rows"), py::arg("codes").noconvert(),
         py::arg("scale").noconvert(), py::arg("residual").noconvert(), py::arg("norm").noconvert(),

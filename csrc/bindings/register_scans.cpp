@@ -62,7 +62,7 @@ void feed_gallery(Scan& scan, cpu::Gallery gallery, const Groups& groups, int th
   scan.feed(gallery, options);
 }
 
-// feed and feed_prepared, the same for every scan.
+// feed, feed_prepared and feed_file, the same for every scan.
 template <class Scan, class Class>
 void define_feeds(Class& type) {
   type.def(
@@ -88,6 +88,14 @@ void define_feeds(Class& type) {
       },
       py::arg("prepared"), py::arg("first_id"), py::arg("groups"), py::arg("threads"),
       py::arg("progress"));
+  type.def(
+      "feed_file",
+      [](Scan& scan, const FileGallery& file, int64_t first_id, const Groups& groups, int threads,
+         bool skip_nonfinite, const py::object& progress) {
+        feed_gallery(scan, file.gallery(first_id), groups, threads, skip_nonfinite, progress);
+      },
+      py::arg("file"), py::arg("first_id"), py::arg("groups"), py::arg("threads"),
+      py::arg("skip_nonfinite"), py::arg("progress"));
 }
 
 // A scan together with what its pointers point to.
@@ -181,19 +189,20 @@ Array<T> column(const std::vector<cpu::Pair>& pairs, const Get& get) {
 void register_pairs(py::module_& m) {
   using Scan = Owned<cpu::PairsAbove>;
   py::class_<Scan> type(m, "PairScan");
-  type.def(py::init([](const py::object& queries, const std::string& metric, float threshold,
-                       int64_t max_pairs, bool exclude_self, bool triangle, int64_t first_query_id,
-                       Groups query_groups) {
-             const TensorArg arg(queries, "queries");
-             auto out = exclusion_arg(exclude_self, triangle, first_query_id,
-                                      std::move(query_groups), arg);
-             const auto& exclusion = out->exclusion;
-             return std::make_unique<Scan>(out, arg.view(), metric_by_name(metric), threshold,
-                                           max_pairs, exclusion, cpu::active_kernels());
-           }),
-           py::arg("queries"), py::arg("metric"), py::arg("threshold"), py::arg("max_pairs"),
-           py::arg("exclude_self"), py::arg("triangle"), py::arg("first_query_id"),
-           py::arg("query_groups"));
+  type.def(
+      py::init([](const py::object& queries, const std::string& metric, float threshold,
+                  int64_t max_pairs, int64_t found_before, bool exclude_self, bool triangle,
+                  int64_t first_query_id, Groups query_groups) {
+        const TensorArg arg(queries, "queries");
+        auto out =
+            exclusion_arg(exclude_self, triangle, first_query_id, std::move(query_groups), arg);
+        const auto& exclusion = out->exclusion;
+        return std::make_unique<Scan>(out, arg.view(), metric_by_name(metric), threshold, max_pairs,
+                                      found_before, exclusion, cpu::active_kernels());
+      }),
+      py::arg("queries"), py::arg("metric"), py::arg("threshold"), py::arg("max_pairs"),
+      py::arg("found_before"), py::arg("exclude_self"), py::arg("triangle"),
+      py::arg("first_query_id"), py::arg("query_groups"));
   define_feeds<Scan>(type);
   type.def("finish", [](Scan& scan) {
     const std::vector<cpu::Pair>& pairs = scan.finish();
@@ -221,13 +230,14 @@ void register_distribution(py::module_& m) {
            py::arg("triangle"), py::arg("first_query_id"), py::arg("query_groups"));
   define_feeds<Scan>(type);
   type.def(
-      "finish",
+      "add_to",
       [](const Scan& scan, Array<uint64_t> non_mated, Array<uint64_t> mated) {
-        scan.finish(output(non_mated, "non_mated", {scan.bins()}),
+        scan.add_to(output(non_mated, "non_mated", {scan.bins()}),
                     output(mated, "mated", {scan.bins()}));
-        return scan.max_error();
       },
       py::arg("non_mated").noconvert(), py::arg("mated").noconvert());
+  type.def("max_error", &Scan::max_error, py::arg("worst_row"));
+  type.def_property_readonly("worst_row", &Scan::worst_row);
 }
 
 }  // namespace

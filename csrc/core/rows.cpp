@@ -1,5 +1,6 @@
 #include "core/rows.hpp"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -7,38 +8,41 @@
 #include <string>
 
 namespace idsim {
-namespace {
 
-void read_fully(int fd, char* out, int64_t bytes, int64_t offset) {
+void read_file(const FilePart& file, int64_t at, int64_t bytes, void* out) {
+  int64_t offset = file.offset + at;
+  auto* to = static_cast<char*>(out);
   while (bytes > 0) {
-    const ssize_t got = ::pread(fd, out, static_cast<size_t>(bytes), offset);
+    const ssize_t got = ::pread(file.fd, to, static_cast<size_t>(bytes), offset);
     if (got < 0 && errno == EINTR) continue;
-    if (got < 0)
-      throw FileReadError(std::string("reading a gallery row failed: ") + std::strerror(errno));
-    if (got == 0) {
-      throw FileReadError("the gallery file ends at byte " + std::to_string(offset) +
-                          " inside a row: it was truncated");
+    if (got < 0) {
+      const int error = errno;
+      throw FileReadError(file.path, error,
+                          std::string("reading a gallery failed: ") + std::strerror(error));
     }
-    out += got;
+    if (got == 0) {
+      throw FileReadError(file.path, EIO,
+                          "the gallery file ends before byte " + std::to_string(offset + bytes) +
+                              ": it was truncated");
+    }
+    to += got;
     bytes -= got;
     offset += got;
   }
 }
 
-}  // namespace
-
 bool rows_are_float32(const RowSource& source) {
   const MatrixView& v = source.view;
-  return source.fd < 0 && v.dtype == DType::f32 && (v.col_stride == 4 || v.cols <= 1) &&
+  return source.file.fd < 0 && v.dtype == DType::f32 && (v.col_stride == 4 || v.cols <= 1) &&
          reinterpret_cast<uintptr_t>(v.data) % 4 == 0 && v.row_stride % 4 == 0;
 }
 
 const float* load_row(const RowSource& source, int64_t i, float* scratch) {
   const MatrixView& v = source.view;
-  if (source.fd >= 0) {
+  if (source.file.fd >= 0) {
     const int64_t bytes = v.cols * element_bytes(v.dtype);
     char* raw = reinterpret_cast<char*>(v.dtype == DType::f32 ? scratch : scratch + v.cols);
-    read_fully(source.fd, raw, bytes, source.file_offset + i * v.row_stride);
+    read_file(source.file, i * v.row_stride, bytes, raw);
     if (v.dtype != DType::f32) widen(raw, element_bytes(v.dtype), v.cols, v.dtype, scratch);
     return scratch;
   }
@@ -46,6 +50,13 @@ const float* load_row(const RowSource& source, int64_t i, float* scratch) {
   if (rows_are_float32(source)) return reinterpret_cast<const float*>(first);
   widen(first, v.col_stride, v.cols, v.dtype, scratch);
   return scratch;
+}
+
+void expect_row(const RowSource& source, int64_t i) {
+  const int64_t stride = source.view.row_stride;
+  // A hint: where it is refused, the row is read when it is needed.
+  static_cast<void>(::posix_fadvise(source.file.fd, source.file.offset + i * stride, stride,
+                                    POSIX_FADV_WILLNEED));
 }
 
 }  // namespace idsim

@@ -10,7 +10,7 @@ Distribution::Distribution(const MatrixView& queries, int bins, float tail,
                            const Exclusion& exclusion, const int64_t* query_groups,
                            const Kernels& kernels)
     : kernels_(kernels),
-      queries_(queries, Metric::cosine, kernels, Queries::Use::tiles),
+      queries_(queries, Metric::cosine, kernels, Queries::Use::tiles, exclusion.first_query_id),
       bins_(bins),
       exclusion_(exclusion),
       query_groups_(query_groups),
@@ -33,7 +33,8 @@ ScanReport Distribution::feed(const Gallery& gallery, const ScanOptions& options
 
 bool Distribution::wants(int64_t first_row, int n, int64_t first_query) const {
   if (!exclusion_.triangle) return true;
-  return gallery_->first_id + first_row + n - 1 > exclusion_.first_query_id + first_query;
+  // A row meets its own panel even where no pair is left of it: worst_row() is then over all rows.
+  return gallery_->first_id + first_row + n - 1 >= exclusion_.first_query_id + first_query;
 }
 
 void Distribution::take_all(const Block& block, int64_t first_query, const int32_t* dots,
@@ -93,9 +94,7 @@ int Distribution::bin_of(double score) const {
   return bin > 0 && -1.0 + bin * step > inside ? bin - 1 : bin;
 }
 
-void Distribution::finish(uint64_t* non_mated, uint64_t* mated) const {
-  std::fill(non_mated, non_mated + bins_, uint64_t{0});
-  std::fill(mated, mated + bins_, uint64_t{0});
+void Distribution::add_to(uint64_t* non_mated, uint64_t* mated) const {
   for (const Part& part : parts_) {
     for (int i = 0; i < bins_; ++i) {
       non_mated[i] += part.counts[static_cast<size_t>(i)];
@@ -104,9 +103,13 @@ void Distribution::finish(uint64_t* non_mated, uint64_t* mated) const {
   }
 }
 
-double Distribution::max_error() const {
+double Distribution::worst_row() const {
   double worst_row = 0.0;
   for (const Part& part : parts_) worst_row = std::max(worst_row, part.worst_row);
+  return worst_row;
+}
+
+double Distribution::max_error(double worst_row) const {
   double worst = 0.0;
   for (int64_t i = 0; i < queries_.count(); ++i) {
     const QueryBound& bound = queries_.bound(i);

@@ -1,7 +1,7 @@
 // The distribution of cosine over all pairs, in one pass and without keeping scores.
 //
 // Fixed bins on [-1, 1], a power of two of them. A pair that may reach `tail` is binned by its canonical
-// score; any other by the estimate s_q s_x I, which is within max_error() of it. Codes are the same on
+// score; any other by the estimate s_q s_x I, which is within max_error(worst_row()) of it. Codes are the same on
 // every machine, so the counts are too.
 #pragma once
 
@@ -20,9 +20,12 @@ class Distribution : public DenseCollector {
                const int64_t* query_groups, const Kernels& kernels);
 
   ScanReport feed(const Gallery& gallery, const ScanOptions& options);
-  // non_mated and mated: [bins]. Without groups every pair counts as non-mated.
-  void finish(uint64_t* non_mated, uint64_t* mated) const;
-  double max_error() const;
+  // Adds to non_mated and mated: [bins]. Without groups every pair counts as non-mated.
+  void add_to(uint64_t* non_mated, uint64_t* mated) const;
+  // The largest ||rx|| of a unit row met.
+  double worst_row() const;
+  // How far an estimate may lie from its score, for rows of at most this ||rx||.
+  double max_error(double worst_row) const;
 
   int64_t count() const { return queries_.count(); }
   int64_t dim() const { return queries_.dim(); }

@@ -120,6 +120,9 @@ class SampleScan {
 // above that mean (with the first term of its skewness) is where one in a thousand lies. The k-th place is
 // enough always.
 int64_t guess_rank(const SampleRule& rule, int64_t gallery_rows, int64_t k) {
+  // Neighbours are often alike, so that a run of them tells too much of a few places; and files are slow to
+  // scan again.
+  if (rule.run > 1) return k;
   const double mean =
       static_cast<double>(k) * static_cast<double>(rule.count) / static_cast<double>(gallery_rows);
   constexpr double deviations = 3.1;

@@ -226,7 +226,7 @@ class NibbleQueries {
 
 ScanReport scan(const Gallery& gallery, const Queries& queries, Collector& collector,
                 const ScanOptions& options) {
-  if (gallery.codes == nullptr && queries.count() <= kMostDirect && !collector.needs_codes()) {
+  if (!gallery.coded() && queries.count() <= kMostDirect && !collector.needs_codes()) {
     return scan_direct(gallery, queries, collector, options);
   }
   const Kernels& kernels = *options.kernels;

@@ -42,22 +42,22 @@ struct Filter {
   }
 };
 
-// Rows first .. first+n-1 as float32 with a stride in floats: the source itself or a converted copy.
+// Rows in memory as float32 with a stride in floats: the source itself or a converted copy.
 struct Float32Rows {
   const float* data;
   int64_t stride;
 };
 
-Float32Rows float32_rows(const RowSource& source, int64_t first, int n, std::vector<float>& copy) {
+Float32Rows float32_rows(const RowSource& source, std::vector<float>& copy) {
+  const int64_t n = source.view.rows;
   const int64_t d = source.view.cols;
   if (rows_are_float32(source)) {
-    const char* row = static_cast<const char*>(source.view.data) + first * source.view.row_stride;
-    return {reinterpret_cast<const float*>(row), source.view.row_stride / 4};
+    return {static_cast<const float*>(source.view.data), source.view.row_stride / 4};
   }
   copy.resize(static_cast<size_t>(n * d + row_scratch(d)));
-  for (int i = 0; i < n; ++i) {
+  for (int64_t i = 0; i < n; ++i) {
     float* to = copy.data() + i * d;
-    const float* row = load_row(source, first + i, to);
+    const float* row = load_row(source, i, to);
     if (row != to) std::copy(row, row + d, to);
   }
   return {copy.data(), d};
@@ -65,7 +65,7 @@ Float32Rows float32_rows(const RowSource& source, int64_t first, int n, std::vec
 
 struct Worker {
   Worker(const Gallery& gallery, const Queries& queries, const Kernels& kernels, int rows)
-      : reader(gallery, queries.metric(), kernels, 1),
+      : reader(gallery, queries.metric(), kernels, rows),
         dots(rows * queries.count()),
         squares(rows) {}
   BlockReader reader;
@@ -94,7 +94,7 @@ ScanReport scan_direct(const Gallery& gallery, const Queries& queries, Collector
     if (!worker) worker = std::make_unique<Worker>(gallery, queries, kernels, per_item);
     const int64_t first = item * per_item;
     const auto rows = static_cast<int>(std::min<int64_t>(per_item, n - first));
-    const Float32Rows raw = float32_rows(gallery.rows, first, rows, worker->copy);
+    const Float32Rows raw = float32_rows(worker->reader.rows(first, rows), worker->copy);
     kernels.dots_f32(raw.data, raw.stride, rows, queries.row(0), n_queries, d, worker->dots.data(),
                      worker->squares.data());
     worker->hits.clear();

@@ -44,14 +44,12 @@ BlockReader::BlockReader(const Gallery& gallery, Metric metric, const Kernels& k
     : gallery_(gallery),
       metric_(metric),
       kernels_(kernels),
+      max_rows_(max_rows),
       d_pad_(static_cast<int>(padded_dim(gallery.dim()))),
       scratch_(row_scratch(gallery.dim())) {
-  if (gallery.codes != nullptr) return;
-  codes_ = AlignedBuffer<uint8_t>(int64_t{max_rows} * d_pad_);
-  for (AlignedBuffer<float>* floats : {&scale_, &residual_, &u_, &v_, &w_}) {
-    *floats = AlignedBuffer<float>(max_rows);
+  if (gallery.in_file() && gallery.code_files == nullptr) {
+    raw_ = AlignedBuffer<char>(int64_t{max_rows} * gallery.rows.view.row_stride);
   }
-  norm_ = AlignedBuffer<double>(max_rows);
 }
 
 Block BlockReader::read(int64_t first, int n) {
@@ -77,7 +75,12 @@ Block BlockReader::read(int64_t first, int n) {
     }
     return block;
   }
-  code_rows(first, n);
+  if (codes_.data() == nullptr) make_code_buffers();
+  if (gallery_.code_files != nullptr) {
+    read_codes(first, n);
+  } else {
+    code_rows(first, n);
+  }
   block.codes = codes_.data();
   block.u = u_.data();
   block.v = v_.data();
@@ -88,7 +91,58 @@ Block BlockReader::read(int64_t first, int n) {
   return block;
 }
 
+void BlockReader::make_code_buffers() {
+  codes_ = AlignedBuffer<uint8_t>(int64_t{max_rows_} * d_pad_);
+  for (AlignedBuffer<float>* floats : {&scale_, &residual_, &u_, &v_, &w_}) {
+    *floats = AlignedBuffer<float>(max_rows_);
+  }
+  norm_ = AlignedBuffer<double>(max_rows_);
+}
+
+RowSource BlockReader::rows(int64_t first, int n) {
+  RowSource out = gallery_.rows;
+  out.view.rows = n;
+  const int64_t row_bytes = out.view.row_stride;
+  if (!gallery_.in_file()) {
+    out.view.data = static_cast<const char*>(out.view.data) + first * row_bytes;
+    return out;
+  }
+  loaded_ = 0;
+  read_file(out.file, first * row_bytes, n * row_bytes, raw_.data());
+  loaded_first_ = first;
+  loaded_ = n;
+  out.file = {};
+  out.view.data = raw_.data();
+  return out;
+}
+
+const float* BlockReader::row(int64_t i) {
+  const int64_t at = i - loaded_first_;
+  if (at < 0 || at >= loaded_) return load_row(gallery_.rows, i, scratch_.data());
+  MatrixView view = gallery_.rows.view;
+  view.data = raw_.data();
+  return load_row({view, {}}, at, scratch_.data());
+}
+
+void BlockReader::read_codes(int64_t first, int n) {
+  const CodeFiles& files = *gallery_.code_files;
+  const auto read = [&](const FilePart& file, auto& to, int64_t row_bytes) {
+    read_file(file, first * row_bytes, n * row_bytes, to.data());
+  };
+  read(files.codes, codes_, d_pad_);
+  read(files.scale, scale_, sizeof(float));
+  read(files.residual, residual_, sizeof(float));
+  read(files.norm, norm_, sizeof(double));
+  for (int i = 0; i < n; ++i) {
+    const RowTerms t = row_terms(metric_, scale_[i], residual_[i], norm_[i]);
+    u_[i] = t.u;
+    v_[i] = t.v;
+    w_[i] = t.w;
+  }
+}
+
 void BlockReader::code_rows(int64_t first, int n) {
+  if (gallery_.in_file()) rows(first, n);
   for (int i = 0; i < n; ++i) {
     const RowStats stats =
         kernels_.quantize_row(row(first + i), gallery_.dim(), codes_.data() + int64_t{i} * d_pad_);

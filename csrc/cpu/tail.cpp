@@ -27,7 +27,7 @@ float loosest(Metric metric, const std::vector<float>& thresholds) {
 CountAbove::CountAbove(const MatrixView& queries, Metric metric, std::vector<float> thresholds,
                        const Exclusion& exclusion, const Kernels& kernels)
     : kernels_(kernels),
-      queries_(queries, metric, kernels),
+      queries_(queries, metric, kernels, Queries::Use::rows_or_tiles, exclusion.first_query_id),
       thresholds_(std::move(thresholds)),
       exclusion_(exclusion),
       counts_(std::make_unique<std::atomic<int64_t>[]>(static_cast<size_t>(queries.rows) *
@@ -78,13 +78,14 @@ void CountAbove::finish(int64_t* counts) const {
 }
 
 PairsAbove::PairsAbove(const MatrixView& queries, Metric metric, float threshold, int64_t max_pairs,
-                       const Exclusion& exclusion, const Kernels& kernels)
+                       int64_t found_before, const Exclusion& exclusion, const Kernels& kernels)
     : kernels_(kernels),
-      queries_(queries, metric, kernels),
+      queries_(queries, metric, kernels, Queries::Use::rows_or_tiles, exclusion.first_query_id),
       threshold_(threshold),
       max_pairs_(max_pairs),
       exclusion_(exclusion),
-      a_(fixed_terms(queries_, threshold)) {}
+      a_(fixed_terms(queries_, threshold)),
+      found_(found_before) {}
 
 ScanReport PairsAbove::feed(const Gallery& gallery, const ScanOptions& options) {
   gallery_ = &gallery;

@@ -61,11 +61,12 @@ class TooManyPairs : public std::length_error {
   using std::length_error::length_error;
 };
 
-// Every pair whose canonical score reaches the threshold. Throws TooManyPairs beyond max_pairs.
+// Every pair whose canonical score reaches the threshold. Throws TooManyPairs beyond max_pairs, of which
+// found_before were found by the scans of other queries.
 class PairsAbove : public Collector {
  public:
   PairsAbove(const MatrixView& queries, Metric metric, float threshold, int64_t max_pairs,
-             const Exclusion& exclusion, const Kernels& kernels);
+             int64_t found_before, const Exclusion& exclusion, const Kernels& kernels);
 
   ScanReport feed(const Gallery& gallery, const ScanOptions& options);
   const std::vector<Pair>& finish();  // by query, then id
@@ -91,7 +92,7 @@ class PairsAbove : public Collector {
   int64_t max_pairs_;
   Exclusion exclusion_;
   std::vector<float> a_;
-  std::atomic<int64_t> found_{0};
+  std::atomic<int64_t> found_;
   std::vector<std::vector<Pair>> parts_;  // one per worker
   std::vector<Pair> pairs_;
   const Gallery* gallery_ = nullptr;

@@ -50,7 +50,7 @@ void TopK::feed(const Gallery& gallery, const ScanOptions& options) {
   waiting_ = std::vector<Waiting>(static_cast<size_t>(options.threads));
   if (k_ >= kFineFrom && fine_bounds_.empty()) make_fine_digits(options);
   const SampleRule rule =
-      rows_scanned_ == 0 ? choose_sample(gallery.count(), k_, queries_.few()) : SampleRule{};
+      rows_scanned_ == 0 ? choose_sample(gallery, k_, queries_.few()) : SampleRule{};
   Poll poll;  // for interrupts; no row is done yet
   if (options.poll) poll = [&](int64_t) { options.poll(0); };
   const Sample sample(gallery, metric(), kernels_, rule, options.threads, poll);
@@ -199,6 +199,11 @@ void TopK::end_block(const Block& block, BlockReader& reader, int worker) {
 void TopK::score(const Block& block, Waiting& waiting, BlockReader& reader) {
   waiting.order(block.n);
   const std::vector<Pair>& pairs = waiting.pairs;
+  for (size_t i = 0; gallery_->code_files != nullptr && i < pairs.size(); ++i) {
+    if (i == 0 || pairs[i].row != pairs[i - 1].row) {
+      expect_row(gallery_->rows, block.first + pairs[i].row);
+    }
+  }
   const bool in_memory = rows_are_float32(gallery_->rows);
   const float* x = nullptr;
   int32_t row_of_x = -1;

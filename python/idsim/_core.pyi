@@ -36,24 +36,14 @@ class Prepared:
         norm: NDArray[np.float64],
         metric: str,
     ) -> None: ...
-    @staticmethod
-    def from_file(
-        fd: int,
-        offset: int,
-        rows: int,
-        dim: int,
-        dtype: str,
-        codes: NDArray[np.uint8],
-        scale: NDArray[np.float32],
-        residual: NDArray[np.float32],
-        norm: NDArray[np.float64],
-        metric: str,
-    ) -> Prepared: ...
     def add_nibbles(self, threads: int) -> int: ...
     @property
     def rows(self) -> int: ...
     @property
     def dim(self) -> int: ...
+
+class FileGallery:
+    def __init__(self, files: Sequence[tuple[int, int, bytes]], rows: int, dim: int, dtype: str) -> None: ...
 
 class _Scan:
     def feed(
@@ -67,6 +57,15 @@ class _Scan:
     ) -> None: ...
     def feed_prepared(
         self, prepared: Prepared, first_id: int, groups: _Groups, threads: int, progress: _Progress
+    ) -> None: ...
+    def feed_file(
+        self,
+        file: FileGallery,
+        first_id: int,
+        groups: _Groups,
+        threads: int,
+        skip_nonfinite: bool,
+        progress: _Progress,
     ) -> None: ...
 
 class TopKScan(_Scan):
@@ -102,6 +101,7 @@ class PairScan(_Scan):
         metric: str,
         threshold: float,
         max_pairs: int,
+        found_before: int,
         exclude_self: bool,
         triangle: bool,
         first_query_id: int,
@@ -120,7 +120,10 @@ class DistributionScan(_Scan):
         first_query_id: int,
         query_groups: _Groups,
     ) -> None: ...
-    def finish(self, non_mated: NDArray[np.uint64], mated: NDArray[np.uint64]) -> float: ...
+    def add_to(self, non_mated: NDArray[np.uint64], mated: NDArray[np.uint64]) -> None: ...
+    def max_error(self, worst_row: float) -> float: ...
+    @property
+    def worst_row(self) -> float: ...
 
 def active_isa() -> str: ...
 def available_isas() -> list[str]: ...

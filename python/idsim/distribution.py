@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from idsim import _core
-from idsim.arrays import as_matrix
-from idsim.options import as_groups, float32_thresholds, resolve_threads, skips
+from idsim.feeding import as_source, check_dims, fed_scans, labels_of
+from idsim.options import as_groups, float32_thresholds
 from idsim.results import ScoreDistribution
 
 if TYPE_CHECKING:
@@ -29,26 +29,30 @@ def score_distribution(
     exclude: str | None = None,
     nonfinite: Nonfinite = "raise",
     threads: int | None = None,
+    memory_budget: int | None = None,
     progress: Progress | None = None,
 ) -> ScoreDistribution:
     """Count the cosines of all pairs of rows in fixed bins on [-1, 1].
 
     Parameters
     ----------
-    a : array
-        [m, d].
-    b : array, optional
-        [n, d]. Default: all unordered pairs of different rows of ``a``.
+    a : array, Index or Gallery
+        [m, d]. The side that is held in memory: of an Index or a Gallery as many rows are read at a time as
+        the memory budget holds, and b is read once for each such chunk. Where only one side is a large
+        Gallery, let it be b.
+    b : array, Index or Gallery, optional
+        [n, d]; an Index must be of metric "cosine". The side that passes by: a Gallery is streamed from disk.
+        Default: all unordered pairs of different rows of ``a``.
     groups : array_like or (array_like, array_like), optional
         Labels of the rows of a (and of b): pairs of equal labels are counted as mated, the rest as
-        non-mated.
+        non-mated. Of a Gallery: ``gallery.groups().codes``.
     bins : int
         A power of two up to 65536.
     tail : float, optional
         Every bin at or above it is exact. Pairs that may reach it cost a canonical score each.
     exclude : None or "self"
         "self": leave out row i of a against row i of b.
-    nonfinite, threads, progress
+    nonfinite, threads, memory_budget, progress
         As in `search`.
 
     Returns
@@ -59,6 +63,8 @@ def score_distribution(
     ------
     ValueError, TypeError
         As in `search`; bins is no power of two.
+    GalleryError
+        A file of a Gallery is shorter than it was, or cannot be read.
     """
     if not 1 <= bins <= _MAX_BINS or bins & (bins - 1):
         msg = f"bins must be a power of two from 1 to {_MAX_BINS}, not {bins}"
@@ -66,21 +72,35 @@ def score_distribution(
     if exclude not in {None, "self"}:
         msg = f"exclude must be None or 'self', not {exclude!r}"
         raise ValueError(msg)
-    rows_a = as_matrix(a, "a")
-    rows_b = rows_a if b is None else as_matrix(b, "b")
-    groups_a, groups_b = _resolve_groups(groups, b is None)
-    scan = _core.DistributionScan(
-        rows_a,
-        bins,
-        np.inf if tail is None else float(float32_thresholds(tail, "cosine")[0]),
-        exclude == "self",
-        b is None,
-        0,
-        groups_a,
-    )
-    scan.feed(rows_b, 0, groups_b, resolve_threads(threads), skips(nonfinite), progress)
-    non_mated, mated = np.empty(bins, np.uint64), np.empty(bins, np.uint64)
-    max_error = scan.finish(non_mated, mated)
+    rows = as_source(a, "a")
+    source = rows if b is None else as_source(b, "b")
+    metric = source.resolve_metric("cosine")
+    check_dims(rows, source)
+    groups_a, groups_b = _resolve_groups(groups, len(rows), None if b is None else len(source))
+    edge = np.inf if tail is None else float(float32_thresholds(tail, metric)[0])
+
+    def make(chunk: Any, start: int, stop: int) -> _core.DistributionScan:
+        labels = labels_of(groups_a, start, stop)
+        return _core.DistributionScan(chunk, bins, edge, exclude == "self", b is None, start, labels)
+
+    non_mated, mated = np.zeros(bins, np.uint64), np.zeros(bins, np.uint64)
+    worst_row = max_error = 0.0
+    for _, _, scan in fed_scans(
+        rows,
+        source,
+        make,
+        metric=metric,
+        result_bytes=0,
+        groups=groups_b,
+        nonfinite=nonfinite,
+        threads=threads,
+        memory_budget=memory_budget,
+        progress=progress,
+    ):
+        scan.add_to(non_mated, mated)
+        # The first chunk meets every row of the other side, so the error does not depend on the chunks.
+        worst_row = max(worst_row, scan.worst_row)
+        max_error = max(max_error, scan.max_error(worst_row))
     return ScoreDistribution(
         edges=np.linspace(-1.0, 1.0, bins + 1),
         counts=non_mated + mated,
@@ -91,13 +111,17 @@ def score_distribution(
     )
 
 
-def _resolve_groups(groups: Any, symmetric: bool) -> tuple[Any, Any]:
+def _resolve_groups(groups: Any, rows_a: int, rows_b: int | None) -> tuple[Any, Any]:
     if groups is None:
         return None, None
-    if symmetric:
-        labels, _ = as_groups(groups, groups)
-        return labels, labels
-    if not isinstance(groups, tuple):
+    if rows_b is not None and not isinstance(groups, tuple):
         msg = "groups must be a pair (labels of a, labels of b) where b is given"
         raise TypeError(msg)
-    return as_groups(*groups)
+    pair = as_groups(*groups) if rows_b is not None else as_groups(groups, groups)
+    for name, labels, rows in zip(
+        ("a", "b"), pair, (rows_a, rows_a if rows_b is None else rows_b), strict=True
+    ):
+        if labels.shape != (rows,):
+            msg = f"groups: labels of {name} must have shape ({rows},), not {labels.shape}"
+            raise ValueError(msg)
+    return pair

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from idsim.feeding import ScanFeed
     from idsim.options import Exclude, Metric, Nonfinite, Progress
     from idsim.results import TopK
-    from idsim.search import TopKScan
 
 __all__ = ["Index"]
 
@@ -143,6 +143,10 @@ class Index:
             certificate=certificate,
         )
 
+    def vectors(self, start: int = 0, stop: int | None = None) -> Any:
+        """Return rows `start` to `stop` of the gallery as they were given, not copied."""
+        return self._rows[start:stop]
+
     def resolve_metric(self, metric: Metric | None) -> Metric:
         """Return the index's metric; refuse another."""
         if metric not in {None, self._metric}:
@@ -151,7 +155,7 @@ class Index:
         return self._metric
 
     def feed_into(
-        self, scan: TopKScan, *, groups: NDArray[np.int64] | None, progress: Progress | None
+        self, scan: ScanFeed, *, groups: NDArray[np.int64] | None, progress: Progress | None
     ) -> None:
         """Feed all rows to a scan."""
         scan.feed_prepared(self._prepared, 0, groups=groups, progress=progress)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from idsim import _core
-from idsim.arrays import as_matrix
-from idsim.options import float32_thresholds, resolve_exclude, resolve_threads, skips, worst_score
+from idsim.feeding import as_source, check_dims, fed_scans, labels_of
+from idsim.options import float32_thresholds, resolve_exclude, worst_score
 from idsim.results import Pairs
 
 if TYPE_CHECKING:
@@ -24,22 +24,25 @@ def count_above(
     gallery: Any,
     thresholds: ArrayLike,
     *,
-    metric: Metric = "cosine",
+    metric: Metric | None = None,
     exclude: Exclude = None,
     nonfinite: Nonfinite = "raise",
     threads: int | None = None,
+    memory_budget: int | None = None,
     progress: Progress | None = None,
 ) -> NDArray[np.int64]:
     """Count, for each query, the gallery rows whose score reaches each threshold, exactly.
 
     Parameters
     ----------
-    queries, gallery : array
-        [q, d] and [n, d].
+    queries : array, Index or Gallery
+        [q, d]; of an Index or a Gallery as many rows at a time as the memory budget holds.
+    gallery : array, Index or Gallery
+        [n, d]; a Gallery is streamed from disk.
     thresholds : array_like
         [t] scores, compared as float64; any order. Far fewer than all pairs should reach the loosest:
         pairs near a threshold cost a canonical score each.
-    metric, exclude, nonfinite, threads, progress
+    metric, exclude, nonfinite, threads, memory_budget, progress
         As in `search`.
 
     Returns
@@ -51,14 +54,34 @@ def count_above(
     ------
     ValueError, TypeError
         As in `search`; thresholds hold NaN.
+    GalleryError
+        A file of the Gallery is shorter than it was, or cannot be read.
     """
-    matrix, rows = as_matrix(queries, "queries"), as_matrix(gallery, "gallery")
+    source, rows = as_source(gallery, "gallery"), as_source(queries, "queries")
+    metric = source.resolve_metric(metric)
+    check_dims(rows, source)
     levels = float32_thresholds(thresholds, metric)
-    exclusion = resolve_exclude(exclude, int(matrix.shape[0]), int(rows.shape[0]))
-    scan = _core.CountScan(matrix, metric, levels.tolist(), exclusion.self_pairs, 0, exclusion.query_groups)
-    scan.feed(rows, 0, exclusion.gallery_groups, resolve_threads(threads), skips(nonfinite), progress)
-    counts = np.empty((int(matrix.shape[0]), levels.size), np.int64)
-    scan.finish(counts)
+    exclusion = resolve_exclude(exclude, len(rows), len(source))
+
+    def make(chunk: Any, start: int, stop: int) -> _core.CountScan:
+        labels = labels_of(exclusion.query_groups, start, stop)
+        return _core.CountScan(chunk, metric, levels.tolist(), exclusion.self_pairs, start, labels)
+
+    scans = fed_scans(
+        rows,
+        source,
+        make,
+        metric=metric,
+        result_bytes=8 * levels.size,
+        groups=exclusion.gallery_groups,
+        nonfinite=nonfinite,
+        threads=threads,
+        memory_budget=memory_budget,
+        progress=progress,
+    )
+    counts = np.empty((len(rows), levels.size), np.int64)
+    for start, stop, scan in scans:
+        scan.finish(counts[start:stop])
     return counts
 
 
@@ -67,26 +90,28 @@ def pairs_above(
     gallery: Any = None,
     threshold: float = 0.0,
     *,
-    metric: Metric = "cosine",
+    metric: Metric | None = None,
     exclude: Exclude = None,
     max_pairs: int = 100_000_000,
     nonfinite: Nonfinite = "raise",
     threads: int | None = None,
+    memory_budget: int | None = None,
     progress: Progress | None = None,
 ) -> Pairs:
     """Find all pairs whose score reaches a threshold: an exact similarity join.
 
     Parameters
     ----------
-    queries : array
-        [q, d].
-    gallery : array, optional
-        [n, d]. Default: the queries themselves, each unordered pair once (row < column).
+    queries : array, Index or Gallery
+        [q, d]; of an Index or a Gallery as many rows at a time as the memory budget holds.
+    gallery : array, Index or Gallery, optional
+        [n, d]; a Gallery is streamed from disk. Default: the queries themselves, each unordered pair once
+        (row < column).
     threshold : float
         Score >= threshold is kept (l2: <=).
     max_pairs : int
         Refuse to collect more (24 bytes each).
-    metric, exclude, nonfinite, threads, progress
+    metric, exclude, nonfinite, threads, memory_budget, progress
         As in `search`.
 
     Returns
@@ -98,19 +123,41 @@ def pairs_above(
     ------
     ValueError
         More than ``max_pairs`` pairs; else as in `search`.
+    GalleryError
+        A file of a Gallery is shorter than it was, or cannot be read.
     """
-    matrix = as_matrix(queries, "queries")
-    rows = matrix if gallery is None else as_matrix(gallery, "gallery")
-    exclusion = resolve_exclude(exclude, int(matrix.shape[0]), int(rows.shape[0]))
-    scan = _core.PairScan(
-        matrix,
-        metric,
-        worst_score(metric, threshold),
-        max_pairs,
-        exclusion.self_pairs,
-        gallery is None,
-        0,
-        exclusion.query_groups,
+    rows = as_source(queries, "queries")
+    source = rows if gallery is None else as_source(gallery, "gallery")
+    metric = source.resolve_metric(metric)
+    check_dims(rows, source)
+    exclusion = resolve_exclude(exclude, len(rows), len(source))
+    worst, found = worst_score(metric, threshold), 0
+
+    def make(chunk: Any, start: int, stop: int) -> _core.PairScan:
+        labels = labels_of(exclusion.query_groups, start, stop)
+        triangle = gallery is None
+        return _core.PairScan(
+            chunk, metric, worst, max_pairs, found, exclusion.self_pairs, triangle, start, labels
+        )
+
+    parts = []
+    for start, _, scan in fed_scans(
+        rows,
+        source,
+        make,
+        metric=metric,
+        result_bytes=0,
+        groups=exclusion.gallery_groups,
+        nonfinite=nonfinite,
+        threads=threads,
+        memory_budget=memory_budget,
+        progress=progress,
+    ):
+        part = Pairs(*scan.finish())
+        found += len(part.rows)
+        parts.append(part._replace(rows=part.rows + start))
+    return (
+        parts[0]
+        if len(parts) == 1
+        else Pairs(*(np.concatenate(column) for column in zip(*parts, strict=True)))
     )
-    scan.feed(rows, 0, exclusion.gallery_groups, resolve_threads(threads), skips(nonfinite), progress)
-    return Pairs(*scan.finish())

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -14,8 +14,7 @@ import pytest
 import idsim
 from idsim.errors import GalleryError
 from idsim.gallery import Gallery, build
-from idsim.gallery import prepared as prepared_module
-from idsim.gallery import reader as reader_module
+from idsim.gallery import streaming as streaming_module
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,21 +72,20 @@ def test_streamed_is_resident(
         assert streamed.ids.tobytes() == whole.ids.tobytes()
 
 
-@pytest.mark.parametrize("with_codes", [False, True])
-@pytest.mark.parametrize("block_rows", [1, 7, 64, 600, 613, 5000])
-def test_block_sizes_do_not_matter(
-    galleries: dict[tuple[str, bool], Gallery],
-    monkeypatch: pytest.MonkeyPatch,
-    block_rows: int,
-    with_codes: bool,
-) -> None:
-    monkeypatch.setattr(reader_module, "BLOCK_BYTES", block_rows * DIM * 4)
-    monkeypatch.setattr(prepared_module, "BLOCK_BYTES", block_rows * 128)
-    queries = make_rows()[100:104]
-    streamed = galleries["float32", with_codes].search(queries, 25)
-    whole = idsim.search(queries, make_rows(), 25)
-    assert streamed.scores.tobytes() == whole.scores.tobytes()
-    assert streamed.ids.tobytes() == whole.ids.tobytes()
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("shard_rows", [7, 64, 504, 505, 5000])
+def test_shards_do_not_matter(tmp_path: Path, shard_rows: int, dtype: str) -> None:
+    gallery = Gallery.from_arrays(tmp_path / "g", make_rows(), dtype=dtype, shard_rows=shard_rows)
+    rows = gallery.vectors()
+    queries = np.concatenate([make_rows()[100:130], np.zeros((1, DIM), np.float32)])
+    for _ in range(2):
+        for count in (1, 2, 4, 9, 31):
+            for k in (1, 25):
+                streamed = gallery.search(queries[:count], k, threads=2)
+                whole = idsim.search(queries[:count], rows, k)
+                assert streamed.scores.tobytes() == whole.scores.tobytes()
+                assert streamed.ids.tobytes() == whole.ids.tobytes()
+        gallery.prepare()
 
 
 @pytest.mark.parametrize("with_codes", [False, True])
@@ -182,20 +180,37 @@ def test_a_file_truncated_under_a_search(tmp_path: Path, name: str) -> None:
         gallery.verify()
 
 
-def test_vectors_truncated_between_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The engine reads candidates from the open file: an end inside a row is a GalleryError."""
-    monkeypatch.setattr(prepared_module, "BLOCK_BYTES", 100 * 128)
-    gallery = Gallery.from_arrays(tmp_path / "g", make_rows())
+@pytest.mark.parametrize("name", ["vectors", "codes", "scale", "residual", "norm"])
+@pytest.mark.parametrize("prepared", [False, True])
+def test_a_file_truncated_while_it_is_searched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, prepared: bool
+) -> None:
+    """The engine reads the open files itself: an end inside the rows is a GalleryError that names the file."""
+    gallery = Gallery.from_arrays(tmp_path / "g", make_rows(), shard_rows=1000)
     gallery.prepare()
+    if not prepared:
+        gallery = Gallery.open(tmp_path / "g", use_codes=False)
+    file = tmp_path / "g" / f"{name}-00001.npy"
+    whole = idsim.search(make_rows()[:40], make_rows(), 10)
 
-    def truncate(done: int, total: int) -> bool:
-        os.truncate(tmp_path / "g" / "vectors-00000.npy", 128 + 4 * DIM * 150 + 10)
-        return True
+    def open_and_truncate(files: list[tuple[int, int, bytes]], *rest: Any) -> Any:
+        opened = make_file_gallery(files, *rest)
+        if any(path == os.fsencode(file) for _, _, path in files):
+            os.truncate(file, 150)
+        return opened
 
-    with pytest.raises(
-        GalleryError, match=r"vectors-00000.npy: rows from \d+: the gallery file ends at byte"
-    ):
-        gallery.search(make_rows()[:64], 10, progress=truncate)
+    make_file_gallery = streaming_module._core.FileGallery
+    monkeypatch.setattr(streaming_module._core, "FileGallery", open_and_truncate)
+    for count in (1, 4, 40):
+        if name != "vectors" and not prepared:
+            assert gallery.search(make_rows()[:count], 10).ids.tobytes() == whole.ids[:count].tobytes()
+            continue
+        data = file.read_bytes()
+        with pytest.raises(
+            GalleryError, match=rf"{name}-00001.npy: rows from 1000: the gallery file ends before byte \d+"
+        ):
+            gallery.search(make_rows()[-count:], 10)
+        file.write_bytes(data)
 
 
 def test_a_source_of_another_format_gives_the_same(tmp_path: Path) -> None:

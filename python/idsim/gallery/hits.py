@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from idsim.feeding import ScanFeed
     from idsim.gallery.sources.base import Source
     from idsim.options import Metric, Progress
     from idsim.results import TopK
-    from idsim.search import TopKScan
 
 __all__ = [
     "FORMATS",
@@ -92,7 +92,7 @@ class StreamedSource:
         return metric or "cosine"
 
     def feed_into(
-        self, scan: TopKScan, *, groups: NDArray[np.int64] | None, progress: Progress | None
+        self, scan: ScanFeed, *, groups: NDArray[np.int64] | None, progress: Progress | None
     ) -> None:
         """Feed all rows to a scan."""
         if self.gallery is not None:

@@ -8,14 +8,14 @@ the codes cannot decide; the answer is the same bytes as from the rows themselve
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from idsim import _core
 from idsim.errors import GalleryError
 from idsim.gallery.elements import widen
-from idsim.gallery.files import InputFile, NewFile, is_temporary
+from idsim.gallery.files import NewFile, is_temporary
 from idsim.gallery.format import Manifest, shard_file
 from idsim.gallery.npyfile import MatrixFile
 from idsim.gallery.prepared_format import (
@@ -25,19 +25,17 @@ from idsim.gallery.prepared_format import (
     PreparedShard,
     read_prepared_manifest,
 )
-from idsim.gallery.report import BlockProgress
-from idsim.gallery.streaming import MatrixFiles, MatrixReader, open_part, read_ahead
+from idsim.gallery.streaming import MatrixFiles, MatrixReader, feed_shards, open_part
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-    from types import TracebackType
-    from typing import Self
 
     from numpy.typing import NDArray
 
+    from idsim.feeding import ScanFeed
+    from idsim.gallery.report import BlockProgress
     from idsim.options import Progress
-    from idsim.search import TopKScan
 
 __all__ = [
     "PREPARED",
@@ -48,11 +46,6 @@ __all__ = [
     "open_prepared",
     "write_prepared",
 ]
-
-# Three blocks stay in the last-level cache, so that what was read is still there when it is searched: of 1, 2, 4
-# and 8 MiB, 4 gave the highest rate from the page cache (bench/streaming.py; 2 Zen 4 cores, 32 MiB of cache).
-BLOCK_BYTES = 4 << 20
-SLOTS = 3
 
 
 class PreparedBlock(NamedTuple):
@@ -123,66 +116,20 @@ class PreparedFiles:
 
     def feed_into(
         self,
-        scan: TopKScan,
+        scan: ScanFeed,
         *,
         groups: NDArray[np.int64] | None,
         progress: Progress | None,
     ) -> None:
-        """Feed all rows to a scan: codes are read ahead, stored rows for candidates only.
+        """Feed all rows to a scan: codes front to back, stored rows for candidates only.
 
         Raises
         ------
         GalleryError
             A file is shorter than it was, or cannot be read.
         """
-        rows = max(1, BLOCK_BYTES // self._arrays["codes"].columns)
-        tasks = self._tasks(rows)
-        slots = [self._empty_block(min(rows, self._vectors.rows)) for _ in range(min(SLOTS, len(tasks)))]
-        ready: list[_core.Prepared | None] = [None] * len(slots)
-        report = BlockProgress(progress, self._vectors.rows)
-        with contextlib.ExitStack() as stack:
-            readers = self._readers(stack)
-            shards = stack.enter_context(_OpenShards(self._vectors))
-
-            def fill(task: int, slot: int) -> None:
-                start, stop = tasks[task]
-                block = slots[slot].slice(0, stop - start)
-                self._fill(readers, block, start)
-                file, offset = shards.place(start)
-                ready[slot] = _core.Prepared.from_file(
-                    file.fileno(),
-                    offset,
-                    len(block.norm),
-                    self._vectors.columns,
-                    self._dtype,
-                    *block,
-                    scan.metric,
-                )
-
-            # Entered last, so the thread has ended when the files are closed.
-            steps = stack.enter_context(contextlib.closing(read_ahead(len(tasks), len(slots), fill)))
-            for task, slot in steps:
-                start, stop = tasks[task]
-                own = None if groups is None else groups[start:stop]
-                try:
-                    scan.feed_prepared(
-                        cast("_core.Prepared", ready[slot]), start, groups=own, progress=report.inside(start)
-                    )
-                except OSError as error:
-                    path = self._vectors.part_of(start)[0].path
-                    raise GalleryError(path, f"rows from {start}", str(error)) from error
-                shards.done(stop)
-                report.finished(stop)
-
-    def _tasks(self, rows: int) -> list[tuple[int, int]]:
-        """Return ranges of rows, none of which spans two shards."""
-        tasks, first = [], 0
-        for count in self._vectors.part_rows:
-            tasks += [
-                (start, min(start + rows, first + count)) for start in range(first, first + count, rows)
-            ]
-            first += count
-        return tasks
+        codes = [self._arrays[kind] for kind in ARRAYS]
+        feed_shards(scan, self._vectors, codes, self._dtype, groups=groups, progress=progress)
 
     def _empty_block(self, rows: int) -> PreparedBlock:
         columns = self._arrays["codes"].columns
@@ -199,44 +146,6 @@ class PreparedFiles:
     def _fill(self, readers: list[MatrixReader], block: PreparedBlock, start: int) -> None:
         for reader, array in zip(readers, block.arrays, strict=True):
             reader.read_into(array, start)
-
-
-class _OpenShards:
-    """The vector files whose rows are being searched: opened by one thread, closed by the other.
-
-    Parameters
-    ----------
-    vectors : MatrixFiles
-        The stored rows.
-    """
-
-    def __init__(self, vectors: MatrixFiles) -> None:
-        self._vectors = vectors
-        self._open: dict[int, MatrixReader] = {}  # by the first row behind the shard
-
-    def place(self, row: int) -> tuple[InputFile, int]:
-        """Return the file of a row, and the byte at which the row begins."""
-        part, first = self._vectors.part_of(row)
-        end = first + part.rows
-        if end not in self._open:
-            self._open[end] = self._vectors.open(sequential=False)
-        return self._open[end].file(part), part.offset + (row - first) * self._vectors.row_bytes
-
-    def done(self, row: int) -> None:
-        """Close the files of the shards that lie before `row`."""
-        for end in [end for end in list(self._open) if end <= row]:
-            self._open.pop(end).close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.done(self._vectors.rows)
 
 
 def open_prepared(folder: Path, gallery: Manifest, vectors: MatrixFiles) -> PreparedFiles | None:

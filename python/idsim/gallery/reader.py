@@ -13,7 +13,7 @@ from idsim.gallery.columns import ColumnFiles, Groups
 from idsim.gallery.elements import as_matrix, gallery_dtype, widen
 from idsim.gallery.format import FORMAT, VERSION, Manifest, read_manifest, storage_dtype
 from idsim.gallery.report import BlockProgress
-from idsim.gallery.streaming import MatrixFiles, open_part
+from idsim.gallery.streaming import MatrixFiles, feed_shards, open_part
 from idsim.gallery.verify import VerifyReport, all_entries, find_problems
 from idsim.gallery.writer import GalleryWriter
 from idsim.options import resolve_threads
@@ -26,13 +26,14 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import ArrayLike, NDArray
 
+    from idsim.feeding import ScanFeed
     from idsim.options import Exclude, Metric, Nonfinite, Progress
     from idsim.results import TopK
-    from idsim.search import TopKScan
 
 __all__ = ["BLOCK_BYTES", "Gallery"]
 
-BLOCK_BYTES = codes.BLOCK_BYTES
+# Three blocks stay in the last-level cache, so that what was read is still there when it is worked on.
+BLOCK_BYTES = 4 << 20
 
 
 class Gallery:
@@ -332,7 +333,7 @@ class Gallery:
         return metric or "cosine"
 
     def feed_into(
-        self, scan: TopKScan, *, groups: NDArray[np.int64] | None, progress: Progress | None
+        self, scan: ScanFeed, *, groups: NDArray[np.int64] | None, progress: Progress | None
     ) -> None:
         """Feed all rows to a scan: the codes where there are some, else the vectors."""
         # Codes serve to skip rows with NaN or Inf; to refuse them the scan must see the vectors.
@@ -340,15 +341,7 @@ class Gallery:
         if self._prepared is not None and (finite or scan.skips_nonfinite):
             self._prepared.feed_into(scan, groups=groups, progress=progress)
             return
-        report = BlockProgress(progress, len(self))
-        for first, block in self.blocks():
-            scan.feed(
-                block,
-                first,
-                groups=None if groups is None else groups[first : first + len(block)],
-                progress=report.inside(first),
-            )
-            report.finished(first + len(block))
+        feed_shards(scan, self._vectors, [], self.dtype, groups=groups, progress=progress)
 
     def find_problems(
         self, progress: Callable[[int, int], object] | None = None, *, recompute: bool = False

@@ -1,9 +1,10 @@
-"""Matrices larger than memory: several `.npy` files read as one, with a thread that reads ahead."""
+"""Matrices larger than memory: several `.npy` files read as one, fed to a scan or read by a thread ahead."""
 
 from __future__ import annotations
 
 import bisect
 import contextlib
+import os
 import threading
 from itertools import accumulate
 from queue import SimpleQueue
@@ -11,9 +12,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from idsim import _core
 from idsim.errors import GalleryError
 from idsim.gallery.files import InputFile
 from idsim.gallery.npy import read_header
+from idsim.gallery.report import BlockProgress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
@@ -23,7 +26,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["MatrixFiles", "MatrixReader", "Part", "open_part", "read_ahead"]
+    from idsim.feeding import ScanFeed
+    from idsim.options import Progress
+
+__all__ = ["MatrixFiles", "MatrixReader", "Part", "feed_shards", "open_part", "read_ahead"]
 
 
 class Part(NamedTuple):
@@ -215,6 +221,59 @@ class MatrixReader:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def feed_shards(
+    scan: ScanFeed,
+    vectors: MatrixFiles,
+    codes: Sequence[MatrixFiles],
+    dtype: str,
+    *,
+    groups: NDArray[np.int64] | None,
+    progress: Progress | None,
+) -> None:
+    """Feed all rows to a scan, shard by shard; its threads read the blocks that they search themselves.
+
+    Parameters
+    ----------
+    scan : ScanFeed
+        What is fed.
+    vectors : MatrixFiles
+        The stored rows.
+    codes : sequence of MatrixFiles
+        The prepared arrays, in the same shards; or none.
+    dtype : str
+        Type of the stored rows.
+    groups : ndarray, optional
+        int64 labels of all rows.
+    progress : callable, optional
+        Called with rows done and rows in all.
+
+    Raises
+    ------
+    GalleryError
+        A file is shorter than it was, or cannot be read.
+    """
+    report = BlockProgress(progress, vectors.rows)
+    first = 0
+    for rows in filter(None, vectors.part_rows):
+        with contextlib.ExitStack() as stack:
+            files = []
+            for matrix in (vectors, *codes):
+                # Where there are codes, only single rows of the vectors are read.
+                reader = stack.enter_context(matrix.open(sequential=matrix is not vectors or not codes))
+                part, _ = matrix.part_of(first)
+                files.append((reader.file(part).fileno(), part.offset, os.fsencode(part.path)))
+            shard = _core.FileGallery(files, rows, vectors.columns, dtype)
+            own = None if groups is None else groups[first : first + rows]
+            try:
+                scan.feed_file(shard, first, groups=own, progress=report.inside(first))
+            except OSError as error:
+                if error.filename is None:  # from the progress callback
+                    raise
+                raise GalleryError(error.filename, f"rows from {first}", str(error.strerror)) from error
+        first += rows
+        report.finished(first)
 
 
 def read_ahead(tasks: int, slots: int, fill: Callable[[int, int], None]) -> Generator[tuple[int, int]]:

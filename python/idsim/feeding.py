@@ -1,0 +1,241 @@
+"""How a gallery of any kind, an array, an `idsim.Index` or an `idsim.Gallery`, is fed to a scan.
+
+A kind of gallery is a `Source`: it knows how to feed all its rows to a scan, in one part or in many. Every
+question asks through `fed_scans`, which cuts the queries so that their scratch stays within a memory budget.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from idsim import _core
+from idsim.arrays import as_matrix
+from idsim.options import resolve_threads, skips
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from idsim.options import Metric, Nonfinite, Progress
+
+    _CoreScan = _core.TopKScan | _core.CountScan | _core.PairScan | _core.DistributionScan
+
+__all__ = ["ScanFeed", "Source", "as_source", "check_dims", "fed_scans", "labels_of"]
+
+DEFAULT_MEMORY_BUDGET = 1 << 30
+
+
+class ScanFeed:
+    """Takes the gallery of one scan, in parts and in any order.
+
+    Parameters
+    ----------
+    scan : scan of the extension module
+        What is fed.
+    metric : {"cosine", "dot", "l2"}
+        Of its scores.
+    skip_nonfinite : bool
+        Leave out gallery rows with NaN or Inf; else they raise.
+    threads : int
+        Of every part.
+    """
+
+    def __init__(self, scan: _CoreScan, metric: Metric, skip_nonfinite: bool, threads: int) -> None:
+        self._scan = scan
+        self._metric: Metric = metric
+        self._skip = skip_nonfinite
+        self._threads = threads
+
+    @property
+    def metric(self) -> Metric:
+        """The metric of the scores."""
+        return self._metric
+
+    @property
+    def skips_nonfinite(self) -> bool:
+        """Whether gallery rows with NaN or Inf are left out (False: they raise)."""
+        return self._skip
+
+    def feed(
+        self,
+        rows: Any,
+        first_id: int = 0,
+        *,
+        groups: NDArray[np.int64] | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """Add gallery rows [n, d] with ids ``first_id``, ``first_id + 1``, ..."""
+        matrix = as_matrix(rows, "gallery")
+        self._scan.feed(matrix, first_id, groups, self._threads, self._skip, progress)
+
+    def feed_prepared(
+        self,
+        prepared: _core.Prepared,
+        first_id: int = 0,
+        *,
+        groups: NDArray[np.int64] | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """Add prepared gallery rows (rows with NaN or Inf were dealt with when they were prepared)."""
+        self._scan.feed_prepared(prepared, first_id, groups, self._threads, progress)
+
+    def feed_file(
+        self,
+        file: _core.FileGallery,
+        first_id: int = 0,
+        *,
+        groups: NDArray[np.int64] | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """Add gallery rows that are in files; ``OSError`` with the name of one that cannot be read."""
+        self._scan.feed_file(file, first_id, groups, self._threads, self._skip, progress)
+
+
+Scan = TypeVar("Scan", _core.TopKScan, _core.CountScan, _core.PairScan, _core.DistributionScan)
+
+
+class Source(Protocol):
+    """A gallery that can be fed to a scan."""
+
+    @property
+    def dim(self) -> int:
+        """Columns."""
+
+    def __len__(self) -> int: ...
+
+    def resolve_metric(self, metric: Metric | None) -> Metric:
+        """Return the metric to use; refuse one that the source does not serve."""
+
+    def feed_into(
+        self, scan: ScanFeed, *, groups: NDArray[np.int64] | None, progress: Progress | None
+    ) -> None:
+        """Feed all rows, with their labels where there are some."""
+
+    def vectors(self, start: int, stop: int) -> Any:
+        """Return rows `start` to `stop` as an array."""
+
+
+class _ArraySource:
+    """An array as a source."""
+
+    def __init__(self, matrix: Any) -> None:
+        self._matrix = matrix
+        self.dim = int(matrix.shape[1])
+
+    def __len__(self) -> int:
+        return int(self._matrix.shape[0])
+
+    def resolve_metric(self, metric: Metric | None) -> Metric:
+        return metric or "cosine"
+
+    def feed_into(
+        self, scan: ScanFeed, *, groups: NDArray[np.int64] | None, progress: Progress | None
+    ) -> None:
+        scan.feed(self._matrix, 0, groups=groups, progress=progress)
+
+    def vectors(self, start: int, stop: int) -> Any:
+        if (start, stop) == (0, len(self)):
+            return self._matrix
+        return self._matrix[start:stop]
+
+
+def as_source(gallery: Any, name: str) -> Source:
+    """Return an Index or a Gallery as it is, and an array as a source; `name` is for messages."""
+    if hasattr(gallery, "feed_into"):
+        source: Source = gallery
+        return source
+    return _ArraySource(as_matrix(gallery, name))
+
+
+def check_dims(queries: Source, gallery: Source) -> None:
+    """Raise `ValueError` where the columns of queries and gallery differ."""
+    if queries.dim != gallery.dim:
+        msg = f"gallery must have {queries.dim} columns like queries, not {gallery.dim}"
+        raise ValueError(msg)
+
+
+def fed_scans(
+    queries: Source,
+    gallery: Source,
+    make: Callable[[Any, int, int], Scan],
+    *,
+    metric: Metric,
+    result_bytes: int,
+    groups: NDArray[np.int64] | None,
+    nonfinite: Nonfinite,
+    threads: int | None,
+    memory_budget: int | None,
+    progress: Progress | None,
+) -> Iterator[tuple[int, int, Scan]]:
+    """Return an iterator of ``(start, stop, scan)``: a scan for these queries, fed with the whole gallery.
+
+    Parameters
+    ----------
+    queries, gallery : Source
+        Of the same number of columns.
+    make : callable
+        ``make(rows, start, stop)`` returns the scan for these queries.
+    metric : {"cosine", "dot", "l2"}
+        Of the scan.
+    result_bytes : int
+        What a scan keeps for each query beside its row.
+    groups : ndarray, optional
+        int64 labels of the gallery's rows.
+    nonfinite, threads
+        As in `idsim.search`.
+    memory_budget : int, optional
+        Bytes of scratch for the queries. Default 1 GiB.
+    progress : callable, optional
+        Called with gallery rows done, as a share of the whole call, and in all.
+
+    Raises
+    ------
+    ValueError
+        The budget does not hold 32 queries.
+    """
+    # Where the queries are no array in memory, their chunk is.
+    chunk_bytes = 0 if isinstance(queries, _ArraySource) else 4 * queries.dim
+    chunk = _query_chunk(len(queries), queries.dim, result_bytes + chunk_bytes, memory_budget)
+    skip, workers = skips(nonfinite), resolve_threads(threads)
+    count, total = len(queries), len(gallery)
+
+    def feed_chunks() -> Iterator[tuple[int, int, Scan]]:
+        for start in range(0, max(count, 1), max(chunk, 1)):
+            stop = min(start + chunk, count)
+            scan = make(queries.vectors(start, stop), start, stop)
+            share = _part_of(progress, start, stop, count, total)
+            gallery.feed_into(ScanFeed(scan, metric, skip, workers), groups=groups, progress=share)
+            yield start, stop, scan
+
+    return feed_chunks()
+
+
+def labels_of(groups: NDArray[np.int64] | None, start: int, stop: int) -> NDArray[np.int64] | None:
+    """Return the labels of rows `start` to `stop`, where there are labels."""
+    return None if groups is None else groups[start:stop]
+
+
+def _query_chunk(count: int, dim: int, result_bytes: int, memory_budget: int | None) -> int:
+    """Return how many queries fit the scratch budget (float32 copy, codes, packed panels, results)."""
+    budget = DEFAULT_MEMORY_BUDGET if memory_budget is None else memory_budget
+    per_query = 8 * dim + result_bytes + 256
+    fit = budget // per_query
+    if fit >= count:
+        return count
+    if fit < 32:
+        msg = (
+            f"memory_budget must be at least {32 * per_query} bytes, for 32 queries of {dim} columns and "
+            f"their results, not {budget}"
+        )
+        raise ValueError(msg)
+    return int(fit // 32 * 32)
+
+
+def _part_of(progress: Progress | None, start: int, stop: int, count: int, rows: int) -> Progress | None:
+    """Let the pass over the gallery for queries start to stop report as its share of the whole call."""
+    if progress is None or stop - start == count:
+        return progress
+    before, after = rows * start // count, rows * stop // count
+    return lambda done, _: progress(before + done * (after - before) // max(rows, 1), rows)
