@@ -147,8 +147,9 @@ void register_topk(py::module_& m) {
     out["candidates"] = c.candidates;
     out["rescored"] = c.rescored;
     out["skipped_rows"] = c.skipped_rows;
+    out["scanned_again"] = c.scanned_again;
     Array<float> reach(static_cast<py::ssize_t>(scan.count()));
-    for (int64_t i = 0; i < scan.count(); ++i) reach.mutable_data()[i] = scan.reach(i);
+    for (int64_t i = 0; i < scan.count(); ++i) reach.mutable_data()[i] = scan.reach_of(i);
     out["reach"] = reach;
     return out;
   });

@@ -130,28 +130,51 @@ IDSIM_HD inline double product_margin(const QueryBound& q, double row_residual, 
   return (row_coded_error + q.residual * row_norm) * (1.0 + 0x1p-30) + 0x1p-40 * q.norm * row_norm;
 }
 
-// Two scores that enclose the pair's canonical score: `certain` it is at least as good as, `possible` it is
-// at most as good as (similarities: certain <= score <= possible; l2 the other way round).
-struct ScoreRange {
-  float certain;
-  float possible;
+// What q.x can be, in the metric's scaling, by a pair's codes. dot: I, or 256 J1 + J2 where the query has two
+// digits (core/nibbles.hpp).
+struct ProductRange {
+  double low, high;
+  double row_norm;
 };
 
-IDSIM_HD inline ScoreRange score_range(Metric metric, const QueryBound& q, float scale,
-                                       float residual, double norm, int32_t dot) {
+IDSIM_HD inline ProductRange product_range(Metric metric, const QueryBound& q, float scale, float residual,
+                                  double norm, int64_t dot) {
   const double unit = metric == Metric::cosine && norm > 0.0 ? 1.0 / norm : 1.0;
   const double row_norm = norm * unit;
   const double product = q.scale * (static_cast<double>(scale) * unit) * static_cast<double>(dot);
   const double margin = product_margin(q, static_cast<double>(residual) * unit, row_norm) +
                         0x1p-40 * std::abs(product);
-  if (metric != Metric::l2) {
-    return {round_down_to_float(product - margin), round_up_to_float(product + margin)};
-  }
-  const double squares = q.norm * q.norm + row_norm * row_norm;
+  return {product - margin, product + margin, row_norm};
+}
+
+// A score that the pair's canonical score is at least as good as.
+IDSIM_HD inline float certain_score(Metric metric, const QueryBound& q, const ProductRange& product) {
+  if (metric != Metric::l2) return round_down_to_float(product.low);
+  const double squares = q.norm * q.norm + product.row_norm * product.row_norm;
   const double slack = 0x1p-40 * squares;
-  const double far = std::sqrt(std::max(0.0, squares - 2.0 * (product - margin) + slack));
-  const double near = std::sqrt(std::max(0.0, squares - 2.0 * (product + margin) - slack));
-  return {round_up_to_float(far * (1.0 + 0x1p-40)), round_down_to_float(near * (1.0 - 0x1p-40))};
+  const double far = std::sqrt(std::max(0.0, squares - 2.0 * product.low + slack));
+  return round_up_to_float(far * (1.0 + 0x1p-40));
+}
+
+// A score that the pair's canonical score is at most as good as.
+IDSIM_HD inline float possible_score(Metric metric, const QueryBound& q, const ProductRange& product) {
+  if (metric != Metric::l2) return round_up_to_float(product.high);
+  const double squares = q.norm * q.norm + product.row_norm * product.row_norm;
+  const double slack = 0x1p-40 * squares;
+  const double near = std::sqrt(std::max(0.0, squares - 2.0 * product.high - slack));
+  return round_down_to_float(near * (1.0 - 0x1p-40));
+}
+
+// Both (similarities: certain <= score <= possible; l2 the other way round).
+struct ScoreRange {
+  float certain;
+  float possible;
+};
+
+IDSIM_HD inline ScoreRange score_range(Metric metric, const QueryBound& q, float scale, float residual,
+                              double norm, int32_t dot) {
+  const ProductRange product = product_range(metric, q, scale, residual, norm, dot);
+  return {certain_score(metric, q, product), possible_score(metric, q, product)};
 }
 
 }  // namespace idsim

@@ -1,5 +1,6 @@
 #include "core/rows.hpp"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -49,6 +50,13 @@ const float* load_row(const RowSource& source, int64_t i, float* scratch) {
   if (rows_are_float32(source)) return reinterpret_cast<const float*>(first);
   widen(first, v.col_stride, v.cols, v.dtype, scratch);
   return scratch;
+}
+
+void expect_row(const RowSource& source, int64_t i) {
+  const int64_t stride = source.view.row_stride;
+  // A hint: where it is refused, the row is read when it is needed.
+  static_cast<void>(::posix_fadvise(source.file.fd, source.file.offset + i * stride, stride,
+                                    POSIX_FADV_WILLNEED));
 }
 
 }  // namespace idsim

@@ -19,8 +19,8 @@ struct FilePart {
 };
 
 struct RowSource {
-  MatrixView view;  // memory; where there is a file only rows, cols, row_stride and dtype count
-  FilePart file;    // from row 0 on; elements of a row are contiguous in a file
+  MatrixView view;     // memory; where there is a file only rows, cols, row_stride and dtype count
+  FilePart file = {};  // from row 0 on; elements of a row are contiguous in a file
 };
 
 class FileReadError : public std::runtime_error {
@@ -41,6 +41,10 @@ bool rows_are_float32(const RowSource& source);
 // ([cols] floats, followed by room for [cols] float64 in files). float16 and bfloat16 widen exactly;
 // float64 is rounded once, to nearest even. Throws FileReadError on a short or failed read.
 const float* load_row(const RowSource& source, int64_t i, float* scratch);
+
+// Asks the system for a row of a file that will be loaded soon, and does not wait: several then come from the
+// disk at once.
+void expect_row(const RowSource& source, int64_t i);
 
 // Floats of scratch that load_row may use.
 inline int64_t row_scratch(int64_t cols) { return 3 * cols + 16; }

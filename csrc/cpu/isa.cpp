@@ -17,6 +17,7 @@ bool has_avx512() {
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
 bool has_vnni() { return has_avx512() && __builtin_cpu_supports("avx512vnni"); }
+bool has_amx() { return __builtin_cpu_supports("amx-tile") && __builtin_cpu_supports("amx-int8"); }
 #endif
 
 std::vector<const Kernels*> detect() {
@@ -25,6 +26,7 @@ std::vector<const Kernels*> detect() {
   if (has_avx2()) tables.push_back(&avx2_kernels());
   if (has_avx512()) tables.push_back(&avx512_kernels());
   if (has_vnni()) tables.push_back(&vnni_kernels());
+  if (has_vnni() && has_amx() && may_use_amx()) tables.push_back(&amx_kernels());
 #endif
   return tables;
 }

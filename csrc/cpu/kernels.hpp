@@ -24,7 +24,8 @@ struct Hit {
 
 // A block of gallery rows against a panel of queries.
 struct TileArgs {
-  const void* rows;  // staged rows, see Kernels::stage_rows; [n_rows, d_pad]
+  const void* rows;  // [n_rows, d_pad], or these as Kernels::stage_rows left them
+  bool staged;
   int n_rows;
   int d_pad;                // multiple of kDimPad
   const void* panel;        // packed panel, see Kernels::pack_panel
@@ -103,6 +104,11 @@ struct Kernels {
   // Up to so many queries the row scan is faster than a panel (measured per table).
   int few_queries = 8;
 
+  // Blocks of a multiple of so many rows are whole tiles.
+  int tile_rows = 12;
+  // Staging pays from so many panels on; above 1, the tile kernels take rows either way.
+  int stage_panels = 1;
+
   // 4-bit codes, where the table has them: those of one coded row, and the scan of them. It lists for each
   // query the rows with 256 J1 + J2 >= a u + (c w - b v), in order; rows: [n_queries, n_rows + 16].
   NibbleStats (*nibble_row)(const float* x, int64_t d, const uint8_t* code, float scale,
@@ -115,5 +121,8 @@ const Kernels& portable_kernels();
 const Kernels& avx2_kernels();
 const Kernels& avx512_kernels();
 const Kernels& vnni_kernels();
+const Kernels& amx_kernels();
+// Asks the system for AMX's tile registers, on behalf of every thread of the process.
+bool may_use_amx();
 
 }  // namespace idsim::cpu

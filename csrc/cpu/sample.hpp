@@ -16,12 +16,6 @@ struct SampleRule {
   int64_t run = 1;
 
   int64_t row(int64_t i) const { return start(i / run) + i % run; }
-  bool holds(int64_t candidate) const {
-    if (stride == 0) return false;
-    const int64_t stratum = candidate / (run * stride);
-    const int64_t at = candidate - start(stratum);
-    return stratum < count / run && at >= 0 && at < run;
-  }
 
  private:
   int64_t start(int64_t stratum) const {
@@ -35,7 +29,8 @@ struct SampleRule {
 
 // Sample size: kTileSample rows (kRowSample for few queries, where the sample's scattered reads weigh more),
 // or 32 per wanted result, but at most an eighth of the gallery; none where that is under four per result.
-SampleRule choose_sample(int64_t gallery_rows, int64_t k, bool few_queries, int64_t run);
+// In files it is taken from the front, in short runs: few reads, of what the disk delivers first anyway.
+SampleRule choose_sample(const Gallery& gallery, int64_t k, bool few_queries);
 
 // The sampled rows, gathered. Row j of the sample is gallery row rule.row(j).
 struct Sample {
@@ -54,9 +49,8 @@ struct Sample {
 };
 
 // keys[j] <= q.x_j (l2: q.x_j - ||x_j||^2 / 2) for every sampled row, by its codes; -inf for rows that must
-// not count. dots: I of row j at dots[j * stride].
-void certain_keys(const Sample& sample, const QueryBound& query, const int32_t* dots,
-                  int64_t stride, float* keys);
+// not count. dots: I of each row.
+void certain_keys(const Sample& sample, const QueryBound& query, const int32_t* dots, float* keys);
 
 // The canonical score that a row with such a key is certain to reach.
 float score_of_key(Metric metric, const QueryBound& query, float key);

@@ -134,10 +134,19 @@ ScanReport walk(const Gallery& gallery, const Queries& queries, const ScanOption
   return {skipped.load()};
 }
 
-const void* stage(const Kernels& kernels, Worker& worker, const Block& block, int d_pad) {
-  if (kernels.stage_rows == nullptr) return block.codes;
-  kernels.stage_rows(block.codes, block.n, d_pad, worker.staged.data());
-  return worker.staged.data();
+// The block's part of the tile kernels' arguments, for so many panels.
+TileArgs block_args(const Kernels& kernels, Worker& worker, const Block& block, int d_pad,
+                    int64_t panels) {
+  TileArgs args{};
+  args.staged = kernels.stage_rows != nullptr && panels >= kernels.stage_panels;
+  if (args.staged) kernels.stage_rows(block.codes, block.n, d_pad, worker.staged.data());
+  args.rows = args.staged ? static_cast<const void*>(worker.staged.data()) : block.codes;
+  args.n_rows = block.n;
+  args.d_pad = d_pad;
+  args.u = block.u;
+  args.v = block.v;
+  args.w = block.w;
+  return args;
 }
 
 // Of a query's rows, those that pass the 8-bit codes.
@@ -243,25 +252,29 @@ ScanReport scan(const Gallery& gallery, const Queries& queries, Collector& colle
                             worker.hits.data(), &passed);
       if (passed > block.n / kMostPassing) worker.blocks_without = kBlocksWithout;
     }
-    if (count > 0) collector.take({block, 0, worker.hits.data(), count}, worker.reader, w);
+    if (count == 0) return;
+    collector.take({block, 0, worker.hits.data(), count}, worker.reader, w);
+    collector.end_block(block, worker.reader, w);
   };
   const auto visit = [&](Worker& worker, int w, const Block& block, int64_t first_panel,
                          int64_t end_panel) {
     if (queries.few()) return few(worker, w, block);
-    const void* rows = stage(kernels, worker, block, queries.d_pad());
+    TileArgs args = block_args(kernels, worker, block, queries.d_pad(), end_panel - first_panel);
     for (int64_t p = first_panel; p < end_panel; ++p) {
       const int64_t first = p * kPanel;
       const auto n = static_cast<int>(std::min<int64_t>(kPanel, queries.count() - first));
       alignas(64) float a[kPanel];
       std::fill(a + n, a + kPanel, std::numeric_limits<float>::infinity());
       collector.load_terms(first, n, a);
-      const uint8_t* prefetch = p == first_panel ? block.next : nullptr;
-      const TileArgs args{
-          rows,    block.n, queries.d_pad(),     queries.panel(p),    block.u, block.v,
-          block.w, a,       queries.b() + first, queries.c() + first, prefetch};
+      args.panel = queries.panel(p);
+      args.a = a;
+      args.b = queries.b() + first;
+      args.c = queries.c() + first;
+      args.prefetch = p == first_panel ? block.next : nullptr;
       const int count = kernels.tile_hits(args, worker.hits.data());
       if (count > 0) collector.take({block, first, worker.hits.data(), count}, worker.reader, w);
     }
+    collector.end_block(block, worker.reader, w);
   };
   return walk(gallery, queries, options, false, visit);
 }
@@ -271,13 +284,9 @@ ScanReport scan_dense(const Gallery& gallery, const Queries& queries, DenseColle
   const Kernels& kernels = *options.kernels;
   const auto visit = [&](Worker& worker, int w, const Block& block, int64_t first_panel,
                          int64_t end_panel) {
-    const void* rows = stage(kernels, worker, block, queries.d_pad());
+    TileArgs args = block_args(kernels, worker, block, queries.d_pad(), end_panel - first_panel);
     for (int64_t p = first_panel; p < end_panel; ++p) {
       if (!collector.wants(block.first, block.n, p * kPanel)) continue;
-      TileArgs args{};
-      args.rows = rows;
-      args.n_rows = block.n;
-      args.d_pad = queries.d_pad();
       args.panel = queries.panel(p);
       args.prefetch = p == first_panel ? block.next : nullptr;
       kernels.tile_dots(args, worker.dots.data());

@@ -39,6 +39,8 @@ class Collector {
   virtual void load_terms(int64_t first, int n, float* a) const = 0;
   // Called by several workers at once, each with its own `worker` number and reader.
   virtual void take(const Hits& hits, BlockReader& reader, int worker) = 0;
+  // After the last take of a block by this worker.
+  virtual void end_block(const Block&, BlockReader&, int /*worker*/) {}
 
   // For scans of raw rows (scan_direct.cpp): the canonical score that query's rows have to reach as of
   // now, and the candidates. A collector that needs the codes of its hits says so.

@@ -10,14 +10,15 @@ namespace {
 
 // Measured on Zen 4 (1 MB second-level cache per core): flat between 192 and 384 KB.
 constexpr int64_t kBlockBytes = 256 * 1024;
-constexpr int kRowMultiple = 12;  // the tile kernels' row counts divide it
+constexpr int64_t kMostRows = 1024;
 
 }  // namespace
 
 int block_rows(const Kernels& kernels, int d_pad) {
   const int64_t staged = kernels.staged_bytes != nullptr ? kernels.staged_bytes(1, d_pad) : 0;
-  const int64_t rows = kBlockBytes / std::max<int64_t>(d_pad, staged) / kRowMultiple * kRowMultiple;
-  return static_cast<int>(std::clamp<int64_t>(rows, kRowMultiple, 85 * kRowMultiple));
+  const int64_t tile = kernels.tile_rows;
+  const int64_t tiles = kBlockBytes / std::max<int64_t>(d_pad, staged) / tile;
+  return static_cast<int>(tile * std::clamp<int64_t>(tiles, 1, kMostRows / tile));
 }
 
 TermArrays make_terms(Metric metric, const float* scale, const float* residual, const double* norm,
@@ -43,17 +44,12 @@ BlockReader::BlockReader(const Gallery& gallery, Metric metric, const Kernels& k
     : gallery_(gallery),
       metric_(metric),
       kernels_(kernels),
+      max_rows_(max_rows),
       d_pad_(static_cast<int>(padded_dim(gallery.dim()))),
       scratch_(row_scratch(gallery.dim())) {
   if (gallery.in_file() && gallery.code_files == nullptr) {
     raw_ = AlignedBuffer<char>(int64_t{max_rows} * gallery.rows.view.row_stride);
   }
-  if (gallery.codes != nullptr) return;
-  codes_ = AlignedBuffer<uint8_t>(int64_t{max_rows} * d_pad_);
-  for (AlignedBuffer<float>* floats : {&scale_, &residual_, &u_, &v_, &w_}) {
-    *floats = AlignedBuffer<float>(max_rows);
-  }
-  norm_ = AlignedBuffer<double>(max_rows);
 }
 
 Block BlockReader::read(int64_t first, int n) {
@@ -79,6 +75,7 @@ Block BlockReader::read(int64_t first, int n) {
     }
     return block;
   }
+  if (codes_.data() == nullptr) make_code_buffers();
   if (gallery_.code_files != nullptr) {
     read_codes(first, n);
   } else {
@@ -92,6 +89,14 @@ Block BlockReader::read(int64_t first, int n) {
   block.residual = residual_.data();
   block.norm = norm_.data();
   return block;
+}
+
+void BlockReader::make_code_buffers() {
+  codes_ = AlignedBuffer<uint8_t>(int64_t{max_rows_} * d_pad_);
+  for (AlignedBuffer<float>* floats : {&scale_, &residual_, &u_, &v_, &w_}) {
+    *floats = AlignedBuffer<float>(max_rows_);
+  }
+  norm_ = AlignedBuffer<double>(max_rows_);
 }
 
 RowSource BlockReader::rows(int64_t first, int n) {

@@ -86,12 +86,14 @@ class BlockReader {
   const float* row(int64_t i);
 
  private:
+  void make_code_buffers();  // at the first read: scans of raw rows need none
   void code_rows(int64_t first, int n);
   void read_codes(int64_t first, int n);
 
   const Gallery& gallery_;
   Metric metric_;
   const Kernels& kernels_;
+  int max_rows_;
   int d_pad_;
   AlignedBuffer<float> scratch_;
   AlignedBuffer<uint8_t> codes_;

@@ -15,7 +15,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr int kRows = 252;  // whole tiles of every table, 126 KiB of codes
+constexpr int kRows = 480;  // whole tiles of every table, 240 KiB of codes
 constexpr int kDim = 512;
 constexpr auto kTime = std::chrono::milliseconds(20);
 
@@ -27,18 +27,24 @@ double rate_of_one_thread(const Kernels& kernels) {
     queries[i] = static_cast<int8_t>(i % 251 - 125);
   AlignedBuffer<char> panel(kernels.panel_bytes(kDim));
   kernels.pack_panel(queries.data(), kPanel, kDim, panel.data());
-  const void* rows = codes.data();
+  TileArgs args{};
+  args.rows = codes.data();
   AlignedBuffer<char> staged(kernels.staged_bytes(kRows, kDim));
   if (kernels.stage_rows != nullptr) {
     kernels.stage_rows(codes.data(), kRows, kDim, staged.data());
-    rows = staged.data();
+    args.rows = staged.data();
+    args.staged = true;
   }
   // Thresholds that no dot reaches: nothing is written.
   const std::vector<float> ones(static_cast<size_t>(std::max(kRows, kPanel)), 1.0F);
   const std::vector<float> high(static_cast<size_t>(kPanel), 1e30F);
   std::vector<Hit> hits(static_cast<size_t>(kRows) * kPanel);
-  const TileArgs args{rows,    kRows,       kDim,        panel.data(), ones.data(), ones.data(),
-                      nullptr, high.data(), ones.data(), nullptr,      nullptr};
+  args.n_rows = kRows;
+  args.d_pad = kDim;
+  args.panel = panel.data();
+  args.u = args.v = ones.data();
+  args.a = high.data();
+  args.b = ones.data();
   int64_t tiles = 0;
   const Clock::time_point start = Clock::now();
   Clock::duration spent{};

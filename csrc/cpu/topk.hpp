@@ -2,13 +2,16 @@
 //
 // Each query keeps the best k exact scores seen so far; the k-th is the threshold that the filter works
 // with. What is kept depends on the set of rows alone, so neither the order of parts nor the threads matter.
+//
+// The first part starts with guessed thresholds (guess.hpp). A query that they leave with fewer than k rows
+// is scanned again with the threshold that the sample proves.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
-#include <memory>
 #include <vector>
 
+#include "cpu/best.hpp"
 #include "cpu/exclusion.hpp"
 #include "cpu/sample.hpp"
 #include "cpu/scan.hpp"
@@ -17,11 +20,12 @@ namespace idsim::cpu {
 
 // What the filter did, for a certificate. Counts depend on the order of work; the results do not.
 struct Certificate {
-  int64_t rows_scanned = 0;  // gallery rows, all parts
-  int64_t pairs = 0;         // query-row pairs decided
-  int64_t candidates = 0;    // pairs that passed the filter
-  int64_t rescored = 0;      // pairs decided by the canonical score
-  int64_t skipped_rows = 0;  // gallery rows with NaN or Inf
+  int64_t rows_scanned = 0;   // gallery rows, all parts
+  int64_t pairs = 0;          // query-row pairs decided
+  int64_t candidates = 0;     // pairs that passed the filter
+  int64_t rescored = 0;       // pairs decided by the canonical score
+  int64_t skipped_rows = 0;   // gallery rows with NaN or Inf
+  int64_t scanned_again = 0;  // queries whose guessed threshold was too high
 };
 
 class TopK : public Collector {
@@ -44,44 +48,71 @@ class TopK : public Collector {
   const Kernels& kernels() const { return kernels_; }
   Certificate certificate() const;
   // The score that query i's rows had to reach: no row below it was looked at more closely.
-  float reach(int64_t i) const override {
+  float reach_of(int64_t i) const {
     return slots_[static_cast<size_t>(i)].reach.load(std::memory_order_relaxed);
   }
 
   void load_terms(int64_t first, int n, float* a) const override;
+  float reach(int64_t i) const override { return reach_of(number(i)); }
   void take(const Hits& hits, BlockReader& reader, int worker) override;
+  void end_block(const Block& block, BlockReader& reader, int worker) override;
   void take_rows(const RowHit* hits, int64_t count, BlockReader& reader, int worker) override;
 
  private:
   struct alignas(64) Slot {
-    std::atomic_flag lock = ATOMIC_FLAG_INIT;
     std::atomic<float> reach{0.0F};
     std::atomic<float> a{0.0F};
-    int64_t size = 0;
+  };
+  struct Pair {
+    int32_t row;  // within the block
+    int32_t query;
+    int32_t dot;
+  };
+  // A worker's pairs of the block under way that wait for their canonical score.
+  struct alignas(64) Waiting {
+    std::vector<Pair> pairs, by_row;
+    std::vector<int32_t> starts;
+    void order(int rows);
   };
 
-  void seed(const Gallery& gallery, const ScanOptions& options);
-  void sample_dots(const Sample& sample, int64_t panel, int32_t* dots) const;
-  void seed_query(const Sample& sample, int64_t query, const int32_t* dots, int64_t stride,
-                  BlockReader& reader, std::vector<float>& keys);
-  void offer(const Gallery& gallery, int64_t query, int64_t row, double row_norm,
-             BlockReader& reader);
+  // The query that a scan calls i.
+  int64_t number(int64_t i) const { return again_.empty() ? i : again_[static_cast<size_t>(i)]; }
+
+  void make_fine_digits(const ScanOptions& options);
+  void guess(const Sample& sample, int threads, const Poll& poll);
+  void scan_again(const Sample& sample, const ScanOptions& options);
+  float certain_reach(const Sample& sample, int64_t query) const;
+  bool passes(const Block& block, int row, int32_t dot, int64_t query) const;
+  bool may_reach(const Block& block, const Hit& hit, int64_t query) const;
+  void score(const Block& block, Waiting& waiting, BlockReader& reader);
   void insert(int64_t query, float score, int64_t id);
-  void raise_reach(Slot& slot, int64_t query, float reach);
+  void raise_reach(int64_t query, float reach);
+  void set_reach(int64_t query, float reach);
+  bool drops(int64_t query, int64_t row) const {
+    return exclusion_.any() &&
+           exclusion_.drops(query, gallery_->first_id + row, gallery_->groups, row);
+  }
   bool better(float a, float b) const { return metric() == Metric::l2 ? a < b : a > b; }
 
   const Kernels& kernels_;
   Queries queries_;
   int64_t k_;
+  float threshold_;
   Exclusion exclusion_;
   std::vector<Slot> slots_;
-  std::unique_ptr<Scored[]> heaps_;   // [q, k]
-  const Gallery* gallery_ = nullptr;  // the part being scanned
-  SampleRule sampled_;                // its rows that were already offered
+  BestLists best_;
+  AlignedBuffer<int8_t> fine_;           // [q, d_pad] second digits of the queries; k >= kFineFrom
+  std::vector<QueryBound> fine_bounds_;  // [q] or empty
+  std::vector<Waiting> waiting_;         // [threads]
+  std::vector<int64_t> again_;           // the queries of the scan under way; empty: all
+  std::vector<float> held_;              // [q] in scan_again: rows that reach it are in the lists
+  const Gallery* gallery_ = nullptr;     // the part being scanned
+  int threads_ = 1;                      // of the last part
   std::atomic<int64_t> candidates_{0};
   std::atomic<int64_t> rescored_{0};
   int64_t rows_scanned_ = 0;
   int64_t skipped_rows_ = 0;
+  int64_t scanned_again_ = 0;
 };
 
 }  // namespace idsim::cpu

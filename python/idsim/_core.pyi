@@ -15,6 +15,7 @@ class _Certificate(TypedDict):
     candidates: int
     rescored: int
     skipped_rows: int
+    scanned_again: int
     reach: NDArray[np.float32]
 
 class _BuildInfo(TypedDict):

@@ -39,8 +39,8 @@ class Index:
     nonfinite : {"raise", "skip"}
         A row with NaN or Inf raises, or is never returned.
     four_bit : bool
-        Also keep 4-bit codes (d / 2 + 8 bytes a row) where the instruction set in use has kernels for them (vnni):
-        searches of one or two queries then read half the bytes. Results are the same.
+        Also keep 4-bit codes (d / 2 + 8 bytes a row) where the instruction set in use has kernels for them (vnni,
+        amx): searches of one or two queries then read half the bytes. Results are the same.
     threads : int, optional
         For the preparation. Default: one per core.
     progress : callable, optional

@@ -180,7 +180,7 @@ def search(
         source,
         make,
         metric=metric,
-        result_bytes=16 * k,
+        result_bytes=rows.dim + 24 * k,
         groups=exclusion.gallery_groups,
         nonfinite=nonfinite,
         threads=threads,

@@ -1,11 +1,13 @@
 // The certified filter of core/bounds.hpp never drops a pair that it must keep: for every pair of random and
 // adversarial rows, with the pair's own canonical score as the reach, the float32 test of the tile kernels
-// passes, whether or not the kernel fuses its operations. And it does drop what is far below.
+// passes, whether or not the kernel fuses its operations. And it does drop what is far below. The range of
+// scores that codes allow holds the canonical one, with one digit of the query or two.
 #include <limits>
 #include <vector>
 
 #include "check.hpp"
 #include "core/bounds.hpp"
+#include "core/nibbles.hpp"
 #include "core/score.hpp"
 #include "cpu/isa.hpp"
 
@@ -71,6 +73,31 @@ float easier(Metric metric, float reach, float by) {
   return metric == Metric::l2 ? reach + by : reach - by;
 }
 
+bool inside(Metric metric, const idsim::ScoreRange& range, float score) {
+  return metric == Metric::l2 ? range.possible <= score && score <= range.certain
+                              : range.certain <= score && score <= range.possible;
+}
+
+// The range by two digits of the query.
+idsim::ScoreRange fine_range(Metric metric, const Pair& pair) {
+  const RowStats& stats = pair.query.stats;
+  const int64_t d_pad = pair.query.code.size();
+  std::vector<int8_t> coarse(static_cast<size_t>(d_pad)), fine(static_cast<size_t>(d_pad));
+  for (int64_t i = 0; i < d_pad; ++i) {
+    coarse[static_cast<size_t>(i)] = static_cast<int8_t>(pair.query.code[i] - 128);
+  }
+  const QueryBound bound = idsim::fine_digits(pair.query.x.data(), pair.query.x.size(), d_pad,
+                                              coarse.data(), static_cast<double>(stats.scale),
+                                              idsim::query_bound(metric, stats), fine.data());
+  const int32_t rest = idsim::cpu::portable_kernels().dot_i8(pair.row.code.data(), fine.data(),
+                                                             static_cast<int>(d_pad));
+  const RowStats& row = pair.row.stats;
+  const idsim::ProductRange product = idsim::product_range(
+      metric, bound, row.scale, row.residual, row.norm, idsim::two_digits(pair.dot, rest));
+  return {idsim::certain_score(metric, bound, product),
+          idsim::possible_score(metric, bound, product)};
+}
+
 void check_pair(Metric metric, const Pair& pair, const char* what) {
   const char* name = kNames[static_cast<int>(metric)];
   const RowStats& row = pair.row.stats;
@@ -92,11 +119,11 @@ void check_pair(Metric metric, const Pair& pair, const char* what) {
   }
   const idsim::ScoreRange range =
       idsim::score_range(metric, bound, row.scale, row.residual, row.norm, pair.dot);
-  const bool inside = metric == Metric::l2 ? range.possible <= score && score <= range.certain
-                                           : range.certain <= score && score <= range.possible;
-  expect(inside, "%s, %s, d = %ld: the score %a is not between %a and %a", what, name, d,
-         static_cast<double>(score), static_cast<double>(range.certain),
-         static_cast<double>(range.possible));
+  for (const idsim::ScoreRange& r : {range, fine_range(metric, pair)}) {
+    expect(inside(metric, r, score), "%s, %s, d = %ld: the score %a is not between %a and %a", what,
+           name, d, static_cast<double>(score), static_cast<double>(r.certain),
+           static_cast<double>(r.possible));
+  }
 }
 
 void check_pairs(const std::vector<Embedding>& queries, const std::vector<Embedding>& rows,
@@ -204,6 +231,25 @@ void check_selective(Random& random) {
   }
 }
 
+// The second digit takes the query's residual, half of the margin, out of the range.
+void check_second_digit(Random& random) {
+  const std::vector<Embedding> rows = random_rows(random, 512, 40);
+  double coarse = 0.0, fine = 0.0;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    for (size_t j = 0; j < i; ++j) {
+      const Pair pair{rows[i], rows[j], integer_dot(rows[i], rows[j])};
+      const RowStats& row = rows[j].stats;
+      const idsim::ScoreRange one =
+          idsim::score_range(Metric::cosine, idsim::query_bound(Metric::cosine, rows[i].stats),
+                             row.scale, row.residual, row.norm, pair.dot);
+      const idsim::ScoreRange two = fine_range(Metric::cosine, pair);
+      coarse += static_cast<double>(one.possible - one.certain);
+      fine += static_cast<double>(two.possible - two.certain);
+    }
+  }
+  expect(fine < 0.53 * coarse, "two digits leave %g of the range", fine / coarse);
+}
+
 // Rows with NaN or Inf never pass, whatever the query.
 void check_skipped() {
   for (const float odd : {kInfinity, -kInfinity, std::numeric_limits<float>::quiet_NaN()}) {
@@ -240,6 +286,7 @@ int main() {
     check_tight(random, d);
   }
   check_selective(random);
+  check_second_digit(random);
   check_skipped();
   return idsim::test::finish("bounds_test");
 }

@@ -172,7 +172,8 @@ void row_scans(const Setup& s) {
 // Blocks of about a quarter of a megabyte, as the scans cut them.
 void tiles(const Setup& s, int panels) {
   const Kernels& k = *s.kernels;
-  const int64_t block = std::max<int64_t>(12, (int64_t{258} << 10) / s.d_pad / 12 * 12);
+  const int64_t block =
+      k.tile_rows * std::max<int64_t>(1, (int64_t{258} << 10) / s.d_pad / k.tile_rows);
   AlignedBuffer<char> panel(k.panel_bytes(s.d_pad));
   k.pack_panel(s.queries.data(), kPanel, s.d_pad, panel.data());
   std::vector<float> a(kPanel, 1e30F), b(kPanel, 1.0F);
@@ -182,14 +183,12 @@ void tiles(const Setup& s, int panels) {
     for (int64_t i = first; i < last; i += block) {
       const auto n = static_cast<int>(std::min(block, last - i));
       const uint8_t* codes = s.codes.data() + i * s.d_pad;
-      const void* rows = codes;
-      if (k.stage_rows != nullptr) {
-        k.stage_rows(codes, n, s.d_pad, staged.data());
-        rows = staged.data();
-      }
+      const bool stage = k.stage_rows != nullptr && panels >= k.stage_panels;
+      if (stage) k.stage_rows(codes, n, s.d_pad, staged.data());
+      const void* rows = stage ? static_cast<const void*>(staged.data()) : codes;
       const bool more = i + 2 * block <= last;
       for (int p = 0; p < panels; ++p) {
-        use(TileArgs{rows, n, s.d_pad, panel.data(), s.u.data() + i, s.v.data() + i, nullptr,
+        use(TileArgs{rows, stage, n, s.d_pad, panel.data(), s.u.data() + i, s.v.data() + i, nullptr,
                      a.data(), b.data(), nullptr,
                      p == 0 && more ? codes + block * s.d_pad : nullptr});
       }
@@ -215,6 +214,7 @@ int main(int argc, char** argv) {
   if (table == "avx2") kernels = &idsim::cpu::avx2_kernels();
   if (table == "avx512") kernels = &idsim::cpu::avx512_kernels();
   if (table == "vnni") kernels = &idsim::cpu::vnni_kernels();
+  if (table == "amx" && idsim::cpu::may_use_amx()) kernels = &idsim::cpu::amx_kernels();
 #endif
   const int threads = argc > 2 ? std::atoi(argv[2]) : 2;
   const int64_t n = argc > 3 ? std::atoll(argv[3]) : 1000000;

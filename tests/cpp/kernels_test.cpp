@@ -189,20 +189,19 @@ void check_panel_dots(const Case& data, const Buffer<int32_t>& dots, const char*
   }
 }
 
-void check_tiles(const Case& data, const Kernels& kernels) {
+void check_tiles(const Case& data, const Kernels& kernels, bool stage) {
   Buffer<char> panel(kernels.panel_bytes(data.d_pad), 0x55);
   kernels.pack_panel(data.queries.data(), data.n_queries, data.d_pad, panel.data());
-  Buffer<char> staged(
-      kernels.stage_rows != nullptr ? kernels.staged_bytes(data.n_rows, data.d_pad) : 0, 0x55);
-  if (kernels.stage_rows != nullptr) {
+  Buffer<char> staged(stage ? kernels.staged_bytes(data.n_rows, data.d_pad) : 0, 0x55);
+  if (stage) {
     kernels.stage_rows(data.rows.data(), data.n_rows, data.d_pad, staged.data());
   }
   const Buffer<float> a = panel_terms(data.a, kInfinity);
   const Buffer<float> b = panel_terms(data.b, 1.0F);
   const Buffer<float> c = panel_terms(data.c, 0.0F);
   idsim::cpu::TileArgs args{};
-  args.rows =
-      kernels.stage_rows != nullptr ? static_cast<const void*>(staged.data()) : data.rows.data();
+  args.rows = stage ? static_cast<const void*>(staged.data()) : data.rows.data();
+  args.staged = stage;
   args.n_rows = data.n_rows;
   args.d_pad = data.d_pad;
   args.panel = panel.data();
@@ -240,22 +239,26 @@ void check_row_scan(const Case& data, const Kernels& kernels) {
 
 void check(const Case& data) {
   for (const Kernels* kernels : idsim::cpu::available_kernels()) {
-    check_tiles(data, *kernels);
+    const bool can_stage = kernels->stage_rows != nullptr;
+    if (can_stage) check_tiles(data, *kernels, true);
+    if (!can_stage || kernels->stage_panels > 1) check_tiles(data, *kernels, false);
     if (data.n_queries <= kFewQueries) check_row_scan(data, *kernels);
   }
 }
 
 // The largest dimension with every product at its largest, of one sign: no partial sum may wrap for good.
 void check_largest_sums() {
-  Case data(2, 2, static_cast<int>(idsim::kMaxDim), false);
+  constexpr int n_rows = 33;  // a strip of every table, and a row more
+  Case data(n_rows, 2, static_cast<int>(idsim::kMaxDim), false);
+  for (int64_t i = 0; i < data.rows.size(); ++i) {
+    data.rows[i] = i / data.d_pad % 2 == 0 ? uint8_t{255} : uint8_t{1};
+  }
   for (int i = 0; i < data.d_pad; ++i) {
-    data.rows[i] = 255;
-    data.rows[data.d_pad + i] = 1;
     data.queries[i] = 127;
     data.queries[data.d_pad + i] = i % 2 == 0 ? int8_t{127} : int8_t{-127};
   }
   finish_dots(data);
-  for (int i = 0; i < 2; ++i) data.u[i] = 1.0F;
+  for (int i = 0; i < n_rows; ++i) data.u[i] = 1.0F;
   check(data);
 }
 
@@ -292,10 +295,15 @@ int main() {
       check(make_case(random, n_rows, 1 + random.below(kFewQueries), d_pad));
     }
   }
-  for (const int n_rows : {503, 504, 505}) check(make_case(random, n_rows, kPanel, 128));
+  for (const int n_rows : {503, 504, 505, 512}) {
+    check(make_case(random, n_rows, kPanel, 128));
+    check(make_case(random, n_rows, kPanel, 1024));
+  }
   for (int n_queries = 1; n_queries <= kPanel; ++n_queries) {
     check(make_case(random, 25, n_queries, 64));
     check(make_case(random, 26, n_queries, 192));
+    check(make_case(random, 65, n_queries, 64));
+    check(make_case(random, 96, n_queries, 576));
   }
   check_largest_sums();
   return idsim::test::finish("kernels_test");

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 ROWS, DIM = 1500, 70
 KINDS = ["index", "index of mapped rows", "vectors", "codes", "many shards", "one-row shard"]
 # Of 32 queries and their results: many chunks of queries, each of which passes over the whole gallery.
-TINY = 32 * (12 * DIM + 256 + 200)
+TINY = 32 * (13 * DIM + 256 + 200)
 RNG = np.random.default_rng(23)
 DISTRIBUTION = ("edges", "counts", "mated", "non_mated", "tail", "max_error")
 
