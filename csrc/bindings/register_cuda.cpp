@@ -177,6 +177,7 @@ py::dict certificate(const CudaScan<cuda::TopKSearch>& scan) {
   out["candidates"] = c.candidates;
   out["rescored"] = c.rescored;
   out["skipped_rows"] = c.skipped_rows;
+  out["scanned_again"] = c.scanned_again;
   out["reach"] = reach;
   return out;
 }

@@ -137,8 +137,8 @@ struct ProductRange {
   double row_norm;
 };
 
-IDSIM_HD inline ProductRange product_range(Metric metric, const QueryBound& q, float scale, float residual,
-                                  double norm, int64_t dot) {
+IDSIM_HD inline ProductRange product_range(Metric metric, const QueryBound& q, float scale,
+                                           float residual, double norm, int64_t dot) {
   const double unit = metric == Metric::cosine && norm > 0.0 ? 1.0 / norm : 1.0;
   const double row_norm = norm * unit;
   const double product = q.scale * (static_cast<double>(scale) * unit) * static_cast<double>(dot);
@@ -148,7 +148,8 @@ IDSIM_HD inline ProductRange product_range(Metric metric, const QueryBound& q, f
 }
 
 // A score that the pair's canonical score is at least as good as.
-IDSIM_HD inline float certain_score(Metric metric, const QueryBound& q, const ProductRange& product) {
+IDSIM_HD inline float certain_score(Metric metric, const QueryBound& q,
+                                    const ProductRange& product) {
   if (metric != Metric::l2) return round_down_to_float(product.low);
   const double squares = q.norm * q.norm + product.row_norm * product.row_norm;
   const double slack = 0x1p-40 * squares;
@@ -157,7 +158,8 @@ IDSIM_HD inline float certain_score(Metric metric, const QueryBound& q, const Pr
 }
 
 // A score that the pair's canonical score is at most as good as.
-IDSIM_HD inline float possible_score(Metric metric, const QueryBound& q, const ProductRange& product) {
+IDSIM_HD inline float possible_score(Metric metric, const QueryBound& q,
+                                     const ProductRange& product) {
   if (metric != Metric::l2) return round_up_to_float(product.high);
   const double squares = q.norm * q.norm + product.row_norm * product.row_norm;
   const double slack = 0x1p-40 * squares;
@@ -171,8 +173,8 @@ struct ScoreRange {
   float possible;
 };
 
-IDSIM_HD inline ScoreRange score_range(Metric metric, const QueryBound& q, float scale, float residual,
-                              double norm, int32_t dot) {
+IDSIM_HD inline ScoreRange score_range(Metric metric, const QueryBound& q, float scale,
+                                       float residual, double norm, int32_t dot) {
   const ProductRange product = product_range(metric, q, scale, residual, norm, dot);
   return {certain_score(metric, q, product), possible_score(metric, q, product)};
 }

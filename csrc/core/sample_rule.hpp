@@ -8,21 +8,21 @@
 
 namespace idsim {
 
-// One row of every `stride` consecutive rows, at a place that a hash of the stratum decides.
+// One run of `run` rows of every `run * stride` consecutive rows, at a place that a hash of the stratum decides.
 struct SampleRule {
   int64_t stride = 0;  // 0: no sample
-  int64_t count = 0;
+  int64_t count = 0;   // rows, a multiple of run
+  int64_t run = 1;
 
-  IDSIM_HD int64_t row(int64_t stratum) const {
+  IDSIM_HD int64_t row(int64_t i) const { return start(i / run) + i % run; }
+
+ private:
+  IDSIM_HD int64_t start(int64_t stratum) const {
     uint64_t h = static_cast<uint64_t>(stratum) + 0x9E3779B97F4A7C15U;  // splitmix64
     h = (h ^ (h >> 30)) * 0xBF58476D1CE4E5B9U;
     h = (h ^ (h >> 27)) * 0x94D049BB133111EBU;
-    return stratum * stride + static_cast<int64_t>((h ^ (h >> 31)) % static_cast<uint64_t>(stride));
-  }
-  IDSIM_HD bool holds(int64_t candidate) const {
-    if (stride == 0) return false;
-    const int64_t stratum = candidate / stride;
-    return stratum < count && row(stratum) == candidate;
+    const auto places = static_cast<uint64_t>(run * (stride - 1) + 1);
+    return stratum * run * stride + static_cast<int64_t>((h ^ (h >> 31)) % places);
   }
 };
 

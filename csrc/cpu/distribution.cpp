@@ -4,6 +4,8 @@
 #include <cmath>
 #include <limits>
 
+#include "core/bins.hpp"
+
 namespace idsim::cpu {
 
 Distribution::Distribution(const MatrixView& queries, int bins, float tail,
@@ -55,8 +57,7 @@ void Distribution::take_row(const Block& block, int row, int64_t first_query, in
   if (std::isfinite(block.v[row])) {
     part.worst_row = std::max(part.worst_row, static_cast<double>(block.residual[row]) * unit);
   }
-  const auto row_scale = static_cast<float>(static_cast<double>(block.scale[row]) * unit);
-  const float half = 0.5F * static_cast<float>(bins_);
+  const float row_scale = estimate_scale(block.scale[row], norm);
   const float* a = a_.data() + first_query;
   const float* scale = scale_.data() + first_query;
   const float* b = queries_.b() + first_query;
@@ -65,8 +66,7 @@ void Distribution::take_row(const Block& block, int row, int64_t first_query, in
   bool exact[kPanel];
   for (int q = 0; q < kPanel; ++q) {
     const auto product = static_cast<float>(dots[q]);
-    const float estimate = std::clamp(product * (scale[q] * row_scale), -1.0F, 1.0F);
-    bin[q] = std::min(static_cast<int32_t>((estimate + 1.0F) * half), bins_ - 1);
+    bin[q] = estimate_bin(product, scale[q], row_scale, bins_);
     exact[q] = product >= a[q] * block.u[row] - b[q] * block.v[row];
   }
   const int64_t gallery_row = block.first + row;
@@ -79,19 +79,11 @@ void Distribution::take_row(const Block& block, int row, int64_t first_query, in
     auto at = static_cast<size_t>(bin[q]);
     if (exact[q]) {
       const float score = canonical_score(kernels_, queries_, query, reader.row(gallery_row), norm);
-      at = static_cast<size_t>(bin_of(static_cast<double>(score)));
+      at = static_cast<size_t>(exact_bin(static_cast<double>(score), bins_));
     }
     const bool mated = grouped && query_groups_[query] == gallery_->groups[gallery_row];
     ++part.counts[at + (mated ? static_cast<size_t>(bins_) : 0)];
   }
-}
-
-int Distribution::bin_of(double score) const {
-  const double step = 2.0 / bins_;  // exact: bins is a power of two
-  const double inside = std::clamp(score, -1.0, 1.0);
-  const int bin = std::min(static_cast<int>((inside + 1.0) / step), bins_ - 1);
-  // score + 1 may have rounded up to an edge.
-  return bin > 0 && -1.0 + bin * step > inside ? bin - 1 : bin;
 }
 
 void Distribution::add_to(uint64_t* non_mated, uint64_t* mated) const {
@@ -110,13 +102,8 @@ double Distribution::worst_row() const {
 }
 
 double Distribution::max_error(double worst_row) const {
-  double worst = 0.0;
-  for (int64_t i = 0; i < queries_.count(); ++i) {
-    const QueryBound& bound = queries_.bound(i);
-    if (bound.coded) worst = std::max(worst, product_margin(bound, worst_row, 1.0));
-  }
-  // Float32 arithmetic of the estimate and of its bin: a few 2^-24 of values up to 2.
-  return worst + 0x1p-20;
+  const QueryBound* bounds = queries_.count() > 0 ? &queries_.bound(0) : nullptr;
+  return largest_estimate_error(bounds, queries_.count(), worst_row);
 }
 
 }  // namespace idsim::cpu

@@ -45,7 +45,6 @@ class Distribution : public DenseCollector {
 
   void take_row(const Block& block, int row, int64_t first_query, int n_queries,
                 const int32_t* dots, BlockReader& reader, Part& part) const;
-  int bin_of(double score) const;
 
   const Kernels& kernels_;
   Queries queries_;

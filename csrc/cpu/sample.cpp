@@ -56,43 +56,24 @@ void Sample::keep(const Block& block, Metric metric, int64_t d_pad, int64_t at) 
   for (int i = 0; i < block.n; ++i) {
     const int64_t j = at + i;
     norm[j] = block.norm[i];
-    const double unit = metric == Metric::cosine && norm[j] > 0.0 ? 1.0 / norm[j] : 1.0;
-    const double x = norm[j] * unit;
-    scale[j] = static_cast<float>(static_cast<double>(block.scale[i]) * unit);
-    residual[j] =
-        round_up_to_float(static_cast<double>(block.residual[i]) * unit * (1.0 + 0x1p-40));
-    // A row with NaN or Inf gets an infinite length and with it the key -inf.
-    length[j] = std::isnan(x) ? std::numeric_limits<float>::infinity()
-                              : round_up_to_float(x * (1.0 + 0x1p-40));
-    half_square[j] = metric == Metric::l2 ? round_up_to_float(0.5 * x * x * (1.0 + kSlack)) : 0.0F;
+    const SampleTerms terms = sample_terms(metric, block.scale[i], block.residual[i], norm[j]);
+    scale[j] = terms.scale;
+    residual[j] = terms.residual;
+    length[j] = terms.length;
+    half_square[j] = terms.half_square;
     u[j] = block.u[i];
     v[j] = block.v[i];
     w[j] = block.w != nullptr ? block.w[i] : 0.0F;
   }
 }
 
-// float32 arithmetic; its rounding is covered by kSlack of every term (|s_q s_x I| is at most
-// ||q^|| ||x^||, which 4 ||q|| ||x|| exceeds for coded rows; others have infinite or full residuals).
 void certain_keys(const Sample& sample, const QueryBound& query, const int32_t* dots, float* keys) {
-  const auto scale = static_cast<float>(query.scale);
-  const float coded_norm = round_up_to_float(query.coded_norm * (1.0 + kSlack));
-  const float residual =
-      round_up_to_float(query.residual * (1.0 + kSlack) + 4.0 * kSlack * query.norm);
+  const KeyTerms terms = key_terms(query);
   for (int64_t j = 0; j < sample.rule.count; ++j) {
-    const float product = static_cast<float>(dots[j]) * (scale * sample.scale[j]);
-    const float margin = coded_norm * sample.residual[j] + residual * sample.length[j];
-    const float key = product - margin - sample.half_square[j];
-    // Zero times infinity, for a zero query: no claim.
-    keys[j] = key == key ? key : -std::numeric_limits<float>::infinity();
+    keys[j] = certain_key(
+        terms, {sample.scale[j], sample.residual[j], sample.length[j], sample.half_square[j]},
+        dots[j]);
   }
-}
-
-float score_of_key(Metric metric, const QueryBound& query, float key) {
-  const double k = static_cast<double>(key);
-  if (metric != Metric::l2) return round_down_to_float(k - 0x1p-40 * std::abs(k));
-  const double qq = query.norm * query.norm;
-  const double squared = qq - 2.0 * k + 0x1p-40 * (qq + std::abs(k));
-  return round_up_to_float(std::sqrt(std::max(0.0, squared)) * (1.0 + 0x1p-40));
 }
 
 }  // namespace idsim::cpu

@@ -308,9 +308,12 @@ void TopKSearch::finish(float* scores, int64_t* ids, bool on_device) {
 SearchCertificate TopKSearch::certificate() const {
   const DeviceScope scope(target().device);
   const Counts counts = as<TopK>(*state_).scan->counts();
-  return {state_->rows_scanned, state_->rows_scanned * count(),
-          static_cast<int64_t>(counts.candidates), static_cast<int64_t>(counts.rescored),
-          state_->skipped};
+  return {state_->rows_scanned,
+          state_->rows_scanned * count(),
+          static_cast<int64_t>(counts.candidates),
+          static_cast<int64_t>(counts.rescored),
+          state_->skipped,
+          static_cast<int64_t>(counts.overflows)};
 }
 
 void TopKSearch::reach(float* out) const {

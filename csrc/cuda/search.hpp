@@ -91,6 +91,7 @@ struct SearchCertificate {
   int64_t candidates = 0;
   int64_t rescored = 0;
   int64_t skipped_rows = 0;
+  int64_t scanned_again = 0;  // query-slab pairs whose candidates overflowed
 };
 
 // Constructors of the scans wait for the device and throw NonFiniteRow for a query with NaN or Inf.

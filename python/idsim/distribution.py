@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from idsim import _core
+from idsim.engines import engine_for
 from idsim.feeding import as_source, check_dims, fed_scans, labels_of
 from idsim.options import as_groups, float32_thresholds
 from idsim.results import ScoreDistribution
@@ -31,6 +31,8 @@ def score_distribution(
     threads: int | None = None,
     memory_budget: int | None = None,
     progress: Progress | None = None,
+    device: str | None = None,
+    stream: Any = None,
 ) -> ScoreDistribution:
     """Count the cosines of all pairs of rows in fixed bins on [-1, 1].
 
@@ -52,7 +54,7 @@ def score_distribution(
         Every bin at or above it is exact. Pairs that may reach it cost a canonical score each.
     exclude : None or "self"
         "self": leave out row i of a against row i of b.
-    nonfinite, threads, memory_budget, progress
+    nonfinite, threads, memory_budget, progress, device, stream
         As in `search`.
 
     Returns
@@ -79,9 +81,11 @@ def score_distribution(
     groups_a, groups_b = _resolve_groups(groups, len(rows), None if b is None else len(source))
     edge = np.inf if tail is None else float(float32_thresholds(tail, metric)[0])
 
-    def make(chunk: Any, start: int, stop: int) -> _core.DistributionScan:
+    engine = engine_for(device, stream, memory_budget, rows, source)
+
+    def make(chunk: Any, start: int, stop: int) -> Any:
         labels = labels_of(groups_a, start, stop)
-        return _core.DistributionScan(chunk, bins, edge, exclude == "self", b is None, start, labels)
+        return engine.distribution(chunk, bins, edge, exclude == "self", b is None, start, labels)
 
     non_mated, mated = np.zeros(bins, np.uint64), np.zeros(bins, np.uint64)
     worst_row = max_error = 0.0

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Groups = NDArray[np.int64] | None
 
-__all__ = ["CpuEngine", "CudaEngine", "Engine", "engine_for", "parse_device"]
+__all__ = ["CpuEngine", "CudaEngine", "Engine", "engine_for", "parse_device", "stream_handle"]
 
 DEFAULT_MEMORY_BUDGET = 1 << 30
 
@@ -81,7 +81,10 @@ class CpuEngine:
         if out is None:
             scores, ids = np.empty(shape, np.float32), np.empty(shape, np.int64)
             return (like_queries(scores, queries), like_queries(ids, queries)), (scores, ids)
-        return out, (as_output(out[0], "scores", shape, np.float32), as_output(out[1], "ids", shape, np.int64))
+        return out, (
+            as_output(out[0], "scores", shape, np.float32),
+            as_output(out[1], "ids", shape, np.int64),
+        )
 
     def finish(self, scan: Any, scores: Any, ids: Any) -> None:
         """Write the results of a top-k scan."""
@@ -227,20 +230,22 @@ def engine_for(
     number = parse_device(device)
     if device is None:
         number = gallery.device if gallery.device is not None else queries.device
-    for source, name in ((gallery, "gallery"), (queries, "queries")):
-        if source.pinned and source.device != number:
-            msg = f"{name}: the Index was made for {_place_name(source.device)}, the question is for {_place_name(number)}"
-            raise ValueError(msg)
+    if gallery.pinned and gallery.device != number:
+        msg = (
+            f"the Index was made for {_place_name(gallery.device)}, the question is for {_place_name(number)}"
+        )
+        raise ValueError(msg)
     if number is None:
         return CpuEngine()
-    return CudaEngine(number, _stream_handle(stream, number, queries.array, gallery.array), memory_budget)
+    return CudaEngine(number, stream_handle(stream, number, gallery.array, queries.array), memory_budget)
 
 
 def _place_name(device: int | None) -> str:
     return "the CPU" if device is None else f"device 'cuda:{device}'"
 
 
-def _stream_handle(stream: Any, device: int, *arrays: Any) -> int:
+def stream_handle(stream: Any, device: int, *arrays: Any) -> int:
+    """Return the cudaStream_t, as a number, that work on `device` belongs on; see `engine_for`."""
     if isinstance(stream, int):
         return stream
     if hasattr(stream, "__cuda_stream__"):
@@ -277,7 +282,8 @@ def _check_on_device(array: Any, name: str, shape: tuple[int, int], dtype: str, 
     """Refuse an output array that the engine cannot write to."""
     interface = getattr(array, "__cuda_array_interface__", None)
     if interface is None or cuda_device(array) != device:
-        msg = f"out: {name} must be an array on device 'cuda:{device}' with __cuda_array_interface__, not {type(array).__name__}"
+        got = type(array).__name__
+        msg = f"out: {name} must be an array on device 'cuda:{device}' with __cuda_array_interface__, not {got}"
         raise TypeError(msg)
     found = np.dtype(interface["typestr"])
     if found != np.dtype(dtype):

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from idsim import _core
-from idsim.arrays import as_matrix
+from idsim.arrays import as_matrix, cuda_device
+from idsim.engines import DEFAULT_MEMORY_BUDGET
 from idsim.options import resolve_threads, skips
 
 if TYPE_CHECKING:
@@ -18,13 +18,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from idsim import _core
     from idsim.options import Metric, Nonfinite, Progress
 
-    _CoreScan = _core.TopKScan | _core.CountScan | _core.PairScan | _core.DistributionScan
-
 __all__ = ["ScanFeed", "Source", "as_source", "check_dims", "fed_scans", "labels_of"]
-
-DEFAULT_MEMORY_BUDGET = 1 << 30
 
 
 class ScanFeed:
@@ -33,7 +30,7 @@ class ScanFeed:
     Parameters
     ----------
     scan : scan of the extension module
-        What is fed.
+        What is fed: of the CPU or of a CUDA device (`idsim.engines`).
     metric : {"cosine", "dot", "l2"}
         Of its scores.
     skip_nonfinite : bool
@@ -42,7 +39,7 @@ class ScanFeed:
         Of every part.
     """
 
-    def __init__(self, scan: _CoreScan, metric: Metric, skip_nonfinite: bool, threads: int) -> None:
+    def __init__(self, scan: Any, metric: Metric, skip_nonfinite: bool, threads: int) -> None:
         self._scan = scan
         self._metric: Metric = metric
         self._skip = skip_nonfinite
@@ -72,7 +69,7 @@ class ScanFeed:
 
     def feed_prepared(
         self,
-        prepared: _core.Prepared,
+        prepared: _core.Prepared | _core.CudaPrepared,
         first_id: int = 0,
         *,
         groups: NDArray[np.int64] | None = None,
@@ -93,11 +90,23 @@ class ScanFeed:
         self._scan.feed_file(file, first_id, groups, self._threads, self._skip, progress)
 
 
-Scan = TypeVar("Scan", _core.TopKScan, _core.CountScan, _core.PairScan, _core.DistributionScan)
+Scan = TypeVar("Scan")
 
 
 class Source(Protocol):
     """A gallery that can be fed to a scan."""
+
+    @property
+    def device(self) -> int | None:
+        """The CUDA device that the rows lie on; None: the host, or files."""
+
+    @property
+    def pinned(self) -> bool:
+        """Whether only the engine of that device can be fed."""
+
+    @property
+    def array(self) -> Any:
+        """The array of the rows, where they are one; for its library's current stream."""
 
     @property
     def dim(self) -> int:
@@ -120,9 +129,13 @@ class Source(Protocol):
 class _ArraySource:
     """An array as a source."""
 
+    pinned = False
+
     def __init__(self, matrix: Any) -> None:
         self._matrix = matrix
+        self.array = matrix
         self.dim = int(matrix.shape[1])
+        self.device = cuda_device(matrix)
 
     def __len__(self) -> int:
         return int(self._matrix.shape[0])

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from idsim import _core
-from idsim.arrays import as_matrix
+from idsim.arrays import as_matrix, cuda_device
+from idsim.engines import parse_device, stream_handle
 from idsim.options import resolve_threads, skips
 from idsim.search import search
 
@@ -44,7 +45,11 @@ class Index:
     threads : int, optional
         For the preparation. Default: one per core.
     progress : callable, optional
-        As in `idsim.search`.
+        As in `idsim.search`; not called for a CUDA device.
+    device : None, "cpu", "cuda" or "cuda:N", optional
+        Where the index is kept and searched; rows that lie elsewhere are copied there. Default: where they lie.
+    stream : object, optional
+        Of the preparation; see `idsim.search`.
 
     Raises
     ------
@@ -70,8 +75,17 @@ class Index:
         four_bit: bool = True,
         threads: int | None = None,
         progress: Progress | None = None,
+        device: str | None = None,
+        stream: Any = None,
     ) -> None:
         rows = as_matrix(gallery, "gallery")
+        number = cuda_device(rows) if device is None else parse_device(device)
+        if number is not None:
+            handle = stream_handle(stream, number, rows)
+            self._set_on_device(
+                rows, metric, _core.CudaPrepared(rows, metric, skips(nonfinite), number, handle)
+            )
+            return
         n, dim = int(rows.shape[0]), int(rows.shape[1])
         codes = np.empty((n, _core.padded_dim(dim)), np.uint8)
         scale, residual = np.empty(n, np.float32), np.empty(n, np.float32)
@@ -98,10 +112,20 @@ class Index:
         self._metric: Metric = metric
         self._skipped = skipped
         self._nibble_bytes = 0
-        self._prepared = _core.Prepared(rows, codes, scale, residual, norm, metric)
+        self._prepared: _core.Prepared | _core.CudaPrepared = _core.Prepared(
+            rows, codes, scale, residual, norm, metric
+        )
+
+    def _set_on_device(self, rows: Any, metric: Metric, prepared: _core.CudaPrepared) -> None:
+        self._rows = rows
+        self._metric = metric
+        self._skipped = prepared.skipped_rows
+        self._nibble_bytes = 0
+        self._prepared = prepared
 
     def _add_nibbles(self, threads: int | None) -> None:
-        self._nibble_bytes = self._prepared.add_nibbles(resolve_threads(threads))
+        if isinstance(self._prepared, _core.Prepared):
+            self._nibble_bytes = self._prepared.add_nibbles(resolve_threads(threads))
 
     def __len__(self) -> int:
         return self._prepared.rows
@@ -110,6 +134,19 @@ class Index:
     def dim(self) -> int:
         """Columns of the gallery."""
         return self._prepared.dim
+
+    #: Of `idsim.feeding.Source`: an index is searched where it is kept.
+    pinned = True
+
+    @property
+    def device(self) -> int | None:
+        """The number of the CUDA device that keeps the index; None: the CPU."""
+        return self._prepared.device if isinstance(self._prepared, _core.CudaPrepared) else None
+
+    @property
+    def array(self) -> Any:
+        """The rows."""
+        return self._rows
 
     @property
     def metric(self) -> Metric:
@@ -167,10 +204,12 @@ class Index:
         -------
         dict
             ``rows``, ``dim``, ``metric``, ``dtype`` of the rows, ``skipped_rows``; ``code_bytes`` (8-bit codes and
-            their stats), ``nibble_bytes`` (4-bit codes) and ``row_bytes``; ``tiers``: what is read to decide a
-            pair, in order; ``instruction_set``; ``mean_residual``: average share of a row that its codes do not
-            hold.
+            their stats), ``nibble_bytes`` (4-bit codes) and ``row_bytes`` (on a device: of the copy there, 0 where
+            the rows lay there before); ``tiers``: what is read to decide a pair, in order; ``instruction_set``, or
+            the device; ``mean_residual``: average share of a row that its codes do not hold, None on a device.
         """
+        if isinstance(self._prepared, _core.CudaPrepared):
+            return self._info_of_device(self._prepared)
         finite = self._norm > 0
         share = self._residual[finite] / self._norm[finite]
         stats = self._scale.nbytes + self._residual.nbytes + self._norm.nbytes
@@ -192,6 +231,21 @@ class Index:
             "mean_residual": float(share.mean()) if share.size else 0.0,
         }
 
+    def _info_of_device(self, prepared: _core.CudaPrepared) -> dict[str, Any]:
+        return {
+            "rows": len(self),
+            "dim": self.dim,
+            "metric": self._metric,
+            "dtype": str(self._rows.dtype).removeprefix("torch."),
+            "skipped_rows": self._skipped,
+            "code_bytes": prepared.code_bytes,
+            "nibble_bytes": 0,
+            "row_bytes": prepared.row_bytes,
+            "tiers": ["int8 codes", "canonical float64 score of the rows"],
+            "instruction_set": f"cuda:{prepared.device}",
+            "mean_residual": None,
+        }
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the index, rows included, as a new gallery with codes.
 
@@ -201,7 +255,12 @@ class Index:
             The folder exists: nothing is overwritten.
         TypeError
             The rows are of a type that NumPy does not have.
+        ValueError
+            The index is on a CUDA device; one made on the CPU has the same codes.
         """
+        if self.device is not None:
+            msg = "an Index on a CUDA device is not saved; save one made with device='cpu', its codes are the same"
+            raise ValueError(msg)
         from idsim.gallery import index_files  # noqa: PLC0415 - the layer above, only for its file format
 
         arrays = (self._codes, self._scale, self._residual, self._norm)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from idsim import _core
-from idsim.arrays import as_matrix, as_output, like_queries
+from idsim.arrays import as_matrix
+from idsim.engines import engine_for
 from idsim.feeding import ScanFeed, as_source, check_dims, fed_scans, labels_of
 from idsim.options import checked_k, resolve_exclude, resolve_threads, skips, worst_score
 from idsim.results import Certificate, TopK
@@ -49,6 +49,8 @@ class TopKScan(ScanFeed):
         Default: one per core.
     first_query_id : int
         Number of query 0 in the caller's whole set: for ``exclude_self`` and for messages.
+    device, stream, memory_budget
+        As in `search`; default: where the queries lie.
 
     Raises
     ------
@@ -68,27 +70,31 @@ class TopKScan(ScanFeed):
         nonfinite: Nonfinite = "raise",
         threads: int | None = None,
         first_query_id: int = 0,
+        device: str | None = None,
+        stream: Any = None,
+        memory_budget: int | None = None,
     ) -> None:
         k = checked_k(k)
-        matrix = as_matrix(queries, "queries")
+        rows = as_source(queries, "queries")
         self._queries = queries
-        self._shape = (int(matrix.shape[0]), int(k))
-        self._top = _core.TopKScan(
-            matrix, metric, k, worst_score(metric, threshold), exclude_self, first_query_id, query_groups
+        self._shape = (len(rows), k)
+        self._engine = engine_for(device, stream, memory_budget, rows, rows)
+        self._top = self._engine.topk(
+            as_matrix(queries, "queries"),
+            metric,
+            k,
+            worst_score(metric, threshold),
+            exclude_self,
+            first_query_id,
+            query_groups,
         )
         super().__init__(self._top, metric, skips(nonfinite), resolve_threads(threads))
 
     def finish(self, out: tuple[Any, Any] | None = None) -> TopK:
         """Return the result; the scan is not to be fed again."""
-        if out is None:
-            scores = np.empty(self._shape, np.float32)
-            ids = np.empty(self._shape, np.int64)
-            self._top.finish(scores, ids)
-            return TopK(like_queries(scores, self._queries), like_queries(ids, self._queries))
-        scores = as_output(out[0], "scores", self._shape, np.float32)
-        ids = as_output(out[1], "ids", self._shape, np.int64)
-        self._top.finish(scores, ids)
-        return TopK(*out)
+        given, (scores, ids) = self._engine.outputs(out, self._queries, self._shape)
+        self._engine.finish(self._top, scores, ids)
+        return TopK(*given)
 
     def certificate(self) -> Certificate:
         """Return what the filter did so far."""
@@ -109,14 +115,16 @@ def search(
     memory_budget: int | None = None,
     progress: Progress | None = None,
     certificate: bool = False,
+    device: str | None = None,
+    stream: Any = None,
 ) -> TopK:
     """Find the k gallery rows with the best score for each query, exactly.
 
     Parameters
     ----------
     queries : array, Index or Gallery
-        [q, d] float32, float16, bfloat16 or float64 on the CPU: NumPy, torch, or anything with DLPack. Of an
-        Index or a Gallery the rows serve, as many at a time as the memory budget holds.
+        [q, d] float32, float16, bfloat16 or float64: NumPy, torch, CuPy, or anything with DLPack, on the CPU or on a
+        CUDA device. Of an Index or a Gallery the rows serve, as many at a time as the memory budget holds.
     gallery : array, Index or Gallery
         [n, d]; need not have the dtype or library of the queries.
     k : int
@@ -131,7 +139,7 @@ def search(
     nonfinite : {"raise", "skip"}
         A gallery row with NaN or Inf raises, or is never returned.
     out : (scores, ids), optional
-        float32 [q, k] and int64 [q, k] to write to, NumPy or torch, contiguous.
+        float32 [q, k] and int64 [q, k] to write to, NumPy or torch (or CuPy on a device), contiguous.
     threads : int, optional
         Default: one per core that the process may run on.
     memory_budget : int, optional
@@ -141,6 +149,12 @@ def search(
         (KeyboardInterrupt).
     certificate : bool
         Attach a `Certificate` to the result.
+    device : None, "cpu", "cuda" or "cuda:N", optional
+        Where the work is done; what lies elsewhere is copied there, a gallery part by part. Default: where the
+        gallery lies, or else the queries.
+    stream : object, optional
+        On a CUDA device: the stream of the work, a handle or an object with ``__cuda_stream__``. Default: the current
+        stream of the arrays' library.
 
     Returns
     -------
@@ -168,46 +182,38 @@ def search(
     check_dims(rows, source)
     count, k = len(rows), checked_k(k)
     exclusion = resolve_exclude(exclude, count, len(source))
+    engine = engine_for(device, stream, memory_budget, rows, source)
 
-    def make(chunk: Any, start: int, stop: int) -> _core.TopKScan:
+    def make(chunk: Any, start: int, stop: int) -> Any:
         labels = labels_of(exclusion.query_groups, start, stop)
-        return _core.TopKScan(
-            chunk, metric, k, worst_score(metric, threshold), exclusion.self_pairs, start, labels
-        )
+        worst = worst_score(metric, threshold)
+        return engine.topk(chunk, metric, k, worst, exclusion.self_pairs, start, labels)
 
     scans = fed_scans(
         rows,
         source,
         make,
         metric=metric,
-        result_bytes=rows.dim + 24 * k,
+        result_bytes=engine.topk_bytes(rows.dim, k),
         groups=exclusion.gallery_groups,
         nonfinite=nonfinite,
         threads=threads,
         memory_budget=memory_budget,
         progress=progress,
     )
-    scores, ids = _outputs(out, count, k)
+    given, (scores, ids) = engine.outputs(out, queries, (count, k))
     parts = []
     for start, stop, scan in scans:
-        scan.finish(scores[start:stop], ids[start:stop])
+        engine.finish(scan, scores[start:stop], ids[start:stop])
         if certificate:
             parts.append(_certificate(scan))
-    result = (
-        TopK(*out) if out is not None else TopK(like_queries(scores, queries), like_queries(ids, queries))
-    )
+    result = TopK(*given)
     if certificate:
         result.certificate = _join_certificates(parts)
     return result
 
 
-def _outputs(out: tuple[Any, Any] | None, q: int, k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    if out is None:
-        return np.empty((q, k), np.float32), np.empty((q, k), np.int64)
-    return as_output(out[0], "scores", (q, k), np.float32), as_output(out[1], "ids", (q, k), np.int64)
-
-
-def _certificate(scan: _core.TopKScan) -> Certificate:
+def _certificate(scan: Any) -> Certificate:
     counts = scan.certificate()
     return Certificate(
         counts["pairs"],

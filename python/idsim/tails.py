@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from idsim import _core
+from idsim.engines import engine_for
 from idsim.feeding import as_source, check_dims, fed_scans, labels_of
 from idsim.options import float32_thresholds, resolve_exclude, worst_score
 from idsim.results import Pairs
@@ -30,6 +30,8 @@ def count_above(
     threads: int | None = None,
     memory_budget: int | None = None,
     progress: Progress | None = None,
+    device: str | None = None,
+    stream: Any = None,
 ) -> NDArray[np.int64]:
     """Count, for each query, the gallery rows whose score reaches each threshold, exactly.
 
@@ -42,7 +44,7 @@ def count_above(
     thresholds : array_like
         [t] scores, compared as float64; any order. Far fewer than all pairs should reach the loosest:
         pairs near a threshold cost a canonical score each.
-    metric, exclude, nonfinite, threads, memory_budget, progress
+    metric, exclude, nonfinite, threads, memory_budget, progress, device, stream
         As in `search`.
 
     Returns
@@ -63,9 +65,11 @@ def count_above(
     levels = float32_thresholds(thresholds, metric)
     exclusion = resolve_exclude(exclude, len(rows), len(source))
 
-    def make(chunk: Any, start: int, stop: int) -> _core.CountScan:
+    engine = engine_for(device, stream, memory_budget, rows, source)
+
+    def make(chunk: Any, start: int, stop: int) -> Any:
         labels = labels_of(exclusion.query_groups, start, stop)
-        return _core.CountScan(chunk, metric, levels.tolist(), exclusion.self_pairs, start, labels)
+        return engine.count(chunk, metric, levels.tolist(), exclusion.self_pairs, start, labels)
 
     scans = fed_scans(
         rows,
@@ -97,6 +101,8 @@ def pairs_above(
     threads: int | None = None,
     memory_budget: int | None = None,
     progress: Progress | None = None,
+    device: str | None = None,
+    stream: Any = None,
 ) -> Pairs:
     """Find all pairs whose score reaches a threshold: an exact similarity join.
 
@@ -111,7 +117,7 @@ def pairs_above(
         Score >= threshold is kept (l2: <=).
     max_pairs : int
         Refuse to collect more (24 bytes each).
-    metric, exclude, nonfinite, threads, memory_budget, progress
+    metric, exclude, nonfinite, threads, memory_budget, progress, device, stream
         As in `search`.
 
     Returns
@@ -132,11 +138,12 @@ def pairs_above(
     check_dims(rows, source)
     exclusion = resolve_exclude(exclude, len(rows), len(source))
     worst, found = worst_score(metric, threshold), 0
+    engine = engine_for(device, stream, memory_budget, rows, source)
 
-    def make(chunk: Any, start: int, stop: int) -> _core.PairScan:
+    def make(chunk: Any, start: int, stop: int) -> Any:
         labels = labels_of(exclusion.query_groups, start, stop)
         triangle = gallery is None
-        return _core.PairScan(
+        return engine.pairs(
             chunk, metric, worst, max_pairs, found, exclusion.self_pairs, triangle, start, labels
         )
 

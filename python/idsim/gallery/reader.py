@@ -130,6 +130,9 @@ class Gallery:
     def __repr__(self) -> str:
         return f"Gallery({str(self.path)!r}, rows={len(self)}, dim={self.dim}, dtype={self.dtype!r})"
 
+    #: Of `idsim.feeding.Source`: any engine can be fed from files.
+    device, pinned, array = None, False, None
+
     @property
     def dim(self) -> int:
         """Elements of a row."""
