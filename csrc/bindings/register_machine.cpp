@@ -35,6 +35,7 @@ py::dict build_info() {
   out["debug"] = true;
 #endif
   out["cuda_built"] = cuda.built;
+  out["cuda_emulated"] = cuda.emulated;
   out["cuda_devices"] = cuda.devices;
   out["cuda_reason"] = cuda.reason;
   return out;

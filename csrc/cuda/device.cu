@@ -36,7 +36,12 @@ std::string why_no_device(int* usable) {
 BackendStatus backend_status() {
   static int usable = 0;
   static const std::string reason = why_no_device(&usable);
-  return {true, usable, reason.c_str()};
+#if defined(IDSIM_CUDA_EMULATED)
+  constexpr bool emulated = true;
+#else
+  constexpr bool emulated = false;
+#endif
+  return {true, emulated, usable, reason.c_str()};
 }
 
 }  // namespace idsim::cuda

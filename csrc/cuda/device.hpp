@@ -6,6 +6,7 @@ namespace idsim::cuda {
 
 struct BackendStatus {
   bool built;          // the backend was compiled in
+  bool emulated;       // for tests, against an emulator of the device on the CPU
   int devices;         // usable devices; 0 where the backend was not built
   const char* reason;  // why there is no usable device, as a sentence; empty when there is one
 };

@@ -13,7 +13,7 @@ constexpr const char* kReason =
 
 }  // namespace
 
-BackendStatus backend_status() { return {false, 0, kReason}; }
+BackendStatus backend_status() { return {false, false, 0, kReason}; }
 
 struct PreparedGallery::State {};
 PreparedGallery::PreparedGallery(const Matrix&, Metric, bool, const Target&) { refuse(); }

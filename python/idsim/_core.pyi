@@ -23,6 +23,7 @@ class _BuildInfo(TypedDict):
     compiler: str
     debug: bool
     cuda_built: bool
+    cuda_emulated: bool
     cuda_devices: int
     cuda_reason: str
 

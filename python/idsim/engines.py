@@ -14,15 +14,26 @@ import numpy as np
 from idsim import _core
 from idsim.arrays import as_output, cuda_device, is_torch, like_queries
 from idsim.errors import CudaError
+from idsim.options import resolve_threads
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Groups = NDArray[np.int64] | None
 
-__all__ = ["CpuEngine", "CudaEngine", "Engine", "engine_for", "parse_device", "stream_handle"]
+__all__ = [
+    "CpuEngine",
+    "CudaEngine",
+    "Engine",
+    "chosen_device",
+    "engine_for",
+    "parse_device",
+    "stream_handle",
+]
 
 DEFAULT_MEMORY_BUDGET = 1 << 30
+# Where arrays on the host are worked on when no device is named; tests set it to "cuda".
+default_device: str | None = None
 
 
 class CpuEngine:
@@ -90,6 +101,17 @@ class CpuEngine:
         """Write the results of a top-k scan."""
         scan.finish(scores, ids)
 
+    def output(self, out: Any, x: Any, shape: tuple[int, int]) -> tuple[Any, Any]:
+        """Return the float32 rows that the caller gets, and the same memory as `normalize` wants it."""
+        if out is None:
+            rows = np.empty(shape, np.float32)
+            return like_queries(rows, x), rows
+        return out, as_output(out, "rows", shape, np.float32)
+
+    def normalize(self, rows: Any, out: Any, threads: int | None) -> None:
+        """Write rows of unit length."""
+        _core.normalize(rows, out, resolve_threads(threads))
+
 
 class CudaEngine(CpuEngine):
     """The engine of a CUDA device.
@@ -105,7 +127,7 @@ class CudaEngine(CpuEngine):
     """
 
     def __init__(self, device: int, stream: int, memory_budget: int | None) -> None:
-        self.device = device
+        self.device: int = device
         self.stream = stream
         budget = DEFAULT_MEMORY_BUDGET if memory_budget is None else memory_budget
         self._place = (device, stream, budget // 4)
@@ -178,7 +200,23 @@ class CudaEngine(CpuEngine):
         if isinstance(scores, np.ndarray):
             scan.finish(scores, ids)
         else:
-            scan.finish_on_device(*(array.__cuda_array_interface__["data"][0] for array in (scores, ids)))
+            scan.finish_on_device(_address(scores), _address(ids))
+
+    def output(self, out: Any, x: Any, shape: tuple[int, int]) -> tuple[Any, Any]:
+        """Return the float32 rows that the caller gets, and the same memory as `normalize` wants it."""
+        if out is None and cuda_device(x) is not None:
+            out = _empty_like(x, shape, "float32")
+        if out is None or cuda_device(out) is None:
+            return super().output(out, x, shape)
+        _check_on_device(out, "rows", shape, "float32", self.device)
+        return out, out
+
+    def normalize(self, rows: Any, out: Any, threads: int | None) -> None:  # noqa: ARG002 - of the CPU
+        """Write rows of unit length."""
+        if isinstance(out, np.ndarray):
+            _core.cuda_normalize(rows, out, self.device, self.stream)
+        else:
+            _core.cuda_normalize_on_device(rows, _address(out), self.device, self.stream)
 
 
 Engine = CpuEngine
@@ -206,6 +244,13 @@ def parse_device(device: str | None) -> int | None:
     return int(number or 0)
 
 
+def chosen_device(device: str | None, lies_on: int | None) -> int | None:
+    """Return the CUDA device to use, None for the CPU: the one named, else where the arrays lie."""
+    if device is None and lies_on is not None:
+        return lies_on
+    return parse_device(device or default_device)
+
+
 def engine_for(
     device: str | None,
     stream: Any,
@@ -227,9 +272,9 @@ def engine_for(
     queries, gallery : Source
         The question's rows.
     """
-    number = parse_device(device)
-    if device is None:
-        number = gallery.device if gallery.device is not None else queries.device
+    number = chosen_device(device, gallery.device if gallery.device is not None else queries.device)
+    if device is None and gallery.pinned:
+        number = gallery.device
     if gallery.pinned and gallery.device != number:
         msg = (
             f"the Index was made for {_place_name(gallery.device)}, the question is for {_place_name(number)}"
@@ -278,12 +323,18 @@ def _empty_like(queries: Any, shape: tuple[int, int], dtype: str) -> Any:
     return library.empty(shape, dtype=dtype)
 
 
+def _address(array: Any) -> int:
+    return int(array.__cuda_array_interface__["data"][0])
+
+
 def _check_on_device(array: Any, name: str, shape: tuple[int, int], dtype: str, device: int | None) -> None:
     """Refuse an output array that the engine cannot write to."""
     interface = getattr(array, "__cuda_array_interface__", None)
     if interface is None or cuda_device(array) != device:
         got = type(array).__name__
-        msg = f"out: {name} must be an array on device 'cuda:{device}' with __cuda_array_interface__, not {got}"
+        msg = (
+            f"out: {name} must be an array on device 'cuda:{device}' with __cuda_array_interface__, not {got}"
+        )
         raise TypeError(msg)
     found = np.dtype(interface["typestr"])
     if found != np.dtype(dtype):

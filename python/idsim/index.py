@@ -9,7 +9,7 @@ import numpy as np
 
 from idsim import _core
 from idsim.arrays import as_matrix, cuda_device
-from idsim.engines import parse_device, stream_handle
+from idsim.engines import chosen_device, stream_handle
 from idsim.options import resolve_threads, skips
 from idsim.search import search
 
@@ -79,7 +79,7 @@ class Index:
         stream: Any = None,
     ) -> None:
         rows = as_matrix(gallery, "gallery")
-        number = cuda_device(rows) if device is None else parse_device(device)
+        number = chosen_device(device, cuda_device(rows))
         if number is not None:
             handle = stream_handle(stream, number, rows)
             self._set_on_device(

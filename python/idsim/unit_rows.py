@@ -4,26 +4,27 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from idsim import _core
-from idsim.arrays import as_matrix, as_output, like_queries
-from idsim.options import resolve_threads
+from idsim.arrays import as_matrix, cuda_device
+from idsim.engines import CpuEngine, CudaEngine, chosen_device, stream_handle
 
 __all__ = ["normalize"]
 
 
-def normalize(x: Any, *, out: Any = None, threads: int | None = None) -> Any:
+def normalize(
+    x: Any, *, out: Any = None, threads: int | None = None, device: str | None = None, stream: Any = None
+) -> Any:
     """Scale rows to unit length.
 
     Parameters
     ----------
     x : array
-        [n, d] float32, float16, bfloat16 or float64.
+        [n, d] float32, float16, bfloat16 or float64, on the CPU or on a CUDA device.
     out : array, optional
         float32 [n, d], contiguous; written and returned.
     threads : int, optional
         Default: one per core.
+    device, stream
+        As in `idsim.search`. Default: where x lies.
 
     Returns
     -------
@@ -38,9 +39,8 @@ def normalize(x: Any, *, out: Any = None, threads: int | None = None) -> Any:
     """
     matrix = as_matrix(x, "x")
     shape = (int(matrix.shape[0]), int(matrix.shape[1]))
-    if out is None:
-        result = np.empty(shape, np.float32)
-        _core.normalize(matrix, result, resolve_threads(threads))
-        return like_queries(result, x)
-    _core.normalize(matrix, as_output(out, "rows", shape, np.float32), resolve_threads(threads))
-    return out
+    number = chosen_device(device, cuda_device(matrix))
+    engine = CpuEngine() if number is None else CudaEngine(number, stream_handle(stream, number, x), None)
+    given, result = engine.output(out, x, shape)
+    engine.normalize(matrix, result, threads)
+    return given

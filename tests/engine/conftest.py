@@ -8,7 +8,7 @@ import hypothesis
 import numpy as np
 import pytest
 
-from idsim import _core
+from idsim import _core, engines
 
 hypothesis.settings.register_profile("ci", derandomize=True, deadline=None, max_examples=200)
 hypothesis.settings.register_profile("nightly", deadline=None, max_examples=20_000, print_blob=True)
@@ -22,9 +22,17 @@ def rng():
     return np.random.default_rng(20_261_124)
 
 
-@pytest.fixture(params=ISAS)
-def isa(request):
-    """Pin one instruction set for the test and go back to the best one."""
+# Where there is a CUDA device, it is one engine more: the test bodies are the same.
+DEVICES = [pytest.param("cuda", marks=pytest.mark.gpu)] if _core.build_info()["cuda_devices"] else []
+
+
+@pytest.fixture(params=[*ISAS, *DEVICES])
+def isa(request, monkeypatch):
+    """Pin one instruction set, or the CUDA device, for the test and go back to the best one."""
+    if request.param == "cuda":
+        monkeypatch.setattr(engines, "default_device", "cuda")
+        yield request.param
+        return
     _core.set_isa(request.param)
     yield request.param
     _core.set_isa(ISAS[-1])
