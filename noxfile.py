@@ -13,12 +13,18 @@ nox.options.sessions = ["check"]
 
 
 def cxx() -> list[str]:
-    found = [*Path("csrc").rglob("*.[ch]pp"), *Path("tests/cpp").glob("*.[ch]pp")]
+    folders = (Path("csrc"), Path("tests/cpp"), Path("tests/emulator"))
+    suffixes = {".cpp", ".hpp", ".cu", ".cuh", ".h"}
+    found = [path for folder in folders for path in folder.rglob("*") if path.suffix in suffixes]
     return [str(path) for path in sorted(found)]
 
 
 def cmake() -> list[str]:
-    return ["CMakeLists.txt", "tests/cpp/CMakeLists.txt", *map(str, sorted(Path("cmake").glob("*.cmake")))]
+    return [
+        "CMakeLists.txt",
+        *map(str, sorted(Path("tests").rglob("CMakeLists.txt"))),
+        *map(str, sorted(Path("cmake").glob("*.cmake"))),
+    ]
 
 
 @nox.session(python=False)
@@ -54,10 +60,10 @@ TOO_LARGE = "tests/engine/test_options.py::test_k_that_cannot_be_held"
 SUITE = ["tests/engine", "tests/gallery", "tests/audit", "tests/cli"]
 
 
-def sanitized(
-    session: nox.Session, sanitizer: str, library: str, env: dict[str, str], tests: list[str]
+def in_own_environment(
+    session: nox.Session, name: str, build: dict[str, str], env: dict[str, str], tests: list[str]
 ) -> None:
-    """Build the extension with a sanitizer into an environment of its own and run tests in it.
+    """Build the extension in its own way into an environment of its own and run tests in it.
 
     The environment sees the packages of the one that nox stands in, so nothing is downloaded.
     """
@@ -66,17 +72,23 @@ def sanitized(
     Path(site, "packages.pth").write_text("\n".join(others) + "\n")
     session.run(
         "python", "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation",
-        f"-Cbuild-dir=build/{sanitizer}-python", "-Ccmake.build-type=RelWithDebInfo", ".",
-        env={"IDSIM_SANITIZE": sanitizer},
+        f"-Cbuild-dir=build/{name}-python", "-Ccmake.build-type=RelWithDebInfo", ".",
+        env=build,
     )  # fmt: skip
+    session.run("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests, env=env)
+
+
+def sanitized(
+    session: nox.Session, sanitizer: str, library: str, env: dict[str, str], tests: list[str]
+) -> None:
+    """Run tests with an extension that was built with a sanitizer."""
     # Without libstdc++ beside it the first C++ exception ends the process.
     names = [f"-print-file-name={name}" for name in (library, "libstdc++.so.6")]
     compiler = os.environ.get("CXX", "g++")
     found = [str(session.run(compiler, name, external=True, silent=True)).strip() for name in names]
-    session.run(
-        "python", "-m", "pytest", "-q", "-s", "-p", "no:cacheprovider", "--deselect", TOO_LARGE,
-        *(session.posargs or tests), env={"LD_PRELOAD": " ".join(found), **env},
-    )  # fmt: skip
+    chosen = ["-s", "--deselect", TOO_LARGE, *(session.posargs or tests)]
+    build, env = {"IDSIM_SANITIZE": sanitizer, "IDSIM_CUDA": "OFF"}, {"LD_PRELOAD": " ".join(found), **env}
+    in_own_environment(session, sanitizer, build, env, chosen)
 
 
 @nox.session(venv_backend="venv", venv_params=["--without-pip"])
@@ -94,6 +106,13 @@ def tsan(session: nox.Session) -> None:
     modules = ("exactness", "collectors", "invariance", "control", "index", "merge", "certificate")
     tests = [f"tests/engine/test_{module}.py" for module in modules]
     sanitized(session, "thread", "libtsan.so", env, [*tests, "-k", "not quarter_second"])
+
+
+@nox.session(venv_backend="venv", venv_params=["--without-pip"])
+def emulated(session: nox.Session) -> None:
+    """The tests of the CUDA backend on an emulated device: its logic, not its speed."""
+    tests = session.posargs or ["-m", "gpu", "tests/cuda"]
+    in_own_environment(session, "emulated", {"IDSIM_CUDA": "EMULATE"}, {}, tests)
 
 
 @nox.session(python=False)

@@ -1,0 +1,214 @@
+"""What is a device's own: where arrays lie and results go, streams, parts, budgets, and errors."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+
+import idsim
+from idsim import _core, engines
+from idsim.errors import CudaError
+from support import device_arrays
+from support.compare import assert_same, same_bytes
+from support.data import grid_rows, normal
+from support.device_arrays import to_device, to_host
+
+pytestmark = pytest.mark.gpu
+
+emulated = pytest.mark.skipif(
+    not _core.build_info()["cuda_emulated"], reason="the stand-in arrays need the emulated device"
+)
+
+
+@pytest.fixture(autouse=True)
+def _library_of_device_arrays(monkeypatch):
+    # idsim allocates with the top-level module of the queries' class.
+    monkeypatch.setattr(sys.modules["support"], "empty", device_arrays.empty, raising=False)
+
+
+@pytest.fixture
+def rows():
+    return grid_rows(np.random.default_rng(5), 20, 900, 70)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
+def test_results_lie_where_the_queries_lie(rows, metric):
+    queries, gallery = rows
+    expected = idsim.search(queries, gallery, 9, metric=metric, device="cpu")
+    for q, g in [
+        (queries, to_device(gallery)),
+        (to_device(queries), gallery),
+        (to_device(queries), to_device(gallery)),
+    ]:
+        result = idsim.search(q, g, 9, metric=metric)
+        if isinstance(q, np.ndarray):
+            assert_same(result, expected)
+        else:
+            assert engines.cuda_device(result.scores) == 0
+            assert_same([to_host(part) for part in result], expected)
+
+
+def test_every_question(rows):
+    queries, gallery = rows
+    on_device = to_device(gallery)
+    levels = [0.1, 0.7, 0.3]
+    assert same_bytes(
+        idsim.count_above(queries, on_device, levels), idsim.count_above(queries, gallery, levels)
+    )
+    for got, want in zip(
+        idsim.pairs_above(queries, on_device, 0.25), idsim.pairs_above(queries, gallery, 0.25), strict=True
+    ):
+        assert same_bytes(got, want)
+    labels = np.arange(len(queries)) % 3, np.arange(len(gallery)) % 3
+    got = idsim.score_distribution(queries, on_device, groups=labels, tail=0.4, bins=256)
+    want = idsim.score_distribution(queries, gallery, groups=labels, tail=0.4, bins=256)
+    assert same_bytes(got.mated, want.mated)
+    assert same_bytes(got.non_mated, want.non_mated)
+    assert got.max_error == want.max_error
+
+
+def test_normalize(rows):
+    queries, _ = rows
+    expected = idsim.normalize(queries)
+    assert same_bytes(idsim.normalize(queries, device="cuda"), expected)
+    assert same_bytes(to_host(idsim.normalize(to_device(queries))), expected)
+    out = to_device(np.empty_like(queries))
+    assert idsim.normalize(to_device(queries), out=out) is out
+    assert same_bytes(to_host(out), expected)
+    with pytest.raises(ValueError, match="x row 3 holds NaN or Inf"):
+        broken = queries.copy()
+        broken[3, 1] = np.inf
+        idsim.normalize(to_device(broken))
+
+
+def test_index(rows):
+    queries, gallery = rows
+    for g in (gallery, to_device(gallery)):
+        index = idsim.Index(g, metric="l2", device="cuda")
+        assert_same(index.search(queries, 5), idsim.search(queries, gallery, 5, metric="l2", device="cpu"))
+        info = index.info()
+        assert info["instruction_set"] == "cuda:0"
+        assert info["row_bytes"] == (gallery.nbytes if isinstance(g, np.ndarray) else 0)
+        assert info["rows"], info["dim"] == gallery.shape
+        with pytest.raises(ValueError, match="not saved"):
+            index.save("nowhere")
+    with pytest.raises(ValueError, match="made for the CPU, the question is for device 'cuda:0'"):
+        idsim.search(queries, idsim.Index(gallery, device="cpu"), 3, device="cuda")
+    with pytest.raises(ValueError, match="made for device 'cuda:0', the question is for the CPU"):
+        idsim.search(queries, idsim.Index(gallery, device="cuda"), 3, device="cpu")
+
+
+def test_parts_in_any_order(rows):
+    queries, gallery = rows
+    scan = idsim.TopKScan(queries, 11, device="cuda", exclude_self=True)
+    for start in (600, 0, 300):
+        scan.feed(gallery[start : start + 300], start)
+    expected = idsim.search(queries, gallery, 11, exclude="self", device="cpu")
+    assert_same(scan.finish(), expected)
+    assert scan.certificate().pairs == queries.shape[0] * gallery.shape[0]
+
+
+def test_budget_cuts_queries_and_galleries(rows):
+    queries = np.concatenate([rows[0]] * 5)
+    gallery = np.asfortranarray(rows[1])  # made dense on the way to the device
+    seen = []
+    result = idsim.search(
+        queries, gallery, 4, device="cuda", memory_budget=1_600_000,
+        progress=lambda done, total: seen.append((done, total)),
+    )  # fmt: skip
+    assert_same(result, idsim.search(queries, gallery, 4, device="cpu"))
+    assert seen[-1] == (900, 900)
+    assert sorted(seen) == seen
+    with pytest.raises(ValueError, match="memory_budget must be at least"):
+        idsim.search(queries, gallery, 4, device="cuda", memory_budget=100_000)
+    with pytest.raises(KeyboardInterrupt, match="cancelled"):
+        idsim.search(queries, gallery, 4, device="cuda", progress=lambda done, total: False)
+
+
+def test_gallery_on_disk(rows, tmp_path):
+    queries, gallery = rows
+    np.save(tmp_path / "a.npy", gallery)
+    from idsim.gallery.writer import GalleryWriter
+
+    with GalleryWriter(tmp_path / "faces", dim=gallery.shape[1]) as writer:
+        writer.append(gallery)
+    stored = idsim.Gallery.open(tmp_path / "faces")
+    expected = idsim.search(queries, gallery, 6, device="cpu")
+    assert_same(idsim.search(queries, stored, 6, device="cuda", memory_budget=1_600_000), expected)
+
+
+def test_out(rows):
+    queries, gallery = rows
+    expected = idsim.search(queries, gallery, 3, device="cpu")
+    out = to_device(np.zeros((20, 3), np.float32)), to_device(np.zeros((20, 3), np.int64))
+    result = idsim.search(to_device(queries), gallery, 3, out=out)
+    assert result.scores is out[0]
+    assert_same([to_host(part) for part in result], expected)
+    on_host = np.zeros((20, 3), np.float32), np.zeros((20, 3), np.int64)
+    idsim.search(to_device(queries), gallery, 3, out=on_host)
+    assert_same(on_host, expected)
+    with pytest.raises(TypeError, match="out: scores must be float32, not float64"):
+        idsim.search(to_device(queries), gallery, 3, out=(to_device(np.zeros((20, 3))), out[1]))
+    with pytest.raises(ValueError, match="out: ids must be a writable, contiguous array of shape"):
+        idsim.search(to_device(queries), gallery, 3, out=(out[0], to_device(np.zeros((20, 4), np.int64))))
+    with pytest.raises(TypeError, match="out: ids must be an array on device 'cuda:0'"):
+        idsim.search(to_device(queries), gallery, 3, out=(out[0], on_host[1]))
+
+
+@emulated
+def test_streams(rows):
+    queries, gallery = (to_device(part) for part in rows)
+
+    class Stream:
+        def __cuda_stream__(self):
+            return 0, 0
+
+    idsim.search(queries, gallery, 3)
+    idsim.search(queries, gallery, 3, stream=Stream())
+    assert gallery.streams == [1, 1]  # DLPack's number of the legacy default stream
+    with pytest.raises(TypeError, match="stream must be a handle or an object with __cuda_stream__, not str"):
+        idsim.search(queries, gallery, 3, stream="default")
+
+
+def test_nonfinite_rows(rows):
+    queries, gallery = rows[0], rows[1].copy()
+    gallery[[40, 700], 3] = np.nan
+    for g in (gallery, to_device(gallery)):
+        with pytest.raises(ValueError, match="gallery row 40 holds NaN or Inf"):
+            idsim.search(queries, g, 3, device="cuda")
+        with pytest.raises(ValueError, match="gallery row 40 holds NaN or Inf"):
+            idsim.Index(g, device="cuda")
+        for source in (g, idsim.Index(g, device="cuda", nonfinite="skip")):
+            result = idsim.search(queries, source, 900, device="cuda", nonfinite="skip", certificate=True)
+            assert result.certificate.skipped_rows == 2
+            assert_same(result, idsim.search(queries, gallery, 900, nonfinite="skip", device="cpu"))
+    broken = queries.copy()
+    broken[7, 0] = np.inf
+    with pytest.raises(ValueError, match="queries row 7 holds NaN or Inf"):
+        idsim.search(to_device(broken), rows[1], 3)
+
+
+def test_bad_arguments(rows):
+    queries, gallery = rows
+    for name in ("gpu", "cuda:", "cuda:x", "CUDA"):
+        with pytest.raises(ValueError, match=r"device must be 'cpu', 'cuda' or 'cuda:N'"):
+            idsim.search(queries, gallery, 3, device=name)
+    with pytest.raises(CudaError):
+        idsim.search(queries, gallery, 3, device="cuda:99")
+    with pytest.raises(ValueError, match="gallery must have 70 columns like queries, not 12"):
+        idsim.search(queries, gallery[:, :12], 3, device="cuda")
+    with pytest.raises(ValueError, match="more than max_pairs = 10 pairs"):
+        idsim.pairs_above(queries, gallery, -1.0, max_pairs=10, device="cuda")
+
+
+@pytest.mark.parametrize("n", [1, 127, 128, 129, 4099])
+@pytest.mark.parametrize("q", [1, 8, 9, 64, 65, 129])
+def test_edges_of_tiles(q, n):
+    rng = np.random.default_rng(n * 1000 + q)
+    queries, gallery = normal(rng, q, 65), normal(rng, n, 65)
+    for k in (1, min(n, 40)):
+        assert_same(
+            idsim.search(queries, gallery, k, device="cuda"), idsim.search(queries, gallery, k, device="cpu")
+        )
