@@ -22,17 +22,24 @@ def rng():
     return np.random.default_rng(20_261_124)
 
 
-# Where there is a CUDA device, it is one engine more: the test bodies are the same.
+@pytest.fixture(params=ISAS)
+def isa(request):
+    """Pin one instruction set for the test and go back to the best one."""
+    _core.set_isa(request.param)
+    yield request.param
+    _core.set_isa(ISAS[-1])
+
+
+# Where there is a CUDA device it is one engine more: the test bodies are the same.
 DEVICES = [pytest.param("cuda", marks=pytest.mark.gpu)] if _core.build_info()["cuda_devices"] else []
 
 
 @pytest.fixture(params=[*ISAS, *DEVICES])
-def isa(request, monkeypatch):
-    """Pin one instruction set, or the CUDA device, for the test and go back to the best one."""
+def engine(request, monkeypatch):
+    """Pin one instruction set, or the CUDA device, for the test."""
     if request.param == "cuda":
         monkeypatch.setattr(engines, "default_device", "cuda")
-        yield request.param
-        return
-    _core.set_isa(request.param)
+    else:
+        _core.set_isa(request.param)
     yield request.param
     _core.set_isa(ISAS[-1])

@@ -16,7 +16,7 @@ THREADS = [1, 2, 3]
 
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("name", ADVERSARIAL)
-def test_counts_and_pairs(isa, name, metric):
+def test_counts_and_pairs(engine, name, metric):
     queries, gallery = ADVERSARIAL[name](np.random.default_rng(2), 21, 620, 70)
     scores = np.sort(reference.score_matrix(queries, gallery, metric).ravel())
     picked = scores[np.array([0, 1, 2, 3, 5, 8, 12, 13, -1]) * len(scores) // 13 - 1].astype(float)
@@ -45,7 +45,7 @@ def test_shapes_of_empty_answers():
     assert idsim.score_distribution(some[:1]).total == 0
 
 
-def test_pairs_within_one_set(isa, rng):
+def test_pairs_within_one_set(engine, rng):
     rows, _ = grid_rows(rng, 700, 1, 20)
     for metric, threshold in (("cosine", 0.3), ("l2", 4.0), ("dot", 3.0)):
         every = reference.pairs_above(rows, rows, threshold, metric=metric)
@@ -54,7 +54,7 @@ def test_pairs_within_one_set(isa, rng):
         assert_same(found, tuple(part[upper] for part in every))
 
 
-def test_tiny_negative_scores_lie_below_zero(isa):
+def test_tiny_negative_scores_lie_below_zero(engine):
     """Adding 1 to -1e-30 gives 1: such a score must still not be counted at the edge 0."""
     a = np.float32([[1, 0], [1, 1e-30], [1, -1e-30]])
     b = np.float32([[-1e-30, 1], [1e-30, 1], [0, 1], [-1e-20, 1]])
@@ -71,7 +71,7 @@ def test_pairs_are_limited_by_name(rng):
         idsim.pairs_above(queries, gallery, 0.2, max_pairs=count - 1)
 
 
-def test_pairs_and_counts_leave_out_what_is_excluded(isa, rng):
+def test_pairs_and_counts_leave_out_what_is_excluded(engine, rng):
     rows, _ = grid_rows(rng, 400, 1, 12)
     groups = rng.integers(0, 40, 400)
     for exclude in ("self", (groups, groups)):
@@ -140,7 +140,7 @@ def check_errors(found, scores):
 
 @pytest.mark.parametrize("bins", [1, 64, 4096, 65536])
 @pytest.mark.parametrize("tail", [None, -1.0, 0.3, 2.0])
-def test_distribution_of_two_sets(isa, rng, bins, tail):
+def test_distribution_of_two_sets(engine, rng, bins, tail):
     a, b = grid_rows(rng, 40, 700, 48)
     groups = rng.integers(0, 9, 40), rng.integers(0, 9, 700)
     for labels in (None, groups):
@@ -155,7 +155,7 @@ def test_distribution_of_two_sets(isa, rng, bins, tail):
 
 @pytest.mark.parametrize("tail", [None, -1.0, 0.5])
 @pytest.mark.parametrize("n", [2, 3, 47, 48, 49, 503, 505, 1100])
-def test_distribution_within_one_set(isa, rng, n, tail):
+def test_distribution_within_one_set(engine, rng, n, tail):
     rows, _ = grid_rows(rng, n, 1, 31)
     rows[1::9] = rows[0]
     groups = rng.integers(0, max(2, n // 5), n)
@@ -164,7 +164,7 @@ def test_distribution_within_one_set(isa, rng, n, tail):
 
 
 @pytest.mark.parametrize("name", ADVERSARIAL)
-def test_distribution_of_adversarial_data(isa, name):
+def test_distribution_of_adversarial_data(engine, name):
     a, b = ADVERSARIAL[name](np.random.default_rng(3), 25, 500, 40)
     for tail in (None, -1.0, 0.9):
         check_distribution(idsim.score_distribution(a, b, tail=tail), a, b, None)

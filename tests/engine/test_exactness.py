@@ -31,7 +31,7 @@ def grid_case(d, n, metric):
 
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("d", DIMS)
-def test_shapes(isa, d, metric):
+def test_shapes(engine, d, metric):
     for n in ROWS:
         queries, gallery, expected = grid_case(d, n, metric)
         index = idsim.Index(gallery, metric=metric)
@@ -48,7 +48,7 @@ def query_case(metric):
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_query_counts(isa, metric):
+def test_query_counts(engine, metric):
     queries, gallery, expected = query_case(metric)
     index = idsim.Index(gallery, metric=metric)
     for q in [0, *QUERIES]:
@@ -65,7 +65,7 @@ def adversarial_case(name, metric, q, n, d, k):
 
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("name", ADVERSARIAL)
-def test_adversarial_data(isa, name, metric):
+def test_adversarial_data(engine, name, metric):
     for q, n, d, k in [(17, 1300, 100, 25), (3, 700, 512, 10), (40, 90, 5, 90)]:
         queries, gallery, expected = adversarial_case(name, metric, q, n, d, k)
         context = f"q={q} n={n} d={d} k={k}"
@@ -76,7 +76,7 @@ def test_adversarial_data(isa, name, metric):
 
 @pytest.mark.parametrize("name", ["float16", "bfloat16", "float64"])
 @pytest.mark.parametrize("metric", METRICS)
-def test_dtypes(isa, name, metric, rng):
+def test_dtypes(engine, name, metric, rng):
     dtype = np.dtype(getattr(pytest.importorskip("ml_dtypes"), name, name))
     queries, gallery = (rows.astype(dtype) for rows in grid_rows(rng, 9, 700, 70))
     expected = reference.search(queries, gallery, 8, metric=metric)
@@ -87,14 +87,14 @@ def test_dtypes(isa, name, metric, rng):
 
 
 @pytest.mark.parametrize("k", [100, 1000, 1024, 1025, 4999, 5000, 7000])
-def test_large_k(isa, k, rng):
+def test_large_k(engine, k, rng):
     queries, gallery = grid_rows(rng, 2, 5000, 16)
     expected = reference.search(queries, gallery, k)
     assert_same(idsim.search(queries, gallery, k), expected)
     assert_same(idsim.Index(gallery).search(queries, k), expected)
 
 
-def test_longest_rows(isa, rng):
+def test_longest_rows(engine, rng):
     """At the largest dimension the integer products come close to the limit of int32."""
     d = 2**17
     queries = np.concatenate([np.ones((2, d), np.float32), normal(rng, 2, d)])
@@ -109,7 +109,7 @@ def test_longest_rows(isa, rng):
         idsim.search(longer, longer, 1)
 
 
-def test_normalize(isa, rng):
+def test_normalize(engine, rng):
     for name, maker in ADVERSARIAL.items():
         for d in (1, 31, 64, 513):
             _, rows = maker(rng, 1, 90, d)

@@ -52,7 +52,7 @@ def head(expected, k):
 
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("kind", MAKERS)
-def test_against_the_definition(isa, kind, metric):
+def test_against_the_definition(engine, kind, metric):
     queries, gallery, expected = case(kind, metric)
     index = idsim.Index(gallery, metric=metric)
     for k, threads in [(100, 2), (1000, 1), (1000, 2), (1000, 8)]:
@@ -67,7 +67,7 @@ def test_against_the_definition(isa, kind, metric):
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_parts(isa, metric):
+def test_parts(engine, metric):
     queries, gallery, expected = case("random", metric)
     for cuts in ([0, 32_500, N], [0, 40, N], [0, 900, 20_000, N]):
         for threads in (1, 8):
@@ -78,7 +78,7 @@ def test_parts(isa, metric):
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_options(isa, metric, rng):
+def test_options(engine, metric, rng):
     gallery = normal(rng, N, D)
     gallery[::7] = gallery[3]
     rows = gallery[:QUERIES]
@@ -102,7 +102,7 @@ def test_options(isa, metric, rng):
     assert found.certificate.skipped_rows == len(range(5, N, 9))
 
 
-def test_barely_enough_rows(isa, rng):
+def test_barely_enough_rows(engine, rng):
     queries = normal(rng, QUERIES, D)
     for n in (1000, 1001, 1010, 3200):
         gallery = normal(rng, n, D)
