@@ -35,7 +35,8 @@ struct TileArgs {
   const float* a;           // [kPanel] query terms; unused queries: +inf
   const float* b;           // [kPanel]
   const float* c;           // [kPanel]; read only where w is given
-  const uint8_t* prefetch;  // next block's codes [n_rows, d_pad], or null
+  const uint8_t* prefetch;  // next block's codes, or this call's part of them, or null
+  int prefetch_parts = 1;   // how many calls share these [n_rows, d_pad] codes
 };
 
 // A block of gallery rows against 1 to kFewQueries queries, rows read once.
@@ -108,6 +109,8 @@ struct Kernels {
   int tile_rows = 12;
   // Staging pays from so many panels on; above 1, the tile kernels take rows either way.
   int stage_panels = 1;
+  // Most panels that share the fetching of the next block, a power of two up to tile_rows.
+  int prefetch_parts = 1;
 
   // 4-bit codes, where the table has them: those of one coded row, and the scan of them. It lists for each
   // query the rows with 256 J1 + J2 >= a u + (c w - b v), in order; rows: [n_queries, n_rows + 16].

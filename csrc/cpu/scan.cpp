@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <memory>
@@ -149,6 +150,16 @@ TileArgs block_args(const Kernels& kernels, Worker& worker, const Block& block, 
   return args;
 }
 
+// Has the i-th of so many panels fetch its part of the next block.
+void fetch_next(TileArgs& args, const Kernels& kernels, const Block& block, int64_t i,
+                int64_t panels) {
+  const auto most = std::min<int64_t>(kernels.prefetch_parts, panels);
+  const auto parts = static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(most)));
+  const int64_t bytes = int64_t{block.n} * args.d_pad / parts;
+  args.prefetch_parts = static_cast<int>(parts);
+  args.prefetch = block.next != nullptr && i < parts ? block.next + i * bytes : nullptr;
+}
+
 // Of a query's rows, those that pass the 8-bit codes.
 int keep_coded(const Kernels& kernels, const RowScanArgs& args, int q, const int32_t* rows,
                int count, Hit* hits) {
@@ -270,7 +281,7 @@ ScanReport scan(const Gallery& gallery, const Queries& queries, Collector& colle
       args.a = a;
       args.b = queries.b() + first;
       args.c = queries.c() + first;
-      args.prefetch = p == first_panel ? block.next : nullptr;
+      fetch_next(args, kernels, block, p - first_panel, end_panel - first_panel);
       const int count = kernels.tile_hits(args, worker.hits.data());
       if (count > 0) collector.take({block, first, worker.hits.data(), count}, worker.reader, w);
     }
@@ -288,7 +299,7 @@ ScanReport scan_dense(const Gallery& gallery, const Queries& queries, DenseColle
     for (int64_t p = first_panel; p < end_panel; ++p) {
       if (!collector.wants(block.first, block.n, p * kPanel)) continue;
       args.panel = queries.panel(p);
-      args.prefetch = p == first_panel ? block.next : nullptr;
+      fetch_next(args, kernels, block, p - first_panel, end_panel - first_panel);
       kernels.tile_dots(args, worker.dots.data());
       collector.take_all(block, p * kPanel, worker.dots.data(), worker.reader, w);
     }
