@@ -185,6 +185,7 @@ __global__ __launch_bounds__(kBlockThreads) void refine(Queries::View queries, G
     }
     __syncthreads();
     const int64_t size = s.size;
+    __syncthreads();  // all have read it before the next round adds to it
     if (size < lists.k) continue;
     const float worst = keep_best(metric, scores, ids, size, lists.k, s.block);
     if (threadIdx.x == 0) {

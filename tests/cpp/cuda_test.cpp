@@ -2,6 +2,7 @@
 #include <cstring>
 #include <string>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "check.hpp"
@@ -141,7 +142,15 @@ Results on_device(const Case& c, const std::vector<float>& queries, const std::v
   return out;
 }
 
+// Every case with another order of threads than the one before.
+void change_schedule() {
+  using emulator::Schedule;
+  constexpr Schedule next[] = {Schedule::first, Schedule::last, Schedule::in_turn};
+  emulator::schedule = next[static_cast<int>(emulator::schedule)];
+}
+
 void check_topk(const Case& c) {
+  change_schedule();
   const std::vector<float> rows = make_rows(c.kind, c.n, c.d, 11);
   std::vector<float> queries = make_rows(c.kind, c.q, c.d, c.self ? 11 : 23);
   cuda::Counts counts{};
@@ -168,6 +177,7 @@ std::vector<int64_t> labels(int64_t n, int64_t groups) {
 
 void check_tail(Rows kind, Metric metric, int64_t q, int64_t n, int64_t d,
                 const std::vector<float>& thresholds) {
+  change_schedule();
   const std::vector<float> rows = make_rows(kind, n, d, 11);
   const std::vector<float> queries = make_rows(kind, q, d, 11);
   const DeviceRows device(view_of(rows, d), metric);
@@ -214,6 +224,7 @@ void check_tail(Rows kind, Metric metric, int64_t q, int64_t n, int64_t d,
 
 void check_distribution(Rows kind, int64_t q, int64_t n, int64_t d, int bins, float tail,
                         bool triangle) {
+  change_schedule();
   const std::vector<float> rows = make_rows(kind, n, d, 11);
   const std::vector<float> queries = make_rows(kind, q, d, 11);
   const std::vector<int64_t> query_labels = labels(q, 7), row_labels = labels(n, 7);
@@ -248,6 +259,19 @@ void check_distribution(Rows kind, int64_t q, int64_t n, int64_t d, int bins, fl
          cpu_scan.max_error(cpu_scan.worst_row()));
 }
 
+// A device without room: an error that says so, and nothing lost.
+void check_memory() {
+  const size_t left = std::exchange(emulator::memory_left(), size_t{100'000});
+  bool told = false;
+  try {
+    cuda::DeviceBuffer<float> buffer(100'000, nullptr);
+  } catch (const std::bad_alloc& error) {
+    told = std::string(error.what()).find("no room for another 400000 bytes") != std::string::npos;
+  }
+  emulator::memory_left() = left;
+  expect(told, "no error where the device has no room");
+}
+
 }  // namespace
 }  // namespace idsim::test
 
@@ -268,6 +292,7 @@ int main() {
     check_topk({kind, Metric::cosine, 3, 700, 70, 900, -inf, false, 2});
     check_topk({kind, Metric::cosine, 5, 3000, 32, 1, 0.3F, false, 1});
   }
+  check_memory();
   for (const int64_t q : {1, 8, 13, 31, 64, 65}) {
     check_topk({Rows::random, Metric::cosine, q, 1030, 448, 4, -inf, false, 1});
   }

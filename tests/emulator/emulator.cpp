@@ -125,23 +125,32 @@ void describe_deadlock(Block& b) {
   if (b.failure.empty()) b.failure = text;
 }
 
-bool run_block(Block& b) {
-  while (b.live > 0) {
-    bool moved = false;
-    for (auto& thread : b.threads) {
-      if (thread->done || !thread->ready) continue;
-      moved = true;
-      running = thread.get();
-      current = running->place;
-      switch_fiber(scheduler, thread->fiber);
-      if (!b.failure.empty()) return false;
-    }
-    if (!moved) {
-      describe_deadlock(b);
-      return false;
-    }
+// Runs the threads of a warp that can go on; returns whether there was one.
+bool run_warp(Block& b, size_t warp) {
+  bool moved = false;
+  for (size_t lane = 0; lane < kWarp && b.failure.empty(); ++lane) {
+    Thread& thread = *b.threads[warp * kWarp + lane];
+    if (thread.done || !thread.ready) continue;
+    moved = true;
+    running = &thread;
+    current = thread.place;
+    switch_fiber(scheduler, thread.fiber);
   }
-  return true;
+  return moved;
+}
+
+bool run_block(Block& b) {
+  const size_t warps = b.warps.size();
+  while (b.live > 0 && b.failure.empty()) {
+    bool moved = false;
+    for (size_t i = 0; i < warps; ++i) {
+      const size_t warp = schedule == Schedule::last ? warps - 1 - i : i;
+      moved |= run_warp(b, warp);
+      if (moved && schedule != Schedule::in_turn) break;
+    }
+    if (!moved) describe_deadlock(b);
+  }
+  return b.failure.empty();
 }
 
 }  // namespace

@@ -38,6 +38,11 @@ void async_copy(void* to, const void* from, int bytes, int zero_bytes);
 void async_commit();
 void async_wait(int groups_left);
 
+// Who runs next where several threads could. `in_turn`: every thread in turn. `first`, `last`: always the lowest or the
+// highest warp that can go on, so that warps come as far apart as barriers let them; a missing barrier shows.
+enum class Schedule { in_turn, first, last };
+inline Schedule schedule = Schedule::in_turn;
+
 // Runs all blocks of a grid. Returns false, with the reason on stderr, where a block cannot finish.
 bool run_grid(const Index& grid, const Index& block, size_t shared_bytes,
               const std::function<void()>& thread);
