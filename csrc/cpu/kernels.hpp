@@ -117,6 +117,8 @@ struct Kernels {
   NibbleStats (*nibble_row)(const float* x, int64_t d, const uint8_t* code, float scale,
                             uint8_t* nibbles) = nullptr;
   void (*nibble_scan)(const NibbleScanArgs&, int32_t* rows, int* counts) = nullptr;
+  // Up to so many queries, at most kFewNibble, that scan is faster than the one of 8-bit codes.
+  int few_nibble = kFewNibble;
 };
 
 // Tables of the instruction sets; each is only to be called where the machine has it.

@@ -243,7 +243,7 @@ ScanReport scan(const Gallery& gallery, const Queries& queries, Collector& colle
   const Kernels& kernels = *options.kernels;
   std::optional<NibbleQueries> nibbles;
   if (gallery.nibbles != nullptr && kernels.nibble_scan != nullptr &&
-      queries.count() <= kFewNibble) {
+      queries.count() <= kernels.few_nibble) {
     nibbles.emplace(queries);
   }
   const auto few = [&](Worker& worker, int w, const Block& block) {

@@ -249,6 +249,7 @@ const Kernels& amx_kernels() {
     k.tile_hits = tile_hits;
     k.tile_dots = tile_dots;
     k.tile_rows = kStripRows;
+    k.few_nibble = 1;  // Xeon, 1M x 512: 17.8 against 20.1 ms; two queries 24.5 against 20.4
     return k;
   }();
   return table;
