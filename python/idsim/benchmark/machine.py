@@ -21,7 +21,7 @@ from idsim import _core
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ["Peaks", "describe_machine", "measure_peaks", "pin_threads"]
+__all__ = ["Peaks", "best_seconds", "describe_machine", "measure_peaks", "pin_threads"]
 
 PACKAGES = (
     "numpy", "torch", "faiss-cpu", "scikit-learn", "usearch", "simsimd", "numkong", "threadpoolctl",
@@ -101,7 +101,7 @@ class Peaks:
         return asdict(self)
 
 
-def _best_seconds(ways: Sequence[Callable[[], Any]], rounds: int) -> float:
+def best_seconds(ways: Sequence[Callable[[], Any]], rounds: int) -> float:
     """Return the seconds of the fastest way; the rounds of all ways take turns, so that load meets all."""
     best = float("inf")
     for turn in range(rounds + 1):
@@ -142,7 +142,7 @@ def _product_rates(size: int) -> tuple[float, float, float]:
 
     def rate(ways: list[Callable[[], Any]]) -> float:
         able = [way for way in ways if _works(way)]
-        return 2.0 * size**3 / _best_seconds(able, GEMM_ROUNDS) / 1e9 if able else 0.0
+        return 2.0 * size**3 / best_seconds(able, GEMM_ROUNDS) / 1e9 if able else 0.0
 
     return rate(float32), rate(bfloat16), rate(int8)
 
@@ -170,7 +170,7 @@ def _read_rate(threads: int, size: int) -> float:
         if torch is not None:
             tensor = torch.from_numpy(values)
             ways += [tensor.sum, tensor.max]
-        return values.nbytes / _best_seconds(ways, READ_ROUNDS) / 1e9
+        return values.nbytes / best_seconds(ways, READ_ROUNDS) / 1e9
 
 
 def measure_peaks(threads: int, *, gemm_size: int = GEMM_SIZE, read_bytes: int = READ_BYTES) -> Peaks:

@@ -196,6 +196,9 @@ def _check(entries: Sequence[_Entry], runner: _Runner, results: Sequence[dict[st
     truth = expected(runner.queries, runner.gallery, runner.case.k)
     for entry, result in zip(entries, results, strict=True):
         answer = entry.answer
+        if answer is None:  # a product without a selection
+            result.update(checked=0, wrong=0, wrong_beyond_rounding=0)
+            continue
         ids, scores = answer if isinstance(answer, tuple) else (answer, None)
         wrong, beyond = count_wrong(truth, np.asarray(ids), runner.queries, runner.gallery)
         result.update(checked=int(truth.ids.size), wrong=wrong, wrong_beyond_rounding=beyond)

@@ -21,9 +21,10 @@ def best_rival(results: Sequence[Result], *, exact: bool) -> Result | None:
     """Return the fastest rival, or None.
 
     ``exact=True``: among rivals whose method guarantees float32-exact ids, and whose ids were right
-    on the checked sample up to float32 rounding. ``exact=False``: among all the others.
+    on the checked sample up to float32 rounding. ``exact=False``: among all the others. A tool whose answer was
+    not checked, for it gives none, is no rival.
     """
-    rivals = [result for result in results if result["tool"] != OURS]
+    rivals = [result for result in results if result["tool"] != OURS and result["checked"]]
     trusted = [r for r in rivals if r["exact_method"] and not r["wrong_beyond_rounding"]]
     pool = trusted if exact else [r for r in rivals if not r["exact_method"]]
     return min(pool, key=lambda result: float(result["median_ms"]), default=None)
