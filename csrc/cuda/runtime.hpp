@@ -29,6 +29,21 @@ inline void check(cudaError_t error, const char* doing) {
   throw CudaError(std::string(doing) + ": " + cudaGetErrorString(error));
 }
 
+// Makes a device current for as long as it lives.
+class DeviceScope {
+ public:
+  explicit DeviceScope(int device) {
+    check(cudaGetDevice(&before_), "asking for the current device");
+    check(cudaSetDevice(device), "choosing a device");
+  }
+  ~DeviceScope() { cudaSetDevice(before_); }
+  DeviceScope(const DeviceScope&) = delete;
+  DeviceScope& operator=(const DeviceScope&) = delete;
+
+ private:
+  int before_ = 0;
+};
+
 // Memory of the current device, in stream order, not initialised.
 template <class T>
 class DeviceBuffer {

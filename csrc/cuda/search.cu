@@ -19,21 +19,6 @@
 namespace idsim::cuda {
 namespace {
 
-// Makes a device current for as long as it lives.
-class DeviceScope {
- public:
-  explicit DeviceScope(int device) {
-    check(cudaGetDevice(&before_), "asking for the current device");
-    check(cudaSetDevice(device), "choosing a device");
-  }
-  ~DeviceScope() { cudaSetDevice(before_); }
-  DeviceScope(const DeviceScope&) = delete;
-  DeviceScope& operator=(const DeviceScope&) = delete;
-
- private:
-  int before_ = 0;
-};
-
 cudaStream_t stream_of(const Target& target) { return static_cast<cudaStream_t>(target.stream); }
 
 void wait(cudaStream_t stream) { check(cudaStreamSynchronize(stream), "waiting for the device"); }
