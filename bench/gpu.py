@@ -1,8 +1,9 @@
-"""Everything on a machine with a GPU: ``python -m bench.gpu --out FOLDER build test bench``.
+"""Everything on a machine with a GPU: ``python -m bench.gpu --out FOLDER build test sanitize bench``.
 
 Each stage ends well within ten minutes, so that they can be called one by one. `build` compiles the package for the
-device at hand and installs it; `test` runs the C++ tests and the Python tests of the device; `bench` measures the table
-and prints it last. Output of each stage goes to FOLDER/<stage>.log, the table to FOLDER/gpu.json.
+device at hand and installs it; `test` runs the tests that need a device; `sanitize` runs a small set of them under every
+tool of compute-sanitizer, after a planted bug has shown that the tool is awake; `bench` measures the table and prints it
+last. Output of each stage goes to FOLDER/<stage>.log, the table to FOLDER/gpu.json.
 """
 
 from __future__ import annotations
@@ -76,6 +77,21 @@ def test(folder: Path) -> int:
     return run_logged("test", folder, [command], {})
 
 
+def sanitize(folder: Path) -> int:
+    """Run a small set of the tests under compute-sanitizer."""
+    planted = folder.resolve() / "planted"
+    status = run_logged("planted", folder, [["nvcc", "-o", str(planted), "tests/cuda/planted.cu"]], {})
+    tests = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", "tests/cuda"]
+    for tool in ("memcheck", "racecheck", "initcheck", "synccheck"):
+        checked = ["compute-sanitizer", "--tool", tool, "--error-exitcode", "7"]
+        awake = subprocess.run([*checked, str(planted), tool], capture_output=True, check=False).returncode
+        asleep = subprocess.run([*checked, str(planted), "none"], capture_output=True, check=False).returncode
+        print(f"{tool}: status {awake} with its planted bug (7 expected), {asleep} without (0 expected)")
+        small = [*checked, "--target-processes", "all", *tests, "-k", "edges and 129 or every_question"]
+        status = status or (awake != 7) or asleep or run_logged(f"sanitize-{tool}", folder, [small], {})
+    return int(status)
+
+
 def bench(folder: Path, data: Path | None, stop_after: float) -> int:
     """Measure the table."""
     import torch
@@ -121,7 +137,7 @@ def device_peaks_of(document: dict[str, Any]) -> Any:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and run the stages."""
     parser = argparse.ArgumentParser(description=__doc__, prog="python -m bench.gpu")
-    parser.add_argument("stages", nargs="+", choices=["build", "test", "bench"])
+    parser.add_argument("stages", nargs="+", choices=["build", "test", "sanitize", "bench"])
     parser.add_argument("--out", type=Path, required=True, help="folder for logs and results")
     parser.add_argument("--data-dir", type=Path, help="keep the galleries here between runs")
     parser.add_argument("--stop-after", type=float, default=480, help="start no case after so many seconds")
@@ -130,7 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if stage == "bench":
             status = bench(chosen.out, chosen.data_dir, chosen.stop_after)
         else:
-            status = {"build": build, "test": test}[stage](chosen.out)
+            status = {"build": build, "test": test, "sanitize": sanitize}[stage](chosen.out)
         if status:
             return status
     return 0
