@@ -1,16 +1,15 @@
 """Everything on a machine with a GPU: ``python -m bench.gpu --out FOLDER build test sanitize bench``.
 
 Each stage ends well within ten minutes, so that they can be called one by one. `build` compiles the package for the
-device at hand and installs it; `test` runs the tests that need a device; `sanitize` runs a small set of them under every
-tool of compute-sanitizer, after a planted bug has shown that the tool is awake; `bench` measures the table and prints it
-last. Output of each stage goes to FOLDER/<stage>.log, the table to FOLDER/gpu.json.
+device at hand and installs it; `test` runs the tests that need a device; `sanitize` runs a small set of them under
+every tool of compute-sanitizer, after a planted bug has shown that the tool is awake; `bench` measures the table and
+prints it last. Output of each stage goes to FOLDER/<stage>.log, the table to FOLDER/gpu.json.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime
-import json
 import os
 import subprocess
 import sys
@@ -44,7 +43,12 @@ def run_logged(name: str, folder: Path, commands: Sequence[Sequence[str]], env: 
             log.write(f"$ {' '.join(command)}\n")
             log.flush()
             status = subprocess.run(
-                command, cwd=ROOT, env={**os.environ, **env}, stdout=log, stderr=subprocess.STDOUT, check=False
+                command,
+                cwd=ROOT,
+                env={**os.environ, **env},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                check=False,
             ).returncode
             if status:
                 print(f"{name}: status {status}; the end of {folder / f'{name}.log'}:", file=sys.stderr)

@@ -38,8 +38,14 @@ if(cuda_mode STREQUAL "ON")
     find_package(CUDAToolkit 12.8 REQUIRED)
     # Every chip since Ampere that has int8 tensor cores, and PTX of the lowest for those to come.
     set(IDSIM_CUDA_ARCHITECTURES
-        80 86 89 90a 100 120
-        CACHE STRING "Compute capabilities that get machine code"
+        80
+        86
+        89
+        90a
+        100
+        120
+        CACHE STRING
+        "Compute capabilities that get machine code"
     )
     list(GET IDSIM_CUDA_ARCHITECTURES 0 lowest)
     set(gencode "SHELL:-gencode arch=compute_${lowest},code=compute_${lowest}")
@@ -50,11 +56,7 @@ if(cuda_mode STREQUAL "ON")
     # Multiply and add stay apart, as in the CPU engine: codes are defined operation by operation.
     target_compile_options(
         idsim_cuda
-        PRIVATE
-            ${gencode}
-            -fmad=false
-            --expt-relaxed-constexpr
-            "SHELL:-Xfatbin -compress-all"
+        PRIVATE ${gencode} -fmad=false --expt-relaxed-constexpr "SHELL:-Xfatbin -compress-all"
     )
     target_link_libraries(idsim_cuda PUBLIC idsim_core CUDA::cudart_static)
 

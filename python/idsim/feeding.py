@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from idsim import _core
     from idsim.options import Metric, Nonfinite, Progress
 
-__all__ = ["ScanFeed", "Source", "as_source", "check_dims", "fed_scans", "labels_of"]
+__all__ = ["HostSource", "ScanFeed", "Source", "as_source", "check_dims", "fed_scans", "labels_of"]
 
 
 class ScanFeed:
@@ -126,10 +126,16 @@ class Source(Protocol):
         """Return rows `start` to `stop` as an array."""
 
 
-class _ArraySource:
-    """An array as a source."""
+class HostSource:
+    """What a `Source` says whose rows lie on the host or in files: any engine can be fed with them."""
 
+    device: int | None = None
     pinned = False
+    array: Any = None
+
+
+class _ArraySource(HostSource):
+    """An array as a source."""
 
     def __init__(self, matrix: Any) -> None:
         self._matrix = matrix

@@ -97,7 +97,9 @@ void check_threads(Random& random) {
 void check_guess_rank(Random& random) {
   for (const int64_t k : {1, 10, 100, 300}) {
     const int64_t n = 100'000;
-    const idsim::SampleRule rule = idsim::cpu::choose_sample(n, k, false);
+    idsim::cpu::Gallery gallery;
+    gallery.rows.view.rows = n;
+    const idsim::SampleRule rule = idsim::cpu::choose_sample(gallery, k, false);
     const int64_t rank = idsim::cpu::guess_rank(rule, n, k);
     expect(1 <= rank && rank <= k, "k = %ld: place %ld", static_cast<long>(k),
            static_cast<long>(rank));

@@ -81,7 +81,8 @@ void check_failures() {
     emulator::schedule = schedule;
     for (auto* kernel :
          {some_skip_a_barrier, lanes_meet_in_different_collectives, a_lane_is_not_in_its_mask}) {
-      if (kernel != lanes_meet_in_different_collectives) expect(runs(kernel, false), "right kernel");
+      if (kernel != lanes_meet_in_different_collectives)
+        expect(runs(kernel, false), "right kernel");
       expect(!runs(kernel, true), "planted bug ran, schedule %d", static_cast<int>(schedule));
     }
   }

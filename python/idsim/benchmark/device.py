@@ -24,7 +24,7 @@ COPY_BYTES = 1 << 30
 
 
 def _torch() -> Any:
-    import torch  # noqa: PLC0415 - optional
+    import torch
 
     return torch
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from idsim.feeding import HostSource
 from idsim.gallery.elements import widen
 from idsim.gallery.files import NewFile
 from idsim.gallery.format import row_bytes
@@ -69,7 +70,7 @@ class NamedRows:
         return np.array(self._table["group"].to_pylist())
 
 
-class StreamedSource:
+class StreamedSource(HostSource):
     """Rows of any source as the gallery of a search, read once from front to back.
 
     Parameters

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from idsim.errors import GalleryError
+from idsim.feeding import HostSource
 from idsim.gallery import prepared as codes
 from idsim.gallery.columns import ColumnFiles, Groups
 from idsim.gallery.elements import as_matrix, gallery_dtype, widen
@@ -36,7 +37,7 @@ __all__ = ["BLOCK_BYTES", "Gallery"]
 BLOCK_BYTES = 4 << 20
 
 
-class Gallery:
+class Gallery(HostSource):
     """A folder of embeddings in the idsim gallery format (docs/formats.md).
 
     Use `Gallery.open`, `Gallery.from_arrays` or `Gallery.build`.
@@ -129,9 +130,6 @@ class Gallery:
 
     def __repr__(self) -> str:
         return f"Gallery({str(self.path)!r}, rows={len(self)}, dim={self.dim}, dtype={self.dtype!r})"
-
-    #: Of `idsim.feeding.Source`: any engine can be fed from files.
-    device, pinned, array = None, False, None
 
     @property
     def dim(self) -> int:
