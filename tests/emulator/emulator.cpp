@@ -71,7 +71,8 @@ void pause(const char* reason) {
 
 void wake(Thread& thread) { thread.ready = true; }
 
-[[noreturn]] void fail(const std::string& reason) {
+// Never returns, so nothing on the caller's stack is destroyed.
+[[noreturn]] void fail(const char* reason) {
   if (block->failure.empty()) block->failure = reason;
   for (;;) pause("nothing: the launch failed");
 }
