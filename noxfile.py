@@ -72,7 +72,8 @@ def in_own_environment(
     Path(site, "packages.pth").write_text("\n".join(others) + "\n")
     session.run(
         "python", "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation",
-        f"-Cbuild-dir=build/{name}-python", "-Ccmake.build-type=RelWithDebInfo", ".",
+        f"--config-settings=build-dir=build/{name}-python",
+        "--config-settings=cmake.build-type=RelWithDebInfo", ".",
         env=build,
     )  # fmt: skip
     session.run("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests, env=env)

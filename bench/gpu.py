@@ -70,7 +70,7 @@ def build(folder: Path) -> int:
     """Install the package with machine code for this device alone."""
     command = [
         sys.executable, "-m", "pip", "install", "--no-build-isolation", "--no-deps",
-        f"-Ccmake.define.IDSIM_CUDA_ARCHITECTURES={architecture()}", ".",
+        f"--config-settings=cmake.define.IDSIM_CUDA_ARCHITECTURES={architecture()}", ".",
     ]  # fmt: skip
     return run_logged("build", folder, [command], {"IDSIM_CUDA": "ON"})
 
