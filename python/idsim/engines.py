@@ -40,18 +40,25 @@ class CpuEngine:
     """The engine of the CPU."""
 
     device: int | None = None
+    _topk: Any = _core.TopKScan
+    _count: Any = _core.CountScan
+    _pairs: Any = _core.PairScan
+    _distribution: Any = _core.DistributionScan
+    _place: tuple[
+        int, ...
+    ] = ()  # last arguments of every scan: device, stream and bytes for parts of a gallery
 
     def topk(
         self, rows: Any, metric: str, k: int, worst: float, exclude_self: bool, first: int, groups: Groups
     ) -> Any:
         """Return a scan for the k best; `first` is the number of the first query."""
-        return _core.TopKScan(rows, metric, k, worst, exclude_self, first, groups)
+        return self._topk(rows, metric, k, worst, exclude_self, first, groups, *self._place)
 
     def count(
         self, rows: Any, metric: str, levels: list[float], exclude_self: bool, first: int, groups: Groups
     ) -> Any:
         """Return a scan that counts rows above thresholds."""
-        return _core.CountScan(rows, metric, levels, exclude_self, first, groups)
+        return self._count(rows, metric, levels, exclude_self, first, groups, *self._place)
 
     def pairs(
         self,
@@ -66,7 +73,9 @@ class CpuEngine:
         groups: Groups,
     ) -> Any:
         """Return a scan for all pairs above a threshold."""
-        return _core.PairScan(rows, metric, worst, max_pairs, found, exclude_self, triangle, first, groups)
+        return self._pairs(
+            rows, metric, worst, max_pairs, found, exclude_self, triangle, first, groups, *self._place
+        )
 
     def distribution(
         self,
@@ -79,7 +88,7 @@ class CpuEngine:
         groups: Groups,
     ) -> Any:
         """Return a scan for the distribution of all pairs."""
-        return _core.DistributionScan(rows, bins, tail, exclude_self, triangle, first, groups)
+        return self._distribution(rows, bins, tail, exclude_self, triangle, first, groups, *self._place)
 
     def topk_bytes(self, dim: int, k: int) -> int:
         """Return the bytes of scratch that a query of a top-k scan takes beside its row."""
@@ -126,55 +135,16 @@ class CudaEngine(CpuEngine):
         A quarter of it is for parts of galleries that are streamed to the device. Default 1 GiB.
     """
 
+    _topk = _core.CudaTopKScan
+    _count = _core.CudaCountScan
+    _pairs = _core.CudaPairScan
+    _distribution = _core.CudaDistributionScan
+
     def __init__(self, device: int, stream: int, memory_budget: int | None) -> None:
         self.device: int = device
         self.stream = stream
         budget = DEFAULT_MEMORY_BUDGET if memory_budget is None else memory_budget
         self._place = (device, stream, budget // 4)
-
-    def topk(
-        self, rows: Any, metric: str, k: int, worst: float, exclude_self: bool, first: int, groups: Groups
-    ) -> Any:
-        """Return a scan for the k best; `first` is the number of the first query."""
-        return _core.CudaTopKScan(rows, metric, k, worst, exclude_self, first, groups, *self._place)
-
-    def count(
-        self, rows: Any, metric: str, levels: list[float], exclude_self: bool, first: int, groups: Groups
-    ) -> Any:
-        """Return a scan that counts rows above thresholds."""
-        return _core.CudaCountScan(rows, metric, levels, exclude_self, first, groups, *self._place)
-
-    def pairs(
-        self,
-        rows: Any,
-        metric: str,
-        worst: float,
-        max_pairs: int,
-        found: int,
-        exclude_self: bool,
-        triangle: bool,
-        first: int,
-        groups: Groups,
-    ) -> Any:
-        """Return a scan for all pairs above a threshold."""
-        return _core.CudaPairScan(
-            rows, metric, worst, max_pairs, found, exclude_self, triangle, first, groups, *self._place
-        )
-
-    def distribution(
-        self,
-        rows: Any,
-        bins: int,
-        tail: float,
-        exclude_self: bool,
-        triangle: bool,
-        first: int,
-        groups: Groups,
-    ) -> Any:
-        """Return a scan for the distribution of all pairs."""
-        return _core.CudaDistributionScan(
-            rows, bins, tail, exclude_self, triangle, first, groups, *self._place
-        )
 
     def topk_bytes(self, dim: int, k: int) -> int:
         """Return the bytes of device memory that a query of a top-k scan takes beside its row."""
