@@ -15,7 +15,8 @@ class GeneratorConfig:
     """The shape and the constants of a generator.
 
     Weights go by the names and shapes of NVlabs' PyTorch code (``mapping.fc0.weight``,
-    ``synthesis.b8.conv0.affine.bias``, ...); what follows from their shapes, such as the channels of a block, is not repeated here.
+    ``synthesis.b8.conv0.affine.bias``, ...); what follows from their shapes, such as the
+    channels of a block, is not repeated here.
 
     Attributes
     ----------
