@@ -116,6 +116,16 @@ def emulated(session: nox.Session) -> None:
     in_own_environment(session, "emulated", {"IDSIM_CUDA": "EMULATE"}, {}, tests)
 
 
+@nox.session(venv_backend="venv")
+def cuda_wheels(session: nox.Session) -> None:
+    """The CUDA backend for every listed architecture, compiled by the toolkit of PyPI's wheels."""
+    parts = ("cuda-nvcc", "cuda-runtime", "cuda-crt", "cuda-cccl", "nvvm")
+    session.install(*(f"nvidia-{part}==13.0.*" for part in parts))
+    site = Path(sysconfig.get_path("purelib")).relative_to(sys.prefix)
+    nvcc = Path(session.virtualenv.location, site, "nvidia/cu13/bin/nvcc")
+    session.run("python", "-m", "bench.kernels", "--check", *session.posargs, env={"CUDACXX": str(nvcc)})
+
+
 @nox.session(python=False)
 def check(session: nox.Session) -> None:
     lint(session)

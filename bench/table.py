@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import grid
+from bench.page import put_into
 from idsim.benchmark import Case, Peaks
 from idsim.benchmark.tools import OURS
 
@@ -149,15 +150,6 @@ def short_table(document: Mapping[str, Any], selected: Sequence[Mapping[str, Any
 MARKS = ("<!-- bench.table begins -->", "<!-- bench.table ends -->")
 
 
-def put_into(page: str, text: str) -> str:
-    """Return the page with ``text`` between its two marks."""
-    if any(page.count(mark) != 1 for mark in MARKS):
-        raise ValueError(f"the page must hold {MARKS[0]} and {MARKS[1]} once each")
-    head, rest = page.split(MARKS[0])
-    _, tail = rest.split(MARKS[1])
-    return f"{head}{MARKS[0]}\n\n{text}\n\n{MARKS[1]}{tail}"
-
-
 def tool_table(selected: Sequence[Mapping[str, Any]]) -> str:
     """Return every tool's median and wrong ids, one row per case."""
     names = list(dict.fromkeys(result["tool"] for record in selected for result in record["tools"]))
@@ -195,7 +187,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if chosen.into is None:
         print(text)
     else:
-        chosen.into.write_text(put_into(chosen.into.read_text(encoding="utf-8"), text), encoding="utf-8")
+        chosen.into.write_text(
+            put_into(chosen.into.read_text(encoding="utf-8"), text, MARKS), encoding="utf-8"
+        )
     return 0
 
 

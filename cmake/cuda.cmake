@@ -13,6 +13,20 @@ set(cuda_sources
 )
 list(TRANSFORM cuda_sources PREPEND ${PROJECT_SOURCE_DIR}/)
 
+# The toolkit of PyPI's wheels keeps its libraries in lib, where neither nvcc nor CMake looks, and the shared runtime
+# under its full name alone; CMake wants to see one, though the static one is linked.
+set(nvcc "${CMAKE_CUDA_COMPILER}")
+if(NOT nvcc)
+    set(nvcc "$ENV{CUDACXX}")
+endif()
+cmake_path(GET nvcc PARENT_PATH toolkit)
+cmake_path(GET toolkit PARENT_PATH toolkit)
+if(EXISTS "${toolkit}/lib/libcudart_static.a" AND NOT EXISTS "${toolkit}/lib64")
+    set(ENV{NVCC_APPEND_FLAGS} "$ENV{NVCC_APPEND_FLAGS} -L${toolkit}/lib")
+    file(GLOB shared_runtime "${toolkit}/lib/libcudart.so.*")
+    set(CUDA_CUDART "${shared_runtime}" CACHE FILEPATH "Shared CUDA runtime")
+endif()
+
 set(cuda_mode ${IDSIM_CUDA})
 if(cuda_mode STREQUAL "AUTO")
     include(CheckLanguage)

@@ -96,7 +96,7 @@ def test_table_into_a_page(document: dict[str, Any], tmp_path: Path) -> None:
         assert lines[-4].startswith("| 64 × 1,000,000 | prepared | 10 | **5.0×** (4.0–5.0) right exact |")
         assert "old" not in lines
     with pytest.raises(ValueError, match="once each"):
-        table.put_into("no marks", "text")
+        table.put_into("no marks", "text", table.MARKS)
 
 
 def test_cases_are_in_the_order_of_their_sizes(
