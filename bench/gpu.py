@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from bench.run import Galleries, commit, save_result
 from idsim.benchmark import Case, Effort, case_line, measure_case
-from idsim.benchmark.device import device_peaks, device_tools
+from idsim.benchmark.device import device_tools
+from idsim.benchmark.device_peaks import device_peaks
 from idsim.benchmark.line import tool_line
 
 if TYPE_CHECKING:

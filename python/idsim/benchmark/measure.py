@@ -16,12 +16,25 @@ from idsim.benchmark.tools import OURS, Float32, Setting, Tool
 from idsim.benchmark.truth import count_wrong, expected, is_identical
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from idsim.benchmark.cases import Case
     from idsim.benchmark.machine import Peaks
 
 __all__ = ["Effort", "measure_case", "summary_of", "too_slow_in"]
+
+LONG_S = 5.0  # on a device, a search that is not run more often than it must
+# What a library raises where it cannot do a case: memory, a missing part, a type or size that it does not take.
+FAILURES = (
+    RuntimeError,
+    MemoryError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    ImportError,
+    OSError,
+    AssertionError,
+)
 
 
 @dataclass(frozen=True)
@@ -41,7 +54,14 @@ class Effort:
     pause : float
         Rest between two timings in seconds: other libraries' worker threads spin for a while.
     full : bool
-        Leave nothing out.
+        Leave nothing out for its class.
+    most_seconds : float
+        A rival that a trial predicts to take longer than this is not timed, whatever its class.
+    trial_queries : int, optional
+        Settings are tried with at most so many queries.
+    device : bool
+        The tools work on a device: first calls compile, and a rival that fails is left out with its reason, for it
+        may lack memory, a type or a size that the case needs.
     """
 
     seconds: float = 20.0
@@ -51,6 +71,9 @@ class Effort:
     trial_rows: int = 262_144
     pause: float = 0.05
     full: bool = False
+    most_seconds: float = math.inf
+    trial_queries: int | None = None
+    device: bool = False
 
     def limit(self, tool: Tool) -> float:
         """Return how many times slower than the best of its class a tool may be."""
@@ -90,18 +113,20 @@ class _Runner:
     def trial(self, entry: _Entry) -> None:
         """Try every setting on a slice; keep those near the best and estimate the whole case."""
         rows = min(len(self.gallery), max(self.effort.trial_rows, self.case.k))
-        few = min(len(self.queries), 8) if entry.tool.linear else len(self.queries)
+        few = min(
+            len(self.queries), 8 if entry.tool.linear else self.effort.trial_queries or len(self.queries)
+        )
         part, queries = self.gallery[:rows], self.queries[:few]
         state = entry.tool.prepare(part, self.threads)
         seconds = []
         for setting in entry.settings:
             once = math.inf
-            for _ in range(3):
+            for turn in range(3):
                 time.sleep(self.effort.pause)
                 start = time.perf_counter()
                 entry.tool.search(state, queries, self.case.k, setting)
                 once = min(once, time.perf_counter() - start)
-                if once > 1.0:
+                if once > 1.0 and (turn or not self.effort.device):
                     break
             seconds.append(once)
         best = min(seconds)
@@ -109,6 +134,8 @@ class _Runner:
         order = {id(s): t for s, t in zip(entry.settings, seconds, strict=True)}
         entry.settings = sorted(near, key=lambda setting: order[id(setting)])[:3]
         entry.estimate = best * len(self.gallery) / rows * len(self.queries) / few
+        if self.effort.device and entry.estimate > LONG_S:
+            del entry.settings[1:]
 
     def settle(self, entry: _Entry) -> None:
         """Prepare on the whole gallery, warm up, and choose among the settings that are left."""
@@ -119,7 +146,7 @@ class _Runner:
         best = math.inf
         for setting in entry.settings:
             seconds = self.clock(entry, setting)
-            if seconds < 0.5:
+            if seconds < (LONG_S if self.effort.device else 0.5):
                 seconds = min(seconds, self.clock(entry, setting))
             if seconds < best:
                 best, entry.setting = seconds, setting
@@ -141,13 +168,35 @@ class _Runner:
             gc.enable()
 
 
-def _too_slow(entry: _Entry, entries: Sequence[_Entry], limit: float) -> str | None:
+def _too_slow(entry: _Entry, entries: Sequence[_Entry], effort: Effort) -> str | None:
     """Return why a rival is not worth more time, judged by the trials."""
+    if entry.tool.name == OURS:
+        return None
+    if entry.estimate > effort.most_seconds:
+        return f"a trial predicts {entry.estimate:.3g} s, more than {effort.most_seconds:g} s"
     rivals = [e for e in entries if e.tool.name != OURS and e.tool.exact == entry.tool.exact]
     best = min((other.estimate for other in rivals), default=math.inf)
-    if entry.tool.name == OURS or entry.estimate <= limit * best:
+    if effort.full or entry.estimate <= effort.limit(entry.tool) * best:
         return None
     return f"a trial predicts {entry.estimate:.3g} s, {entry.estimate / best:.1f}x the best of its class"
+
+
+def _attempt(
+    step: Callable[[_Entry], None], entries: Sequence[_Entry], left_out: dict[str, str], effort: Effort
+) -> list[_Entry]:
+    """Take a step with every entry; on a device, return those that could take it and note why others could not."""
+    able = []
+    for entry in entries:
+        try:
+            step(entry)
+        except FAILURES as error:
+            if entry.tool.name == OURS or not effort.device:
+                raise
+            entry.state = entry.answer = None
+            left_out[entry.tool.name] = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        else:
+            able.append(entry)
+    return able
 
 
 def _enter(
@@ -240,15 +289,13 @@ def measure_case(
     effort = effort or Effort()
     runner = _Runner(case, queries, gallery, threads, effort)
     entries, left_out = _enter(case, tools, hopeless or {}, effort)
-    for entry in entries:
-        if entry.tool.name != OURS:
-            runner.trial(entry)
-    if not effort.full:
-        reasons = {e.tool.name: _too_slow(e, entries, effort.limit(e.tool)) for e in entries}
-        left_out.update({name: reason for name, reason in reasons.items() if reason})
-        entries = [entry for entry in entries if entry.tool.name not in left_out]
-    for entry in entries:
-        runner.settle(entry)
+    ours = [entry for entry in entries if entry.tool.name == OURS]
+    rivals = [entry for entry in entries if entry.tool.name != OURS]
+    entries = ours + _attempt(runner.trial, rivals, left_out, effort)
+    reasons = {e.tool.name: _too_slow(e, entries, effort) for e in entries}
+    left_out.update({name: reason for name, reason in reasons.items() if reason})
+    entries = [entry for entry in entries if entry.tool.name not in left_out]
+    entries = _attempt(runner.settle, entries, left_out, effort)
     runner.rounds(entries)
     results = [summary_of(entry, case, peaks) for entry in entries]
     _check(entries, runner, results)
