@@ -57,10 +57,14 @@ def commit() -> str | None:
 class Galleries:
     """Rows of the cases; the last gallery is kept, and all are kept on disk when a folder is given."""
 
-    def __init__(self, folder: Path | None) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path | None, most_queries: int = MAX_QUERIES) -> None:
+        self._folder, self._most_queries = folder, most_queries
         self._key: tuple[str, int, int] | None = None
         self._rows: tuple[np.ndarray, np.ndarray] | None = None
+
+    def holds(self, case: Case) -> bool:
+        """Return whether the rows of a case are there."""
+        return self._key == (case.data, case.rows, case.dim)
 
     def get(self, case: Case) -> tuple[np.ndarray, np.ndarray]:
         """Return queries and gallery of a case."""
@@ -75,12 +79,12 @@ class Galleries:
     def _load(self, key: tuple[str, int, int]) -> tuple[np.ndarray, np.ndarray]:
         data, rows, dim = key
         if self._folder is None:
-            return make_rows(data, rows, dim, MAX_QUERIES)
-        stem = self._folder / f"{data}-{rows}-{dim}"
+            return make_rows(data, rows, dim, self._most_queries)
+        stem = self._folder / f"{data}-{rows}-{dim}-{self._most_queries}"
         files = [stem.with_suffix(f".{part}.npy") for part in ("queries", "gallery")]
         if not all(file.exists() for file in files):
             self._folder.mkdir(parents=True, exist_ok=True)
-            for file, array in zip(files, make_rows(data, rows, dim, MAX_QUERIES), strict=True):
+            for file, array in zip(files, make_rows(data, rows, dim, self._most_queries), strict=True):
                 partial = file.with_suffix(".partial.npy")
                 np.save(partial, array)
                 partial.replace(file)

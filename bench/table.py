@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import grid
+from bench.gpu.table import device_table
 from bench.page import put_into
 from idsim.benchmark import Case, Peaks
 from idsim.benchmark.tools import OURS
@@ -181,7 +182,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not selected:
         print("no case matches", file=sys.stderr)
         return 2
-    text = (short_table if chosen.short else main_table)(document, selected)
+    make = device_table if "device" in document else short_table if chosen.short else main_table
+    text = make(document, selected)
     if chosen.tools:
         text += "\n\n" + tool_table(selected)
     if chosen.into is None:

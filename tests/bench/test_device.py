@@ -160,7 +160,8 @@ def test_rows_are_copied_once():
     assert first.data_ptr() != second.data_ptr()
 
 
-def test_peaks_are_numbers():
+def test_peaks_are_numbers(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("idsim.benchmark.machine.CLOCK_PAUSE_S", 0.0)
     peaks = device_peaks("cpu", size=64, copied=1 << 16)
     assert min(peaks.to_dict().values()) > 0
     assert isinstance(peaks, Peaks)

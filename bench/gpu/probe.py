@@ -1,0 +1,214 @@
+"""The stage ``probe``: the first measurements on a device; docs/design/cuda-predictions.md says what was predicted.
+
+1. Products of int8, float16 and bfloat16 kept up for seconds: does the power limit change which type is best?
+2. The scan of 8-bit codes with and without survivors: what listing and scoring them costs, its share of the int8 peak.
+3. Survivors per query on random, sorted, repeated and constant galleries, against the model of the thresholds.
+4. The error of float16 products with float32 sums on rows of one sign, against the bound that a certificate needs.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import idsim
+from bench.gpu.measure import describe
+from bench.run import save_result
+from idsim.benchmark.cases import make_rows
+from idsim.benchmark.device_peaks import device_peaks, device_state, product_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from bench.gpu.cases import Budget
+
+SAMPLE_ROWS, SAMPLE_PER_RESULT = 16_384, 32  # what the device draws its first thresholds from
+UNREACHED = 0.9999  # a threshold that no random row reaches
+FLOAT16_UNIT = 2.0**-22  # per product and sum, relative to the sum of the sizes: tensor cores may truncate
+
+
+def _wait(device: str) -> None:
+    import torch
+
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+
+
+def _median(way: Callable[[], Any], device: str, rounds: int) -> float:
+    seconds = []
+    for turn in range(rounds + 1):
+        _wait(device)
+        start = time.perf_counter()
+        way()
+        _wait(device)
+        if turn:
+            seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds)
+
+
+def sustained(device: str, seconds: float, size: int) -> list[dict[str, Any]]:
+    """Return rates of the vendor's products in the first and the last second of a long run, and the clocks then."""
+    found = []
+    for kind in ("int8", "float16", "bfloat16"):
+        try:
+            multiply = product_of(kind, size, device)
+            multiply()
+        except RuntimeError as error:
+            found.append({"kind": kind, "error": str(error)})
+            continue
+        _wait(device)
+        rates: list[float] = []
+        end = time.perf_counter() + seconds
+        while time.perf_counter() < end or not rates:
+            start, runs = time.perf_counter(), 0
+            while time.perf_counter() - start < min(0.5, seconds):
+                for _ in range(4):
+                    multiply()
+                _wait(device)
+                runs += 4
+            rates.append(2.0 * size**3 * runs / (time.perf_counter() - start) / 1e12)
+        found.append(
+            {"kind": kind, "first_tflops": rates[0], "last_tflops": rates[-1], "state": device_state()}
+        )
+    return found
+
+
+def scan_rates(
+    device: str, rows: int, queries: int, dims: tuple[int, ...], rounds: int
+) -> list[dict[str, Any]]:
+    """Return rates of a search with and without survivors, and of a count that nothing reaches."""
+    import torch
+
+    found = []
+    for dim in dims:
+        q, x = (torch.from_numpy(part).to(device) for part in make_rows("random", rows, dim, queries))
+        index = idsim.Index(x)
+        ways: dict[str, Callable[[], Any]] = {
+            "top-k": lambda q=q, index=index: index.search(q, 10),
+            "top-k, nothing survives": lambda q=q, index=index: index.search(q, 10, threshold=UNREACHED),
+            "count, nothing survives": lambda q=q, index=index: idsim.count_above(q, index, [UNREACHED]),
+        }
+        for name, way in ways.items():
+            seconds = _median(way, device, rounds)
+            rate = 2.0 * rows * queries * dim / seconds / 1e12
+            found.append({"dim": dim, "what": name, "seconds": seconds, "tops": rate})
+    return found
+
+
+def modelled(rows: int, k: int) -> float:
+    """Return k (1 + ln(n / n0)): rows that reach a threshold which keeps up with the scan, were it without margin."""
+    sample = max(SAMPLE_ROWS, SAMPLE_PER_RESULT * k)
+    return k * (1 + math.log(max(rows / sample, 1.0)))
+
+
+def galleries(rows: int, dim: int, queries: int) -> tuple[Any, dict[str, Any]]:
+    """Return queries, and galleries that are kind and unkind to thresholds."""
+    q, x = make_rows("random", rows, dim, queries)
+    rising = x[np.argsort(x @ q[0])]
+    return q, {
+        "random": x,
+        "sorted, best last": rising,
+        "100 rows repeated": np.ascontiguousarray(np.tile(x[:100], (rows // 100 + 1, 1))[:rows]),
+        "constant": np.ascontiguousarray(np.broadcast_to(x[0], x.shape)),
+    }
+
+
+def survivors(device: str, rows: int, dim: int, queries: int, ks: tuple[int, ...]) -> list[dict[str, Any]]:
+    """Return candidates and canonical scores per query, beside the model."""
+    import torch
+
+    q, each = galleries(rows, dim, queries)
+    found = []
+    for name, gallery in each.items():
+        index = idsim.Index(torch.from_numpy(gallery).to(device))
+        for k in ks:
+            certificate = index.search(torch.from_numpy(q).to(device), k, certificate=True).certificate
+            assert certificate is not None
+            found.append(
+                {
+                    "gallery": name, "k": k, "candidates": certificate.candidates / queries,
+                    "rescored": certificate.rescored / queries, "model": modelled(rows, k),
+                }
+            )  # fmt: skip
+    return found
+
+
+def float16_error(device: str, dims: tuple[int, ...], count: int) -> list[dict[str, Any]]:
+    """Return the largest error of float16 products over its bound d 2^-22 sum|q x|; 1 would break the certificate."""
+    import torch
+
+    rng = np.random.default_rng(0)
+    found = []
+    for dim in dims:
+        ramp = np.exp2(-rng.integers(0, 12, (count, dim)))
+        kinds = {
+            "equal": np.ones((count, dim)),
+            "just above 1": 1 + rng.integers(0, 2, (count, dim)) * 2.0**-10,
+            "many sizes": ramp,
+            "large first": np.sort(ramp, axis=1)[:, ::-1],
+            "large last": np.sort(ramp, axis=1),
+        }
+        for name, values in kinds.items():
+            half = values.astype(np.float16)
+            a = torch.from_numpy(np.ascontiguousarray(half)).to(device)
+            try:
+                got = torch.mm(a, a.T, out_dtype=torch.float32)
+            except (RuntimeError, TypeError, NotImplementedError) as error:
+                found.append({"dim": dim, "values": name, "error": str(error).splitlines()[0]})
+                continue
+            right = (
+                half.astype(np.float64) @ half.astype(np.float64).T
+            )  # all of one sign: also the sum of the sizes
+            worst = float((np.abs(got.cpu().numpy() - right) / right).max())
+            found.append(
+                {
+                    "dim": dim,
+                    "values": name,
+                    "relative_error": worst,
+                    "share_of_bound": worst / (dim * FLOAT16_UNIT),
+                }
+            )
+    return found
+
+
+def probe(
+    folder: Path,
+    budget: Budget,
+    *,
+    device: str = "cuda",
+    rows: int = 1_000_000,
+    queries: int = 4096,
+    seconds: float = 30.0,
+) -> int:
+    """Take the measurements, writing each when it is done, and print them."""
+    small = not device.startswith("cuda")
+    peaks = device_peaks(device, 64, 1 << 20) if small else device_peaks(device)
+    document: dict[str, Any] = {**describe(device), "peaks": peaks.to_dict()}
+    steps: dict[str, Callable[[], list[dict[str, Any]]]] = {
+        "scan": lambda: scan_rates(device, rows, queries, (512, 128), 5),
+        "survivors": lambda: survivors(device, rows, 512, min(queries, 256), (10, 100, 1000)),
+        "float16": lambda: float16_error(device, (128, 512, 1024), 256),
+        "sustained": lambda: sustained(device, seconds, 64 if small else 8192),
+    }
+    for name, step in steps.items():
+        if budget.left < 60:
+            print(f"left out for lack of time: {name}")
+            continue
+        document[name] = step()
+        save_result(folder / "probe.json", document)
+        for line in document[name]:
+            shown = {
+                key: f"{value:.4g}" if isinstance(value, float) else value for key, value in line.items()
+            }
+            share = (
+                f", {line['tops'] * 1e3 / peaks.int8:.0%} of the int8 peak"
+                if "tops" in line and peaks.int8
+                else ""
+            )
+            print(f"{name}: " + ", ".join(f"{key} {value}" for key, value in shown.items()) + share)
+    return 0

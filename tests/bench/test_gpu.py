@@ -1,0 +1,154 @@
+"""The stages of ``bench.gpu``, with PyTorch on the CPU in the place of a device."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bench.gpu import stages
+from bench.gpu.__main__ import main
+from bench.gpu.cases import CASES, Budget, expected_seconds, goals
+from bench.gpu.measure import bench
+from bench.gpu.probe import modelled, probe
+from bench.gpu.stream import stream
+from bench.gpu.table import device_table
+from bench.table import main as table
+
+from idsim.benchmark import Case, Effort
+
+torch = pytest.importorskip("torch")
+
+EFFORT = Effort(seconds=0.0, rounds=(1, 1), pause=0.0, full=True, device=True)
+SMALL = [Case(3, 2000, dim=32, k=4), Case(2, 2000, dim=32, k=2000), Case(3, 10**9, dim=32)]
+
+
+@pytest.fixture(autouse=True)
+def quick_peaks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("idsim.benchmark.machine.CLOCK_PAUSE_S", 0.0)
+
+
+def measured(folder: Path, seconds: float = 60.0, *, resume: bool = False, cases: Any = SMALL) -> Any:
+    assert bench(folder, None, Budget(seconds), resume=resume, cases=cases, device="cpu", effort=EFFORT) == 0
+    return json.loads((folder / "gpu.json").read_text())
+
+
+def test_cases_that_fit_are_measured_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    document = measured(tmp_path)
+    said = capsys.readouterr()
+    assert [record["name"] for record in document["cases"]] == [case.name for case in SMALL[:2]]
+    assert f"left for --resume: {SMALL[2].name}" in said.err
+    assert "| 3 × 2,000 | 32 | 4 | random | prepared |" in said.out
+    assert document["peaks"]["int8"] > 0
+    ours = document["cases"][0]["tools"][0]
+    assert ours["identical"]
+
+
+def test_a_run_goes_on_where_it_stopped(tmp_path: Path):
+    first = measured(tmp_path, cases=SMALL[:1])
+    with pytest.raises(ValueError, match="--resume"):
+        measured(tmp_path)
+    second = measured(tmp_path, resume=True)
+    assert second["cases"][0] == first["cases"][0]
+    assert [record["name"] for record in second["cases"]] == [case.name for case in SMALL[:2]]
+    other = json.loads((tmp_path / "gpu.json").read_text())
+    (tmp_path / "gpu.json").write_text(json.dumps({**other, "device": "another"}))
+    with pytest.raises(ValueError, match="measured on another"):
+        measured(tmp_path, resume=True)
+
+
+def test_the_table_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    document = measured(tmp_path, cases=SMALL[:1])
+    record = document["cases"][0]
+    for queries, rows in ((65_536, 10_000_000), (32, 1_000_000)):
+        record["case"].update(queries=queries, rows=rows, dim=512, k=10)
+        for result in record["tools"]:
+            result["median_ms"], result["gbs"], result["gflops"] = 10.0, 100.0, 1e6
+            if result["tool"] == "torch bfloat16":
+                result["median_ms"] = 25.0
+        document["peaks"].update(read=110.0, int8=2e6)
+        text = device_table(document, [record])
+        if queries == 32:
+            assert text.splitlines()[4].endswith("| 85% of copy bandwidth reached |")
+            assert "| 91% of copy bandwidth |" in text
+        else:
+            assert text.splitlines()[4].endswith("| 1× product bfloat16 reached; 3× torch bfloat16 missed |")
+    assert "Not installed: cupy float32" in text
+    capsys.readouterr()
+    assert table([str(tmp_path / "gpu.json")]) == 0
+    assert capsys.readouterr().out.count("\n") >= 5
+
+
+def test_cases_and_their_cost():
+    assert len({case.name for case in CASES}) == len(CASES)
+    wanted = {(q, k) for q in (1, 2, 8, 32, 128, 1024, 65_536) for k in (10,)} | {(1024, 1000), (1024, 4096)}
+    assert wanted <= {(case.queries, case.k) for case in CASES if case.dim == 512}
+    assert max(expected_seconds(case, rows_are_there=False) for case in CASES) < 9 * 60
+    assert goals(Case(65_536, 10_000_000)) == (("product bfloat16", 1.0), ("torch bfloat16", 3.0))
+    assert goals(Case(1, 1_000_000)) == (("read", 0.85),)
+    assert goals(Case(1, 1_000_000, dim=128)) == ()
+
+
+def test_first_measurements(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert probe(tmp_path, Budget(1e6), device="cpu", rows=2000, queries=4, seconds=0.0) == 0
+    document = json.loads((tmp_path / "probe.json").read_text())
+    by_gallery = {(line["gallery"], line["k"]): line for line in document["survivors"]}
+    assert by_gallery["constant", 10]["rescored"] >= 10
+    assert {line["what"] for line in document["scan"]} == {
+        "top-k", "top-k, nothing survives", "count, nothing survives",
+    }  # fmt: skip
+    assert all("error" in line or line["share_of_bound"] < 1 for line in document["float16"])
+    assert {line["kind"] for line in document["sustained"]} == {"int8", "float16", "bfloat16"}
+    assert "scan: dim 512" in capsys.readouterr().out
+    assert probe(tmp_path, Budget(0.0), device="cpu", rows=2000, queries=4) == 0
+    assert "left out for lack of time: scan" in capsys.readouterr().out
+
+
+def test_the_model_of_survivors():
+    assert modelled(1_000_000, 10) == pytest.approx(10 * (1 + 4.111), rel=1e-3)
+    assert modelled(1000, 10) == 10
+
+
+def test_streams(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    sizes = (2, 3000, 0.002)
+    assert stream(tmp_path, Budget(1e6), device="cpu", counts=(1, 3), sizes=sizes, rounds=1) == 0
+    results = json.loads((tmp_path / "stream.json").read_text())["results"]
+    assert [(result["what"], result["queries"]) for result in results] == [
+        *((what, q) for q in (1, 3) for what in ("idsim, pinned", "idsim, pageable", "torch bfloat16, pinned")),
+        ("idsim, files", 1), ("idsim, files", 3),
+    ]  # fmt: skip
+    assert all(result["wrong"] == 0 for result in results if result["what"].startswith("idsim, p"))
+    assert "of plain reads by 4 threads" in capsys.readouterr().out
+
+
+def test_logs_and_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    say = [sys.executable, "-c", "print('so far')"]
+    assert stages.run_logged("said", tmp_path, [say], Budget(60)) == 0
+    assert "so far" in (tmp_path / "said.log").read_text()
+    assert (
+        stages.run_logged("bad", tmp_path, [[sys.executable, "-c", "raise SystemExit(3)"], say], Budget(60))
+        == 3
+    )
+    wait = [sys.executable, "-c", "import time; time.sleep(60)"]
+    assert stages.run_logged("slow", tmp_path, [wait], Budget(0)) == stages.OUT_OF_TIME
+    assert "slow: status 124" in capsys.readouterr().err
+
+
+def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["--list", "--select", "q=65536 d=512 n=10000000"]) == 0
+    assert capsys.readouterr().out == "q=65536 n=10000000 d=512 k=10 random prepared\n"
+    assert main(["--list", "--select", "q=3"]) == 2
+    for wrong in (["bench"], ["--out", str(tmp_path)], ["walk", "--out", str(tmp_path)]):
+        with pytest.raises(SystemExit):
+            main(wrong)
+    assert "no stage is called walk" in capsys.readouterr().err
+
+
+def test_a_machine_without_a_device(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert main(["build", "bench", "--out", str(tmp_path)]) == 5
+    assert "no CUDA device" in capsys.readouterr().err
