@@ -12,6 +12,7 @@ MOST_QUERIES = 65_536
 # The headline sizes first; cases of one gallery stand together, for making 10 million rows takes minutes.
 CASES = [
     *(Case(q, MILLION) for q in (1024, 32, 1, 65_536, 128, 8, 2)),
+    Case(1, 1000),
     *(Case(q, 10 * MILLION) for q in (65_536, 1, 32, 1024)),
     *(Case(1024, 10 * MILLION, k=k) for k in (1000, 4096)),
     *(Case(q, MILLION, dim=128) for q in (65_536, 1, 32, 1024)),

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 import time
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import idsim
+from bench.gpu import model
 from bench.gpu.measure import describe
 from bench.run import save_result
 from idsim.benchmark.cases import make_rows
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from bench.gpu.cases import Budget
 
-SAMPLE_ROWS, SAMPLE_PER_RESULT = 16_384, 32  # what the device draws its first thresholds from
 UNREACHED = 0.9999  # a threshold that no random row reaches
 FLOAT16_UNIT = 2.0**-22  # per product and sum, relative to the sum of the sizes: tensor cores may truncate
 
@@ -100,12 +99,6 @@ def scan_rates(
     return found
 
 
-def modelled(rows: int, k: int) -> float:
-    """Return k (1 + ln(n / n0)): rows that reach a threshold which keeps up with the scan, were it without margin."""
-    sample = max(SAMPLE_ROWS, SAMPLE_PER_RESULT * k)
-    return k * (1 + math.log(max(rows / sample, 1.0)))
-
-
 def galleries(rows: int, dim: int, queries: int) -> tuple[Any, dict[str, Any]]:
     """Return queries, and galleries that are kind and unkind to thresholds."""
     q, x = make_rows("random", rows, dim, queries)
@@ -119,7 +112,7 @@ def galleries(rows: int, dim: int, queries: int) -> tuple[Any, dict[str, Any]]:
 
 
 def survivors(device: str, rows: int, dim: int, queries: int, ks: tuple[int, ...]) -> list[dict[str, Any]]:
-    """Return candidates and canonical scores per query, beside the model."""
+    """Return candidates and canonical scores per query, beside the model, which is one of random rows."""
     import torch
 
     q, each = galleries(rows, dim, queries)
@@ -131,10 +124,13 @@ def survivors(device: str, rows: int, dim: int, queries: int, ks: tuple[int, ...
             assert certificate is not None
             found.append(
                 {
-                    "gallery": name, "k": k, "candidates": certificate.candidates / queries,
-                    "rescored": certificate.rescored / queries, "model": modelled(rows, k),
+                    "gallery": name,
+                    "k": k,
+                    "candidates": certificate.candidates / queries,
+                    "rescored": certificate.rescored / queries,
+                    "model": model.survivors(rows, dim, k) if name == "random" else None,
                 }
-            )  # fmt: skip
+            )
     return found
 
 

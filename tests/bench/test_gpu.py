@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bench.gpu import stages
+from bench.gpu import model, stages
 from bench.gpu.__main__ import main
 from bench.gpu.cases import CASES, Budget, expected_seconds, goals
 from bench.gpu.measure import bench
-from bench.gpu.probe import modelled, probe
+from bench.gpu.probe import probe
 from bench.gpu.stream import stream
 from bench.gpu.table import device_table
 from bench.table import main as table
@@ -107,8 +107,10 @@ def test_first_measurements(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
 
 
 def test_the_model_of_survivors():
-    assert modelled(1_000_000, 10) == pytest.approx(10 * (1 + 4.111), rel=1e-3)
-    assert modelled(1000, 10) == 10
+    assert model.bound(512) == pytest.approx(0.0148, rel=0.05)
+    assert model.survivors(5, 32, 10) == 5
+    some, more = (model.survivors(rows, 64, 10) for rows in (20_000, 200_000))
+    assert 10 < some < more < 2000
 
 
 def test_streams(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -1,0 +1,54 @@
+"""How many rows the device's filter should let through, from scores drawn at random: a prediction to hold a count to.
+
+Scores of random unit rows are normal with variance 1/d. The scan takes its first threshold from what the best of a
+sample certainly reach, then cuts the gallery into slabs and raises the threshold after each (csrc/core/slabs.hpp).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from idsim.benchmark.cases import make_rows
+
+# As csrc/cuda/sample.cu, topk.cu and csrc/core/slabs.hpp have them.
+SAMPLE_ROWS, SAMPLE_PER_RESULT = 16_384, 32
+LEAST_CAPACITY, SAMPLE_MARGIN, EXACT_MARGIN = 4096, 32, 8
+
+
+def bound(dim: int) -> float:
+    """Return the mean bound on the error of a product of 8-bit codes, for random unit rows."""
+    rows, _ = make_rows("random", 1, dim, 1000)
+    scale = np.abs(rows).max(axis=1, keepdims=True) / 127
+    residual = float(np.linalg.norm(rows - np.round(rows / scale) * scale, axis=1).mean())
+    return residual * (1 + residual) + residual
+
+
+def survivors(rows: int, dim: int, k: int, *, queries: int = 4, seed: int = 0) -> float:
+    """Return the expected number of rows per query whose upper bound reaches the threshold of the time."""
+    rng = np.random.default_rng(seed)
+    return float(np.mean([_one_query(rng, rows, dim, k) for _ in range(queries)]))
+
+
+def _one_query(rng: np.random.Generator, rows: int, dim: int, k: int) -> int:
+    margin = bound(dim)
+    scores = rng.standard_normal(rows, dtype=np.float32) / np.float32(np.sqrt(dim))
+    sampled = min(max(SAMPLE_ROWS, SAMPLE_PER_RESULT * k), rows // 8)
+    sampled = 0 if sampled < 4 * k else sampled
+    threshold = -np.inf
+    if sampled:
+        every = scores[:: rows // sampled][:sampled]
+        threshold = float(np.partition(every, sampled - k)[sampled - k]) - margin
+    capacity = max(LEAST_CAPACITY, SAMPLE_MARGIN * k)
+    begin, found = 0, 0
+    best = np.empty(0, np.float32)
+    while begin < rows:
+        ahead = EXACT_MARGIN if begin > sampled else SAMPLE_MARGIN
+        end = min(rows, begin + int(max(max(begin, sampled) * capacity / (2 * k * ahead), capacity, 128)))
+        slab = scores[begin:end]
+        found += int(np.count_nonzero(slab + margin >= threshold))
+        best = np.concatenate([best, slab])
+        if len(best) > k:
+            best = np.partition(best, len(best) - k)[len(best) - k :]
+            threshold = max(threshold, float(best.min()))
+        begin = end
+    return found
