@@ -15,23 +15,38 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import grid
 from bench.gpu import stages
-from bench.gpu.cases import CASES, Budget
-from bench.gpu.measure import bench
-from bench.gpu.probe import probe
-from bench.gpu.stream import stream
+from bench.gpu.budget import Budget
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-RUN = {
-    "build": stages.build,
-    "test": stages.test,
-    "sanitize": stages.sanitize,
-    "probe": probe,
-    "stream": stream,
-}
+RUN = {"build": stages.build, "test": stages.test, "sanitize": stages.sanitize}
+MEASURE = ("probe", "bench", "stream")
+
+
+def measure(stage: str, chosen: argparse.Namespace, budget: Budget) -> int:
+    """Run a stage that needs the package, which a stage before it may have installed."""
+    from bench import grid
+    from bench.gpu.cases import CASES
+    from bench.gpu.measure import bench
+    from bench.gpu.probe import probe
+    from bench.gpu.stream import stream
+
+    if stage == "bench":
+        cases = grid.matching(CASES, chosen.select)
+        return bench(chosen.out, chosen.data_dir, budget, resume=chosen.resume, cases=cases)
+    return (probe if stage == "probe" else stream)(chosen.out, budget)
+
+
+def list_cases(select: list[str]) -> int:
+    """Print the names of the cases in their order."""
+    from bench import grid
+    from bench.gpu.cases import CASES
+
+    cases = grid.matching(CASES, select)
+    print("\n".join(case.name for case in cases) or "no case matches")
+    return 0 if cases else 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, prog="python -m bench.gpu", formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    names = [*RUN, "bench"]
+    names = [*RUN, *MEASURE]
     parser.add_argument("stages", nargs="*", metavar="STAGE", help=f"of {', '.join(names)}")
     parser.add_argument("--out", type=Path, help="folder for logs and results")
     parser.add_argument(
@@ -52,10 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data-dir", type=Path, help="keep the galleries here between calls (60 GB)")
     parser.add_argument("--list", action="store_true", help="print the names of the cases and stop")
     chosen = parser.parse_args(arguments)
-    cases = grid.matching(CASES, chosen.select)
-    if chosen.list or not cases:
-        print("\n".join(case.name for case in cases) or "no case matches")
-        return 0 if cases else 2
+    if chosen.list:
+        return list_cases(chosen.select)
     if chosen.out is None or not chosen.stages:
         parser.error("name a folder with --out, and at least one stage")
     if unknown := [stage for stage in chosen.stages if stage not in names]:
@@ -66,17 +79,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"PyTorch {torch.__version__} finds no CUDA device here", file=sys.stderr)
         return 5
     budget = Budget(60 * chosen.minutes)
-    try:
-        for stage in chosen.stages:
-            if stage == "bench":
-                status = bench(chosen.out, chosen.data_dir, budget, resume=chosen.resume, cases=cases)
-            else:
-                status = RUN[stage](chosen.out, budget)
-            if status:
-                return status
-    except ValueError as error:
-        print(error, file=sys.stderr)
-        return 2
+    for stage in chosen.stages:
+        status = RUN[stage](chosen.out, budget) if stage in RUN else measure(stage, chosen, budget)
+        if status:
+            return status
     return 0
 
 

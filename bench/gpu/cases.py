@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from idsim.benchmark import Case
 
 MILLION = 1_000_000
@@ -22,18 +20,6 @@ CASES = [
     *(Case(q, MILLION, data="clustered") for q in (32, 1024)),
     *(Case(q, 10 * MILLION, dim=128) for q in (65_536, 32)),
 ]
-
-
-class Budget:
-    """The time that a call may take."""
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds, self._started = seconds, time.monotonic()
-
-    @property
-    def left(self) -> float:
-        """Return the seconds that are left."""
-        return self.seconds - (time.monotonic() - self._started)
 
 
 def expected_seconds(case: Case, *, rows_are_there: bool) -> float:

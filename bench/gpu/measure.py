@@ -9,7 +9,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from bench.gpu.cases import CASES, MOST_QUERIES, Budget, expected_seconds
+from bench.gpu.cases import CASES, MOST_QUERIES, expected_seconds
 from bench.gpu.table import device_table
 from bench.run import Galleries, commit, save_result
 from idsim.benchmark import Case, Effort, case_line, measure_case
@@ -20,6 +20,8 @@ from idsim.benchmark.line import tool_line
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    from bench.gpu.budget import Budget
 
 PACKAGES = (
     "idsim",
@@ -100,14 +102,22 @@ def bench(
     device: str = "cuda",
     effort: Effort = EFFORT,
 ) -> int:
-    """Measure the cases that fit into the time, most worthy first, saving after each; print the table."""
+    """Measure the cases that fit into the time, most worthy first, saving after each; print the table.
+
+    Status 1: a case could not be measured; 2: the result file is there and cannot be continued.
+    """
     path = folder / "gpu.json"
-    document = open_document(path, device, resume=resume)
+    try:
+        document = open_document(path, device, resume=resume)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
     peaks = device_peaks(device) if device.startswith("cuda") else device_peaks(device, 256, 1 << 20)
     peaks = peaks.highest(DevicePeaks(**document["peaks"])) if document["peaks"] else peaks
     document["peaks"] = peaks.to_dict()
     save_result(path, document)
     galleries = Galleries(data, MOST_QUERIES)
+    failed = 0
     done = {record["name"] for record in document["cases"]}
     for case in cases:
         if case.name in done:
@@ -118,9 +128,15 @@ def bench(
             continue
         queries, gallery = galleries.get(case)
         tools = device_tools(device, case.mode)
-        record = measure_case(case, queries, gallery, tools, peaks, threads=1, effort=effort)
-        del tools
-        free_device_memory()
+        try:
+            record = measure_case(case, queries, gallery, tools, peaks, threads=1, effort=effort)
+        except (RuntimeError, MemoryError) as error:
+            failed += 1
+            print(f"failed: {case.name}: {type(error).__name__}: {error}", file=sys.stderr)
+            continue
+        finally:
+            del tools
+            free_device_memory()
         document["cases"].append({**record, "state": device_state()})
         save_result(path, document)
         print(case_line(record), file=sys.stderr)
@@ -129,4 +145,4 @@ def bench(
         for tool, reason in record["left_out"].items():
             print(f"    {tool:<16} left out: {reason}", file=sys.stderr)
     print(device_table(document, document["cases"]))
-    return 0
+    return 1 if failed else 0

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from bench.gpu.cases import Budget
+    from bench.gpu.budget import Budget
 
 UNREACHED = 0.9999  # a threshold that no random row reaches
 FLOAT16_UNIT = 2.0**-22  # per product and sum, relative to the sum of the sizes: tensor cores may truncate

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from bench.gpu.cases import Budget
+    from bench.gpu.budget import Budget
 
 ROOT = Path(__file__).parent.parent.parent
 OUT_OF_TIME = 124

@@ -27,7 +27,7 @@ from idsim.gallery import Gallery
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from bench.gpu.cases import Budget
+    from bench.gpu.budget import Budget
 
 ROUNDS = 5
 CHUNK = 262_144

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,15 @@ from typing import Any
 import pytest
 from bench.gpu import model, stages
 from bench.gpu.__main__ import main
-from bench.gpu.cases import CASES, Budget, expected_seconds, goals
+from bench.gpu.budget import Budget
+from bench.gpu.cases import CASES, expected_seconds, goals
 from bench.gpu.measure import bench
 from bench.gpu.probe import probe
 from bench.gpu.stream import stream
 from bench.gpu.table import device_table
 from bench.table import main as table
 
-from idsim.benchmark import Case, Effort
+from idsim.benchmark import Case, Effort, measure_case
 
 torch = pytest.importorskip("torch")
 
@@ -46,17 +48,18 @@ def test_cases_that_fit_are_measured_and_written(tmp_path: Path, capsys: pytest.
     assert ours["identical"]
 
 
-def test_a_run_goes_on_where_it_stopped(tmp_path: Path):
+def test_a_run_goes_on_where_it_stopped(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     first = measured(tmp_path, cases=SMALL[:1])
-    with pytest.raises(ValueError, match="--resume"):
-        measured(tmp_path)
+    options: Any = {"cases": SMALL[:2], "device": "cpu", "effort": EFFORT}
+    assert bench(tmp_path, None, Budget(60), resume=False, **options) == 2
+    assert "go on with --resume" in capsys.readouterr().err
     second = measured(tmp_path, resume=True)
     assert second["cases"][0] == first["cases"][0]
     assert [record["name"] for record in second["cases"]] == [case.name for case in SMALL[:2]]
     other = json.loads((tmp_path / "gpu.json").read_text())
     (tmp_path / "gpu.json").write_text(json.dumps({**other, "device": "another"}))
-    with pytest.raises(ValueError, match="measured on another"):
-        measured(tmp_path, resume=True)
+    assert bench(tmp_path, None, Budget(60), resume=True, **options) == 2
+    assert "was measured on another" in capsys.readouterr().err
 
 
 def test_the_table_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -146,6 +149,27 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
         with pytest.raises(SystemExit):
             main(wrong)
     assert "no stage is called walk" in capsys.readouterr().err
+
+
+def test_a_case_that_fails_costs_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def fails(case: Case, *arguments: Any, **options: Any) -> Any:
+        if case == SMALL[0]:
+            raise MemoryError("no room")
+        return measure_case(case, *arguments, **options)
+
+    monkeypatch.setattr("bench.gpu.measure.measure_case", fails)
+    budget = Budget(60)
+    assert bench(tmp_path, None, budget, resume=False, cases=SMALL[:2], device="cpu", effort=EFFORT) == 1
+    assert f"failed: {SMALL[0].name}: MemoryError: no room" in capsys.readouterr().err
+    document = json.loads((tmp_path / "gpu.json").read_text())
+    assert [record["name"] for record in document["cases"]] == [SMALL[1].name]
+
+
+def test_building_needs_no_package():
+    program = "import sys; sys.modules['idsim'] = None; from bench.gpu.__main__ import main; main(['--help'])"
+    subprocess.run([sys.executable, "-c", program], cwd=stages.ROOT, capture_output=True, check=True)
 
 
 def test_a_machine_without_a_device(
