@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import gc
 import importlib.metadata
 import json
 import sys
@@ -15,6 +14,7 @@ from bench.run import Galleries, commit, save_result
 from idsim.benchmark import Case, Effort, case_line, measure_case
 from idsim.benchmark.device import device_tools
 from idsim.benchmark.device_peaks import DevicePeaks, device_peaks, device_state
+from idsim.benchmark.device_rows import free_device_memory
 from idsim.benchmark.line import tool_line
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ PACKAGES = (
 # Trials on 2 million rows and 8,192 queries tell settings apart; a rival that needs half a minute is no rival.
 EFFORT = Effort(
     seconds=4.0, rounds=(3, 15), pause=0.01, full=True, trial_rows=1 << 21, trial_queries=8192, most_seconds=25.0,
-    device=True,
+    device=True, tidy=free_device_memory,
 )  # fmt: skip
 
 
@@ -61,14 +61,6 @@ def describe(device: str) -> dict[str, Any]:
         "versions": {package: _version(package) for package in PACKAGES},
         "state": device_state(),
     }
-
-
-def free_device_memory() -> None:
-    """Give back what PyTorch keeps of a case's rows: other libraries allocate past it."""
-    import torch
-
-    gc.collect()
-    torch.cuda.empty_cache()
 
 
 def open_document(path: Path, device: str, *, resume: bool) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from idsim.benchmark.cases import make_rows
 from idsim.benchmark.device import device_tools
 from idsim.benchmark.device_peaks import DevicePeaks, device_peaks, device_state
 from idsim.benchmark.device_rivals import ArraySearch, CuvsSearch, FaissSearch, product_settings
-from idsim.benchmark.device_rows import DeviceRows, OnDevice
+from idsim.benchmark.device_rows import DeviceRows, OnDevice, free_device_memory
+from idsim.benchmark.tools import Tool
 
 torch = pytest.importorskip("torch")
 
@@ -91,9 +92,40 @@ def test_settings_fit_into_memory():
         {"block": 1024, "chunk": 200_000}, {"block": 1024, "chunk": 65_536},
     ]  # fmt: skip
     many = product_settings(65_536, 10_000_000)
-    assert all(4 * setting["block"] * setting["chunk"] <= 8 << 30 for setting in many)
+    assert all(4 * setting["block"] * setting["chunk"] <= 4 << 30 for setting in many)
     assert {setting["block"] for setting in many} == {8192, 1024}
     assert product_settings(1, 3_000_000_000)[0]["chunk"] == 1_048_576
+
+
+def test_only_the_first_setting_of_a_hopeless_tool_is_tried():
+    tried = []
+
+    def search(state: Any, queries: Any, k: int, setting: Any) -> Any:
+        tried.append(setting["n"])
+        return np.zeros((len(queries), k), np.int64)
+
+    tool = Tool("slow", (), False, "float32", 4, lambda x, _: x, search, lambda q, n: [{"n": 0}, {"n": 1}])
+    queries, gallery = make_rows("random", 50, 8, 2)
+    effort = Effort(seconds=0.0, rounds=(1, 1), pause=0.0, device=True, most_seconds=1e-12)
+    record = measure_case(
+        Case(2, 50, dim=8, k=1),
+        queries,
+        gallery,
+        [device_tools("cpu")[0], tool],
+        PEAKS,
+        threads=1,
+        effort=effort,
+    )
+    assert set(tried) == {0}
+    assert "slow" in record["left_out"]
+
+
+def test_memory_is_given_back(monkeypatch: pytest.MonkeyPatch):
+    freed = []
+    pool = SimpleNamespace(free_all_blocks=lambda: freed.append(True))
+    monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace(get_default_memory_pool=lambda: pool))
+    free_device_memory()
+    assert freed == [True]
 
 
 def test_array_libraries():

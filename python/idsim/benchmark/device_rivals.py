@@ -21,7 +21,7 @@ __all__ = ["rival_tools"]
 
 CHUNKS = (65_536, 262_144, 1_048_576)  # gallery rows whose scores are selected from at a time
 BLOCKS = (1024, 8192)  # queries at a time, where not all of them
-SCORE_BYTES = 8 << 30  # most that a tool's matrix of scores may take
+SCORE_BYTES = 4 << 30  # most that a tool's matrix of scores may take
 
 
 def product_settings(queries: int, rows: int) -> Sequence[Setting]:
@@ -30,6 +30,11 @@ def product_settings(queries: int, rows: int) -> Sequence[Setting]:
     chunks = [rows, *(chunk for chunk in reversed(CHUNKS) if chunk < rows)]
     fitting = [{"block": b, "chunk": c} for b in blocks for c in chunks if 4 * b * c <= SCORE_BYTES]
     return fitting or [{"block": blocks[-1], "chunk": chunks[-1]}]
+
+
+def few_settings(queries: int, rows: int) -> Sequence[Setting]:
+    """Return the two largest that fit, for a library that compiles or sorts anew for each."""
+    return product_settings(queries, rows)[:2]
 
 
 class Product:
@@ -115,8 +120,9 @@ class JaxSearch:
         self._jitted: Any = None
 
     def prepare(self, gallery: Float32, _threads: int) -> Any:
-        # Otherwise JAX takes three quarters of the memory at its first use.
+        # Otherwise JAX takes three quarters of the memory at its first use; it never gives back what it took.
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+        os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.2")
         jax = import_module("jax")
         if self.rows.device.startswith("cuda") and jax.default_backend() != "gpu":
             raise RuntimeError(f"JAX computes on {jax.default_backend()}")
@@ -213,9 +219,9 @@ def rival_tools(rows: DeviceRows) -> list[Tool]:
             tool(f"product {kind}", (), Product(rows, kind, select=False), product_settings)
             for kind in ("float16", "bfloat16", "int8")
         ),
-        tool("cupy float32", ("cupy",), ArraySearch(rows, "cupy"), product_settings, exact=True),
-        tool("jax top_k", ("jax",), JaxSearch(rows, approximate=False), product_settings, exact=True),
-        tool("jax approx_max_k", ("jax",), JaxSearch(rows, approximate=True), product_settings),
+        tool("cupy float32", ("cupy",), ArraySearch(rows, "cupy"), few_settings, exact=True),
+        tool("jax top_k", ("jax",), JaxSearch(rows, approximate=False), few_settings, exact=True),
+        tool("jax approx_max_k", ("jax",), JaxSearch(rows, approximate=True), few_settings),
         tool("faiss float32", ("faiss",), FaissSearch(rows, "float32"), one_setting, exact=True),
         tool("faiss float16", ("faiss",), FaissSearch(rows, "float16"), one_setting),
         tool("cuvs float32", ("cuvs",), CuvsSearch(rows, "float32"), one_setting, exact=True),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,7 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     from idsim.benchmark.tools import Float32
 
-__all__ = ["DeviceRows", "OnDevice", "torch_module"]
+__all__ = ["DeviceRows", "OnDevice", "free_device_memory", "torch_module"]
 
 
 def torch_module() -> Any:
@@ -17,6 +19,14 @@ def torch_module() -> Any:
     import torch
 
     return torch
+
+
+def free_device_memory() -> None:
+    """Give back what libraries keep of freed memory: the others allocate past it."""
+    gc.collect()
+    torch_module().cuda.empty_cache()
+    if "cupy" in sys.modules:
+        sys.modules["cupy"].get_default_memory_pool().free_all_blocks()
 
 
 class OnDevice:

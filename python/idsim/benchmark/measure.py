@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Effort", "measure_case", "summary_of", "too_slow_in"]
 
 LONG_S = 5.0  # on a device, a search that is not run more often than it must
+HOPELESS = 3  # a setting so many times slower than the limit: the others are not tried
 # What a library raises where it cannot do a case: memory, a missing part, a type or size that it does not take.
 FAILURES = (
     RuntimeError,
@@ -62,6 +63,8 @@ class Effort:
     device : bool
         The tools work on a device: first calls compile, and a rival that fails is left out with its reason, for it
         may lack memory, a type or a size that the case needs.
+    tidy : callable
+        Called after each trial and each preparation; libraries that share a device keep what they freed.
     """
 
     seconds: float = 20.0
@@ -74,6 +77,7 @@ class Effort:
     most_seconds: float = math.inf
     trial_queries: int | None = None
     device: bool = False
+    tidy: Callable[[], None] = lambda: None
 
     def limit(self, tool: Tool) -> float:
         """Return how many times slower than the best of its class a tool may be."""
@@ -118,24 +122,32 @@ class _Runner:
         )
         part, queries = self.gallery[:rows], self.queries[:few]
         state = entry.tool.prepare(part, self.threads)
-        seconds = []
+        whole = len(self.gallery) / rows * len(self.queries) / few  # how many times this trial the case is
+        seconds: list[float] = []
         for setting in entry.settings:
-            once = math.inf
-            for turn in range(3):
-                time.sleep(self.effort.pause)
-                start = time.perf_counter()
-                entry.tool.search(state, queries, self.case.k, setting)
-                once = min(once, time.perf_counter() - start)
-                if once > 1.0 and (turn or not self.effort.device):
-                    break
-            seconds.append(once)
+            seconds.append(self._try(entry.tool, state, queries, setting))
+            if whole * min(seconds) > HOPELESS * self.effort.most_seconds:
+                break
+        del entry.settings[len(seconds) :]
         best = min(seconds)
         near = [s for s, t in zip(entry.settings, seconds, strict=True) if t <= 1.25 * best]
         order = {id(s): t for s, t in zip(entry.settings, seconds, strict=True)}
         entry.settings = sorted(near, key=lambda setting: order[id(setting)])[:3]
-        entry.estimate = best * len(self.gallery) / rows * len(self.queries) / few
+        entry.estimate = best * whole
         if self.effort.device and entry.estimate > LONG_S:
             del entry.settings[1:]
+
+    def _try(self, tool: Tool, state: Any, queries: Float32, setting: Setting) -> float:
+        """Return the best seconds of a few searches."""
+        once = math.inf
+        for turn in range(3):
+            time.sleep(self.effort.pause)
+            start = time.perf_counter()
+            tool.search(state, queries, self.case.k, setting)
+            once = min(once, time.perf_counter() - start)
+            if once > 1.0 and (turn or not self.effort.device):
+                break
+        return once
 
     def settle(self, entry: _Entry) -> None:
         """Prepare on the whole gallery, warm up, and choose among the settings that are left."""
@@ -196,6 +208,7 @@ def _attempt(
             left_out[entry.tool.name] = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         else:
             able.append(entry)
+        effort.tidy()
     return able
 
 
