@@ -19,7 +19,7 @@ HEAD = (
 )
 
 
-def _milliseconds(value: float) -> str:
+def _digits(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
@@ -48,12 +48,24 @@ def _row(record: Mapping[str, Any], peaks: DevicePeaks) -> str:
     share_of = "copy bandwidth" if share_of == "read bandwidth" else share_of
     cells = [
         f"{case.queries:,} × {case.rows:,}", str(case.dim), str(case.k), case.data, case.mode,
-        _milliseconds(ours["median_ms"]), f"{ours['gflops'] / 1e3:.3g}", f"{ours['gbs']:,.0f}",
+        _digits(ours["median_ms"]), f"{ours['gflops'] / 1e3:.3g}", _digits(ours["gbs"]),
         f"{share:.0%} of {share_of}", _rival(record["best_exact"]), _rival(record["best_inexact"]),
         *(f"{ratios[name]:.2f}×" if name in ratios else "–" for name in ("product bfloat16", "torch bfloat16")),
         _goal(case, ratios, ours["gbs"] / peaks.read if peaks.read else 0.0),
     ]  # fmt: skip
     return "| " + " | ".join(cells) + " |"
+
+
+def _took_no_part(records: Sequence[Mapping[str, Any]]) -> str:
+    """Return the tools that no case has, with the reason."""
+    measured = {result["tool"] for record in records for result in record["tools"]}
+    reasons = {
+        name: why for record in records for name, why in record["left_out"].items() if name not in measured
+    }
+    short = {
+        name: "not installed" if why.startswith("not installed") else why for name, why in reasons.items()
+    }
+    return ", ".join(f"{name} ({why})" for name, why in sorted(short.items()))
 
 
 def device_line(document: Mapping[str, Any]) -> str:
@@ -71,16 +83,8 @@ def device_line(document: Mapping[str, Any]) -> str:
 def device_table(document: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> str:
     """Return the table of ours against the rivals on a device."""
     peaks = DevicePeaks(**document["peaks"])
-    missing = sorted(
-        {
-            name
-            for record in records
-            for name, why in record["left_out"].items()
-            if why.startswith("not installed")
-        }
-    )
     lines = [device_line(document), "", HEAD, "|" + "---|" * (HEAD.count("|") - 1)]
     lines += [_row(record, peaks) for record in records]
-    if missing:
-        lines += ["", f"Not installed: {', '.join(missing)}."]
+    if away := _took_no_part(records):
+        lines += ["", f"Took no part: {away}."]
     return "\n".join(lines)

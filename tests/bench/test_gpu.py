@@ -20,6 +20,7 @@ from bench.gpu.table import device_table
 from bench.table import main as table
 
 from idsim.benchmark import Case, Effort, measure_case
+from idsim.benchmark.device_peaks import DevicePeaks
 
 torch = pytest.importorskip("torch")
 
@@ -29,7 +30,10 @@ SMALL = [Case(3, 2000, dim=32, k=4), Case(2, 2000, dim=32, k=2000), Case(3, 10**
 
 @pytest.fixture(autouse=True)
 def quick_peaks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("idsim.benchmark.machine.CLOCK_PAUSE_S", 0.0)
+    for module in ("measure", "probe", "stream"):
+        monkeypatch.setattr(
+            f"bench.gpu.{module}.device_peaks", lambda *_: DevicePeaks(1.0, 1.0, 1.0, 1.0, to_device=1.0)
+        )
 
 
 def measured(folder: Path, seconds: float = 60.0, *, resume: bool = False, cases: Any = SMALL) -> Any:
@@ -78,7 +82,7 @@ def test_the_table_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str])
             assert "| 91% of copy bandwidth |" in text
         else:
             assert text.splitlines()[4].endswith("| 1× product bfloat16 reached; 3× torch bfloat16 missed |")
-    assert "Not installed: cupy float32" in text
+    assert "Took no part: cupy float32 (not installed), cuvs float16 (not installed)" in text
     capsys.readouterr()
     assert table([str(tmp_path / "gpu.json")]) == 0
     assert capsys.readouterr().out.count("\n") >= 5
