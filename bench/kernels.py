@@ -104,6 +104,11 @@ def shown_name(kernel: str) -> str:
     return re.sub(r"<\(DType\)\d>", "", kernel)
 
 
+def shown_size(size: int | str) -> str:
+    """Return bytes, or the expression that makes them."""
+    return f"`{size}`" if isinstance(size, str) else str(size)
+
+
 def span(values: Iterable[int]) -> str:
     """Return one number, or the least and the greatest."""
     low, *_, high = sorted([*values] * 2)
@@ -121,7 +126,7 @@ def table(usages: Sequence[Usage], dynamic: Mapping[str, int | str]) -> str:
         {shown_name(usage.kernel) for usage in usages}, key=lambda n: (not n.startswith("scan_"), n)
     ):
         own = [usage for usage in usages if shown_name(usage.kernel) == name]
-        given = sorted({str(dynamic[usage.kernel]) for usage in own})
+        given = sorted({shown_size(dynamic[usage.kernel]) for usage in own})
         cells = [f"`{name}`", span(usage.shared for usage in own), ", ".join(given)]
         for architecture in architectures:
             here = [usage for usage in own if usage.architecture == architecture]

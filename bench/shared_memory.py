@@ -46,12 +46,28 @@ def arguments_at(text: str, start: int) -> list[str]:
     raise ValueError(f"a call has no end: {text[start : start + 60]!r}")
 
 
-def launches(text: str, file: str) -> list[Launch]:
-    """Return the launches of a source file."""
+def kernel_names(text: str) -> set[str]:
+    """Return the kernels that a source file defines."""
+    return set(re.findall(r"__global__(?:\s+__launch_bounds__\([^)]*\))?\s+void\s+(\w+)\(", text))
+
+
+def meaning(text: str, name: str) -> str:
+    """Return what the last variable of a name before the end of the text is made of, or the name itself."""
+    made = re.findall(rf"\b(?:auto|size_t|int64_t) {name} = ([^;]*);", text) if name.isidentifier() else []
+    return " ".join(made[-1].split()) if made else name
+
+
+def launches(text: str, file: str, kernels: set[str]) -> list[Launch]:
+    """Return the launches of a source file; kernels and sizes may be handed over as local variables."""
     found = []
-    for call in re.finditer(r"\blaunch\(\s*\"[^\"]*\",", text):
+    for call in re.finditer(r"\blaunch\(\s*(?:\"[^\"]*\"|\w+),", text):
+        if "void launch(" in text[call.start() - 5 : call.end()]:
+            continue
         arguments = arguments_at(text, call.end())
-        found.append(Launch(file, arguments[0].split("<")[0], arguments[3]))
+        before = text[: call.start()]
+        kernel, shared = meaning(before, arguments[0]), meaning(before, arguments[3])
+        named = [name for name in re.findall(r"\w+", kernel) if name in kernels]
+        found += [Launch(file, name, shared) for name in named or [kernel.split("<")[0]]]
     return found
 
 
@@ -101,9 +117,10 @@ def dynamic_shared(root: Path, kernels: Iterable[str]) -> Mapping[str, int | str
     """Return the bytes of every kernel instance, or the expression where it is not constant at d = 512."""
     calls: list[Launch] = []
     names: dict[str, list[str]] = {}
-    for path in sorted((root / "csrc/cuda").rglob("*.cu*")):
-        text = path.read_text(encoding="utf-8")
-        calls += launches(text, path.relative_to(root / "csrc").as_posix())
+    sources = {path: path.read_text(encoding="utf-8") for path in sorted((root / "csrc/cuda").rglob("*.cu*"))}
+    defined = {name for text in sources.values() for name in kernel_names(text)}
+    for path, text in sources.items():
+        calls += launches(text, path.relative_to(root / "csrc").as_posix(), defined)
         names.update(template_names(text))
     wanted: dict[str, list[tuple[str, str]]] = {}
     for instance in kernels:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from pathlib import Path
 
 import pytest
 from bench.kernels import ROOT, faults, main, parse, table
-from bench.shared_memory import dynamic_shared, expression_for, launches, split_instance, template_names
+from bench.shared_memory import (
+    dynamic_shared,
+    expression_for,
+    kernel_names,
+    launches,
+    split_instance,
+    template_names,
+)
 
 FEW = "_ZN5idsim4cuda9scan_rowsILi4ENS0_12_GLOBAL__N_114ListCandidatesILb0EEEEEvNS0_8TileScanET0_"
 REFINE = "_ZN5idsim4cuda12_GLOBAL__N_16refineILNS_5DTypeE{}EEEvv"
@@ -80,11 +86,20 @@ def test_a_check_of_a_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
 
 def test_launches_are_found():
     text = 'launch("a, b", f<int, 3>, grid(1, 2), 32,\n  size_t{4} * g<2>(p->n, 3), stream);\nlaunch(x);'
-    assert [(one.kernel, one.shared) for one in launches(text, "x.cu")] == [
-        ("f", "size_t{4} * g<2>(p->n, 3)")
-    ]
+    found = launches(text, "x.cu", {"f"})
+    assert [(one.kernel, one.shared) for one in found] == [("f", "size_t{4} * g<2>(p->n, 3)")]
     with pytest.raises(ValueError, match="no end"):
-        launches('launch("a", f', "x.cu")
+        launches('launch("a", f', "x.cu", {"f"})
+
+
+def test_launches_of_variables():
+    text = (
+        "template <class T> void launch(const char* doing, T kernel) {}\n"
+        "const auto kernel = wide ? f<1> : g<1>;\nconst auto shared = bytes(8 *\n 2);\n"
+        "launch(doing, kernel, 1, 1, shared, stream);"
+    )
+    found = launches(text, "x.cu", {"f", "g"})
+    assert [(one.kernel, one.shared) for one in found] == [("f", "bytes(8 * 2)"), ("g", "bytes(8 * 2)")]
 
 
 def test_an_instance_fills_the_expression():
@@ -93,17 +108,16 @@ def test_an_instance_fills_the_expression():
     assert names == {"f": ["kQueries", "Epilogue"]}
     plain, given = split_instance("f<4, E<1, 2>>")
     assert (plain, given) == ("f", ["4", "E<1, 2>"])
-    launch = launches('launch("f", f<kQueries>, 1, 1, 8 * kQueries * scan.d_pad, s);', "x.cu")[0]
+    launch = launches('launch("f", f<kQueries>, 1, 1, 8 * kQueries * scan.d_pad, s);', "x.cu", {"f"})[0]
     assert expression_for(launch, names[plain], given) == "8 * 4 * int64_t{512}"
 
 
 def test_every_launch_of_the_backend_names_a_kernel():
     sources = [path.read_text() for path in sorted((ROOT / "csrc/cuda").rglob("*.cu*"))]
-    pattern = r"__global__(?:\s+__launch_bounds__\([^)]*\))?\s+void\s+(\w+)\("
-    kernels = {name for text in sources for name in re.findall(pattern, text)}
-    launched = {one.kernel for text in sources for one in launches(text, "")}
+    kernels = {name for text in sources for name in kernel_names(text)}
+    launched = {one.kernel for text in sources for one in launches(text, "", kernels)}
     assert launched
-    assert launched <= kernels
+    assert launched == kernels
 
 
 @needs_compiler
