@@ -24,15 +24,9 @@ if TYPE_CHECKING:
     from bench.gpu.budget import Budget
 
 PACKAGES = (
-    "idsim",
-    "torch",
-    "cupy-cuda13x",
-    "cupy-cuda12x",
-    "jax",
-    "faiss-gpu-cu12",
-    "cuvs-cu13",
-    "cuvs-cu12",
-)
+    "idsim", "torch", "cupy-cuda13x", "cupy-cuda12x", "jax",
+    "faiss-gpu", "faiss-gpu-cu13-cuvs", "faiss-gpu-cu12", "cuvs-cu13", "cuvs-cu12",
+)  # fmt: skip
 # Trials on 2 million rows and 8,192 queries tell settings apart; a rival that needs half a minute is no rival.
 EFFORT = Effort(
     seconds=4.0, rounds=(3, 15), pause=0.01, full=True, trial_rows=1 << 21, trial_queries=8192, most_seconds=25.0,
