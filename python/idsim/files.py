@@ -102,6 +102,19 @@ class InputFile:
         self.read_into(data, offset)
         return data
 
+    def hash(self, on_piece: Callable[[int], None] | None = None) -> FileEntry:
+        """Return name, size and SHA-256, read once from front to back in pieces."""
+        digest = hashlib.sha256()
+        self.expect_sequential()
+        buffer = memoryview(bytearray(min(READ_BYTES, self.size)))
+        for offset in range(0, self.size, READ_BYTES):
+            piece = buffer[: min(READ_BYTES, self.size - offset)]
+            self.read_into(piece, offset)
+            digest.update(piece)
+            if on_piece is not None:
+                on_piece(len(piece))
+        return FileEntry(self.path.name, self.size, digest.hexdigest())
+
     def fileno(self) -> int:
         """Return the file descriptor, valid until `close`."""
         return self._descriptor
@@ -144,17 +157,8 @@ def hash_file(path: str | os.PathLike[str], on_piece: Callable[[int], None] | No
     on_piece : callable, optional
         Called with the number of bytes of each piece read.
     """
-    digest = hashlib.sha256()
     with InputFile(path) as file:
-        file.expect_sequential()
-        buffer = memoryview(bytearray(min(READ_BYTES, file.size)))
-        for offset in range(0, file.size, READ_BYTES):
-            piece = buffer[: min(READ_BYTES, file.size - offset)]
-            file.read_into(piece, offset)
-            digest.update(piece)
-            if on_piece is not None:
-                on_piece(len(piece))
-        return FileEntry(file.path.name, file.size, digest.hexdigest())
+        return file.hash(on_piece)
 
 
 class NewFile:
