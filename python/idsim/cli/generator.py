@@ -153,8 +153,10 @@ def _lines(file: Path, checkpoint: Checkpoint) -> list[tuple[str, object]]:
         ("file sha256", provenance.file_sha256),
         ("weights hash", checkpoint.weights_sha256),
     ]
-    for digest in provenance.source_sha256:
-        lines.append(("source hash", f"{digest} ({KNOWN_SOURCES.get(digest, 'unknown')}; never executed)"))
+    lines += [
+        ("source hash", f"{digest} ({KNOWN_SOURCES.get(digest, 'unknown')}; never executed)")
+        for digest in provenance.source_sha256
+    ]
     if origin:
         lines.append(("converted", f"from {origin.get('layout')}, sha256 {origin.get('file_sha256')}"))
     return lines + [("note", warning) for warning in provenance.warnings]
