@@ -155,7 +155,9 @@ def persisted(
         state = {
             "training": False,
             "_parameters": {
-                name: parameter(embedded_tensor(value)) for name, value in leaves.items() if name not in BUFFERS
+                name: parameter(embedded_tensor(value))
+                for name, value in leaves.items()
+                if name not in BUFFERS
             },
             "_buffers": {name: embedded_tensor(value) for name, value in leaves.items() if name in BUFFERS},
             "_non_persistent_buffers_set": set(),
@@ -182,7 +184,8 @@ def persisted(
 
 def snapshot(averaged: object, trained: object = None, protocol: int = 3, **more: Any) -> bytes:
     return dumps(
-        {"G": trained, "D": None, "G_ema": averaged, "training_set_kwargs": None, "augment_pipe": None} | more,
+        {"G": trained, "D": None, "G_ema": averaged, "training_set_kwargs": None, "augment_pipe": None}
+        | more,
         protocol,
     )
 
@@ -236,9 +239,7 @@ def _network(variables: Weights, options: dict[str, Any], parts: dict[str, Call]
         "components": parts or {},
         "build_module_src": SOURCE,
         "build_func_name": "G_main",
-        "variables": [
-            (name, numpy_array(np.array(value, order="C"))) for name, value in variables.items()
-        ],
+        "variables": [(name, numpy_array(np.array(value, order="C"))) for name, value in variables.items()],
     }
     return Call(Symbol("dnnlib.tflib.network", "Network"), state=state, new=True)
 
@@ -336,11 +337,17 @@ def zip_file(members: dict[str, bytes], *, method: int = 0, flags: int = 0x808) 
     return body + directory + end
 
 
-def safetensors(names: dict[str, np.ndarray], metadata: dict[str, str] | None = None, kind: str = "F32") -> bytes:
+def safetensors(
+    names: dict[str, np.ndarray], metadata: dict[str, str] | None = None, kind: str = "F32"
+) -> bytes:
     header: dict[str, Any] = {"__metadata__": metadata} if metadata else {}
     offset = 0
     for name, array in names.items():
-        header[name] = {"dtype": kind, "shape": list(array.shape), "data_offsets": [offset, offset + array.nbytes]}
+        header[name] = {
+            "dtype": kind,
+            "shape": list(array.shape),
+            "data_offsets": [offset, offset + array.nbytes],
+        }
         offset += array.nbytes
     text = json.dumps(header).encode()
     return struct.pack("<Q", len(text)) + text + b"".join(array.tobytes() for array in names.values())

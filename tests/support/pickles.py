@@ -48,8 +48,8 @@ class Raw(bytes):
     """Opcodes that are written as they are."""
 
 
-class Writer(pickle._Pickler):  # noqa: SLF001
-    dispatch: ClassVar[dict[Any, Any]] = dict(pickle._Pickler.dispatch)  # noqa: SLF001
+class Writer(pickle._Pickler):
+    dispatch: ClassVar[dict[Any, Any]] = dict(pickle._Pickler.dispatch)
 
     def persistent_id(self, value: object) -> object:
         if isinstance(value, StorageId):
