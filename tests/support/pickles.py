@@ -44,8 +44,11 @@ class StorageId:
     kind: str = "FloatStorage"
 
 
-class Raw(bytes):
-    """Opcodes that are written as they are."""
+@dataclass(eq=False)
+class Identity:
+    """Any value as a persistent id."""
+
+    value: object
 
 
 class Writer(pickle._Pickler):
@@ -76,12 +79,13 @@ class Writer(pickle._Pickler):
             self.save(call.state)
             self.write(pickle.BUILD)
 
-    def save_raw(self, raw: Raw) -> None:
-        self.write(bytes(raw))
+    def save_identity(self, identity: Identity) -> None:
+        self.save(identity.value)
+        self.write(pickle.BINPERSID)
 
     dispatch[Symbol] = save_symbol
     dispatch[Call] = save_call
-    dispatch[Raw] = save_raw
+    dispatch[Identity] = save_identity
 
 
 def dumps(value: object, protocol: int) -> bytes:
