@@ -73,16 +73,17 @@ def find_in_tensors(
     reader: Reader, names: dict[Any, Any], average: object, layout: str, network: str
 ) -> Findings:
     """Find a generator in a state dict, whose names tell the family."""
-    texts = [name for name in names if type(name) is str]
     if len(names) > MAX_TENSORS:
         reader.refuse("names", f"there are {len(names)}, at most {MAX_TENSORS} are read")
-    if is_rosinality(texts):
+    if not all(type(name) is str for name in names):
+        reader.refuse("names", "the keys are not all texts")
+    if is_rosinality(names):
         named = {name: value for name, value in names.items() if name != "latent_avg"}
         label = layout if layout != "state dict" else "rosinality"
         return read_rosinality(reader, named, average, label, network)
     if "synthesis.b4.const" not in names:
         nested = [f"{key}.{name}" for key, value in names.items() if _is_dict(value) for name in value]
-        reader.refuse("names", other_family(texts + nested))
+        reader.refuse("names", other_family([*names, *nested]))
     tensors = {name: reader.tensor(name, value) for name, value in names.items() if _is_tensor(name, value)}
     found = Findings(f"{layout}, NVlabs' names", network, tensors)
     found.warnings.append(
@@ -93,7 +94,7 @@ def find_in_tensors(
 
 def _is_tensor(name: str, value: object) -> bool:
     """Whether an entry is read: tensors, and whatever else has a name of the generator."""
-    return isinstance(value, Tensor | Array) or (type(name) is str and bool(_NVLABS.match(name)))
+    return isinstance(value, Tensor | Array) or bool(_NVLABS.match(name))
 
 
 def _is_dict(value: object) -> TypeGuard[dict[Any, Any]]:
