@@ -21,6 +21,7 @@ from support.pickles import (
     Symbol,
     dtype,
     dumps,
+    numpy_array,
     ordered,
     storage_stream,
     tensor,
@@ -284,6 +285,38 @@ def test_malformed_pickles(refused, text: bytes, reason: str):
     assert re.search(reason, refused(raw(text)))
 
 
+def shared_names() -> dict[str, object]:
+    names = dict.fromkeys(map(str, range(90_000)))
+    return {f"k{n}": names for n in range(9_000)}
+
+
+def shared_variables() -> Call:
+    """Networks that share their components, and a long list of variables."""
+    name = Symbol("dnnlib.tflib.network", "Network")
+    array = numpy_array(np.ones(1, np.float32))
+    variables = [(f"v{n}", array) for n in range(9_000)]
+    parts: dict[str, Call] = {}
+    for _ in range(3):
+        state = {"static_kwargs": {}, "variables": variables, "components": parts}
+        parts = dict.fromkeys("abcdefghijklmnop", Call(name, state=state, new=True))
+    return parts["a"]
+
+
+def shared_parameters() -> Call:
+    """Nine hundred modules with one dictionary of parameters."""
+    inner = persisted(Shape(), {"a": ELEMENTS})
+    state = inner.arguments[0]["state"]
+    value = state["_parameters"]["a"]
+    state["_parameters"] = {f"p{n}": value for n in range(9_000)}
+    outer = persisted(Shape(), {})
+    outer.arguments[0]["state"]["_modules"] = {f"m{n}": inner for n in range(900)}
+    return outer
+
+
+def with_header(text: str) -> bytes:
+    return struct.pack("<Q", len(text)) + text.encode()
+
+
 BOMBS: dict[str, bytes] = {
     "opcodes": raw(b"N" + b"\x85" * 3_000_000 + b"."),
     "lists": raw(b"(" + b"]" * 3_000_000 + b"t."),
@@ -298,7 +331,13 @@ BOMBS: dict[str, bytes] = {
     ),
     "nested memo": nested(raw(b"Nr\x80\xc3\xc9\x01.")),
     "nested memo, later": nested(storage_stream(ELEMENTS)[:30] + raw(b"Nr\xff\xff\xff\x7f.")),
-    "keys of JSON": struct.pack("<Q", 1 << 20) + b'{"a":' + b"[[]," * (1 << 18),
+    "shared names": dumps(shared_names(), 4),
+    "shared variables": dumps((shared_variables(),) * 3, 4),
+    "shared parameters": dumps({"G_ema": shared_parameters()}, 4),
+    "extents of JSON": with_header(
+        '{"a":{"dtype":"F32","data_offsets":[0,4],"shape":[' + "9223372036854775807," * 52_000 + "1]}}"
+    ),
+    "values of JSON": with_header('{"a":[' + "{}," * 340_000 + "{}]}"),
     "depth of JSON": struct.pack("<Q", 100_004) + b'{"a":' + b"[" * 99_999,
 }  # fmt: skip
 
