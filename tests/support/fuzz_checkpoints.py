@@ -91,11 +91,15 @@ def work(first: int, count: int, folder: Path) -> None:
     say({"counts": counts, "slowest": slowest})
 
 
+def _environment() -> dict[str, str]:
+    paths = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+
+
 def examine_apart(paths: list[Path]) -> dict[str, tuple[str, str]]:
     """Examine files in one process of their own; return outcome and detail by path."""
     command = [sys.executable, "-m", "support.fuzz_checkpoints", "--files", *map(str, paths)]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
-    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+        done = subprocess.run(command, check=True, capture_output=True, text=True, env=_environment())
     return {
         line["path"]: (line["outcome"], line["detail"]) for line in map(json.loads, done.stdout.splitlines())
     }
@@ -118,8 +122,7 @@ def run(first: int, count: int) -> dict[str, Any]:
         with tempfile.TemporaryDirectory() as folder:
             command = [sys.executable, "-m", "support.fuzz_checkpoints", "--first", str(number)]
             command += ["--count", str(amount), "--work", folder]
-            environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
-            done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
+            done = subprocess.run(command, check=False, capture_output=True, text=True, env=_environment())
         lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
         found += [line for line in lines if "case" in line]
         if done.returncode == 0:
