@@ -99,7 +99,7 @@ def _environment() -> dict[str, str]:
 def examine_apart(paths: list[Path]) -> dict[str, tuple[str, str]]:
     """Examine files in one process of their own; return outcome and detail by path."""
     command = [sys.executable, "-m", "support.fuzz_checkpoints", "--files", *map(str, paths)]
-        done = subprocess.run(command, check=True, capture_output=True, text=True, env=_environment())
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=_environment())
     return {
         line["path"]: (line["outcome"], line["detail"]) for line in map(json.loads, done.stdout.splitlines())
     }
