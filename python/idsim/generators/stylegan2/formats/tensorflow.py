@@ -157,7 +157,9 @@ def _options(reader: Reader, kwargs: dict[Any, Any], found: Findings) -> None:
     found.lr_multiplier = reader.number("mapping_lrmul", kwargs.get("mapping_lrmul", 0.01))
     found.conv_clamp = reader.clamp("conv_clamp", kwargs.get("conv_clamp"))
     dense, conv = (kwargs.get(key, "lrelu") for key in ("mapping_nonlinearity", "nonlinearity"))
-    if type(conv) is not str or type(dense) is not str or conv != dense:
+    if type(conv) is not str or type(dense) is not str:
+        reader.refuse("nonlinearity", "it is not a text")
+    if conv != dense:
         reader.refuse(
             "nonlinearity", f"{conv!r:.80} in the synthesis and {dense!r:.80} in the mapping network"
         )
