@@ -116,6 +116,38 @@ def test_members_that_overlap(refused):
     assert "overlap" in refused(longer)
 
 
+def zip64(data: bytes, extra: bytes, *, end: bytes = b"") -> bytes:
+    """Move sizes and start of the first member into an extra field, and add a zip64 end record."""
+    start = directory(data)
+    (name_size,) = struct.unpack_from("<H", data, start + 28)
+    fields = bytearray(data[start : start + 46])
+    struct.pack_into("<2I2H", fields, 20, 2**32 - 1, 2**32 - 1, name_size, len(extra))
+    struct.pack_into("<I", fields, 42, 2**32 - 1)
+    rest = data[start + 46 + name_size : -22]
+    entries = bytes(fields) + data[start + 46 : start + 46 + name_size] + extra + rest
+    (count,) = struct.unpack_from("<H", data, len(data) - 12)
+    record = struct.pack("<4sQ2H2I4Q", b"PK\6\6", 44, 30, 45, 0, 0, count, count, len(entries), start)
+    locator = struct.pack("<4sIQI", b"PK\6\7", 0, start + len(entries), 1)
+    return data[:start] + entries + (end or record) + locator + data[-22:]
+
+
+def sizes(*values: int) -> bytes:
+    return struct.pack("<2H", 1, 8 * len(values)) + struct.pack(f"<{len(values)}Q", *values)
+
+
+def test_zip64(load, refused):
+    size = len(MEMBERS["a/data.pkl"])
+    assert load(zip64(GOOD, sizes(size, size, 0))).config.resolution == 8
+    other = struct.pack("<2H4s", 0x4246, 4, b"ZZZZ")
+    assert load(zip64(GOOD, other + sizes(size, size, 0))).config.resolution == 8
+    for extra in (b"", other, sizes(size), sizes(size, size, 0)[:-1], b"\1"):
+        assert "has no sizes" in refused(zip64(GOOD, extra))
+    assert "is not in the file" in refused(zip64(GOOD, sizes(size, size, 2**63)))
+    assert "is damaged" in refused(zip64(GOOD, sizes(2**63, 2**63, 0)))
+    assert "zip64 end record is damaged" in refused(zip64(GOOD, sizes(size, size, 0), end=bytes(56)))
+    assert "not where it should be" in refused(zip64(GOOD, sizes(size, size, 0), end=bytes(55)))
+
+
 def header(data: bytes) -> dict[str, object]:
     (length,) = struct.unpack_from("<Q", data)
     return json.loads(data[8 : 8 + length])

@@ -110,6 +110,90 @@ def test_the_averaged_generator_is_the_one_taken(load):
     assert "mapping.w_avg" not in checkpoint.weights
 
 
+def test_long_arrays_in_protocol_2(load):
+    """Bytes are spelled as texts there; the long ones are left in the file until they are needed."""
+    shape = Shape(channels=96)
+    weights = make_weights(shape)
+    data = dumps((tensorflow_network(shape, weights),) * 3, 2)
+    same(load(data).weights, weights, but_biases=True)
+
+
+def test_state_dicts_below_other_keys(load, refused):
+    for key, names in (
+        ("state_dict", WEIGHTS),
+        ("G_ema", WEIGHTS),
+        ("state_dict", rosinality(SHAPE, WEIGHTS)),
+    ):
+        storages = Storages()
+        content = {key: storages.state_dict(names), "latent_avg": storages.tensor(WEIGHTS["mapping.w_avg"])}
+        same(load(torch_zip(content, storages)).weights, WEIGHTS)
+    storages = Storages()
+    content = {"G_ema": storages.state_dict(WEIGHTS), "G": None}
+    assert "G: the file holds no such network" in refused(torch_zip(content, storages), network="G")
+    assert "the keys are not all texts" in refused(dumps({1: None}, 4))
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "reason"),
+    [
+        ("style_mlp.1.weight", np.ones((7, 6)), "two tensors become mapping.fc0.weight"),
+        ("convs.0.extra", np.ones(1), "with rosinality's names"),
+        ("convs.0.noise.weight", np.ones(2), "not that of one number"),
+        ("to_rgb1.bias", np.ones(3), "its shape is (3,)"),
+        ("input.input", np.ones((4, 4, 4)), "the first extent"),
+        ("noises.noise_0", np.ones((4, 4)), "the first extent"),
+        ("noises.noise_99", np.ones((1, 1, 4, 4)), "not a tensor of a StyleGAN2 generator|power of two"),
+        ("style.1.weight", np.ones((7, 0)), "extent 0 of its shape"),
+        ("style.1.weight", np.ones(7), "too few dimensions"),
+        ("convs.0.conv.weight", np.ones((1, 4, 4, 3, 2)), "(4, 4, 3, 3) is expected"),
+    ],
+)
+def test_rosinality_tensors_that_are_refused(refused, name: str, array: np.ndarray, reason: str):
+    names = rosinality(SHAPE, WEIGHTS) | {name: array.astype(np.float32)}
+    message = refused(safetensors(names))
+    assert any(part in message for part in reason.split("|"))
+
+
+def spoil(network: Call, name: str, value: np.ndarray) -> Call:
+    """Replace a variable of the synthesis network."""
+    state = network.state["components"]["synthesis"].state
+    state["variables"] = [(n, numpy_array(value) if n == name else v) for n, v in state["variables"]]
+    return network
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("8x8/Conv1/mod_weight", np.ones(4, np.float32), "not that of a matrix"),
+        ("8x8/Conv1/weight", np.ones(4, np.float32), "not that of a convolution"),
+        ("4x4/Const/const", np.ones((4, 4, 4), np.float32), "its shape is (4, 4, 4)"),
+        ("noise0", np.ones((1, 2, 4, 4), np.float32), "its shape is (1, 2, 4, 4)"),
+    ],
+)
+def test_tensorflow_variables_that_are_refused(refused, name: str, value: np.ndarray, reason: str):
+    network = spoil(tensorflow_network(SHAPE, WEIGHTS), name, value)
+    assert reason in refused(dumps((network,) * 3, 4))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        ("static_kwargs", None, "its options, variables or components are missing"),
+        ("variables", [("a", 1, 2)], "not a name and an array"),
+        ("variables", [("a b", 1)], "not a name and an array"),
+        ("variables", [("dlatent_avg", 1)] * 2, "stands there twice"),
+        ("variables", [("dlatent_avg", 1)], "dlatent_avg: it is not a tensor"),
+        ("components", {str(n): 1 for n in range(17)}, "there are 17"),
+        ("components", {1: 1}, "a component has no proper name"),
+        ("components", {"mapping": 1}, "it is not a network"),
+    ],
+)
+def test_tensorflow_states_that_are_refused(refused, key: str, value: object, reason: str):
+    network = tensorflow_network(SHAPE, WEIGHTS)
+    network.state[key] = value
+    assert reason in refused(dumps((network,) * 3, 4))
+
+
 def test_training_length(load):
     assert load(snapshot(persisted(SHAPE, WEIGHTS), cur_nimg=25_000_000)).provenance.kimg == 25_000
 
@@ -225,6 +309,8 @@ def test_tensorflow_networks_that_are_refused(refused, name: str, reason: str):
         ({"nonlinearity": "relu", "mapping_nonlinearity": "relu"}, "not one of lrelu, linear"),
         ({"normalize_latents": False}, "does not normalise"),
         ({"resample_kernel": [1, -1]}, "its sum is 0"),
+        ({"resample_kernel": [1] * 17}, "a row of 1 to 16"),
+        ({"nonlinearity": 3}, "it is not a text"),
         ({"num_fp16_res": 99}, "not an integer from 0 to 32"),
         ({"conv_clamp": -1}, "is not positive"),
         ({"mapping_lrmul": "x"}, "it is not a number"),
@@ -243,6 +329,9 @@ def test_options_that_are_refused(refused, options: dict[str, object], reason: s
         ("synthesis.b8.conv0.affine", {"activation": "relu"}, "affine.activation"),
         ("mapping.fc0", {"activation": "linear"}, "where other layers have"),
         ("mapping.fc0", {"bias_gain": 0.5}, "where other layers have"),
+        ("mapping.fc0", {"bias_gain": [1]}, "it is not a plain value"),
+        ("synthesis.b8.conv0.affine", {"bias_gain": 2, "weight_gain": 2 / 5**0.5}, "it is not 1"),
+        ("synthesis.b8", {"_parameters": {"conv0": None}, "_modules": {}}, "it is missing"),
         ("synthesis.b8", {"use_fp16": 1}, "it is not true or false"),
         ("synthesis", {"_modules": {"b4": 3}}, "not a module of NVlabs' persistence"),
         ("synthesis", {"_buffers": None}, "synthesis._buffers: it is missing"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from enum import Enum, auto
-from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -129,8 +128,3 @@ class Array:
         self.shape: tuple[int, ...] = ()
         self.fortran = False
         self.blob: Blob | None = None
-
-    @property
-    def count(self) -> int:
-        """Number of elements."""
-        return prod(self.shape)
