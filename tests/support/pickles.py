@@ -156,3 +156,13 @@ def numpy_array(array: np.ndarray, code: str = "f4") -> Call:
     state = (1, array.shape, dtype(code), False, array.tobytes())
     start = (Symbol("numpy", "ndarray"), (0,), b"b")
     return Call(Symbol("numpy.core.multiarray", "_reconstruct"), start, state)
+
+
+def raw(text: bytes, protocol: int = 2) -> bytes:
+    """A pickle from opcodes."""
+    return bytes([0x80, protocol]) + text
+
+
+def nested(stream: bytes) -> bytes:
+    """A pickle with a storage of these bytes."""
+    return dumps({"G_ema": Call(Symbol("torch.storage", "_load_from_bytes"), (stream,))}, 3)
