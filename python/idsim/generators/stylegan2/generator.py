@@ -12,6 +12,7 @@ import numpy as np
 
 from idsim.generators.stylegan2.arithmetic import full_float32
 from idsim.generators.stylegan2.latents import NOISE_MODES, latent_code, noise_maps
+from idsim.generators.stylegan2.loading import load_checkpoint
 
 if TYPE_CHECKING:
     import os
@@ -117,8 +118,6 @@ class StyleGan2:
         CheckpointError
             The file holds no StyleGAN2 generator that can be read.
         """
-        from idsim.generators.stylegan2.checkpoint import load_checkpoint  # noqa: PLC0415 - its readers are many
-
         return cls(load_checkpoint(path), **options)
 
     @property
@@ -232,11 +231,12 @@ class StyleGan2:
         return max(1, min(MAX_BATCH, free // 2 // self._bytes_per_picture()))
 
     def _bytes_per_picture(self) -> int:
-        blocks = [
-            (side, self.network.synthesis.get_submodule(f"b{side}")) for side in self.config.block_resolutions
+        synthesis = self.network.synthesis
+        sizes = [
+            side**2 * len(synthesis.get_submodule(f"b{side}").conv1.weight)
+            for side in self.config.block_resolutions
         ]
-        largest = max(side**2 * int(block.conv1.weight.shape[0]) for side, block in blocks)
-        return 4 * LIVE_ACTIVATIONS * largest
+        return 4 * LIVE_ACTIVATIONS * max(sizes)
 
     def _drawn_noise(self, seeds: Sequence[int] | None, count: int) -> list[Tensor]:
         import torch
