@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
 from bench.stylegan2_weights import Widths, full_size, random_checkpoint
 
+import idsim.generators.stylegan2.generator
 from idsim.generators.stylegan2.arithmetic import full_float32
 from idsim.generators.stylegan2.checkpoint import Checkpoint
 from idsim.generators.stylegan2.config import GeneratorConfig
@@ -41,7 +43,7 @@ def pixels(generator: StyleGan2, seeds, **arguments) -> list[bytes]:
 @pytest.mark.parametrize("noise", MODES)
 @pytest.mark.parametrize("precision", ["float32", "mixed"])
 def test_one_seed_is_one_picture_whatever_the_batch(noise, precision):
-    generator = made(noise=noise, precision=precision, batch=4)
+    generator = made(noise=noise, precision=precision, batch=3)
     alone = {seed: pixels(generator, [seed])[0] for seed in (3, 0, 7, 2**32 - 1)}
     assert len(set(alone.values())) == 4
     assert pixels(generator, alone) == list(alone.values())
@@ -59,19 +61,34 @@ def test_a_batch_of_floats_stays_within_rounding(noise):
 
 
 def test_pictures_are_lazy_and_can_be_drawn_again(monkeypatch):
-    generator, drawn = made(), []
+    generator, drawn = made(batch=2), []
     draw = generator.draw
     monkeypatch.setattr(generator, "draw", lambda seeds, *rest: drawn.extend(seeds) or draw(seeds, *rest))
     pictures = generator.sample(range(5))
     assert len(pictures) == 5
     assert drawn == []
     first = next(iter(pictures))
-    assert drawn == [0]
+    assert sorted(drawn) == [0, 1]
     assert first.shape == (32, 32, 3)
     assert first.dtype == np.uint8
     assert first.flags.c_contiguous
     assert len(list(pictures)) == 5
     assert len(generator.sample([])) == 0
+
+
+def test_the_number_of_threads_changes_no_byte():
+    generator, found = made(), set()
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            assert generator.batch_size() == threads
+            found.add(tuple(pixels(generator, range(5), psi=0.7)))
+            assert torch.get_num_threads() == threads
+            with ThreadPoolExecutor(1) as pool:
+                assert pool.submit(torch.get_num_threads).result() == threads
+    finally:
+        torch.set_num_threads(1)
+    assert len(found) == 1
 
 
 def test_noise_modes_and_psi_draw_different_pictures():
@@ -244,13 +261,17 @@ def test_switches_are_put_back():
     assert ([operation.fp32_precision for operation in operations], backends.cudnn.deterministic) == before
 
 
-def test_the_batch_fits_the_free_memory_of_a_gpu(monkeypatch):
+def test_the_batch_fits_the_free_memory(monkeypatch):
     generator = made()
-    assert generator.batch_size() == 1
-    generator._device = torch.device("cuda", 0)
     picture = generator._bytes_per_picture()
     assert picture == 6 * 4 * 16 * 32**2
-    for free, size in ((0, 1), (picture, 1), (20 * picture, 10), (10**12, 64)):
+    cases = ((0, 1), (picture, 1), (20 * picture, 10), (10**12, 64))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 64)
+    for free, size in cases:
+        monkeypatch.setattr(idsim.generators.stylegan2.generator, "_free_memory", lambda free=free: free)
+        assert generator.batch_size() == size
+    generator.device = torch.device("cuda", 0)
+    for free, size in cases:
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, free=free: (free, 10**12))
         assert generator.batch_size() == size
 
