@@ -40,9 +40,16 @@ def pixels(generator: StyleGan2, seeds, **arguments) -> list[bytes]:
     return [picture.tobytes() for picture in generator.sample(seeds, **arguments)]
 
 
+@pytest.fixture
+def three_threads():
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(1)
+
+
 @pytest.mark.parametrize("noise", MODES)
 @pytest.mark.parametrize("precision", ["float32", "mixed"])
-def test_one_seed_is_one_picture_whatever_the_batch(noise, precision):
+def test_one_seed_is_one_picture_whatever_the_batch(noise, precision, three_threads):
     generator = made(noise=noise, precision=precision, batch=3)
     alone = {seed: pixels(generator, [seed])[0] for seed in (3, 0, 7, 2**32 - 1)}
     assert len(set(alone.values())) == 4
@@ -60,7 +67,7 @@ def test_a_batch_of_floats_stays_within_rounding(noise):
     torch.testing.assert_close(together, alone, rtol=0, atol=2e-5)
 
 
-def test_pictures_are_lazy_and_can_be_drawn_again(monkeypatch):
+def test_pictures_are_lazy_and_can_be_drawn_again(monkeypatch, three_threads):
     generator, drawn = made(batch=2), []
     draw = generator.draw
     monkeypatch.setattr(generator, "draw", lambda seeds, *rest: drawn.extend(seeds) or draw(seeds, *rest))
@@ -76,18 +83,16 @@ def test_pictures_are_lazy_and_can_be_drawn_again(monkeypatch):
     assert len(generator.sample([])) == 0
 
 
-def test_the_number_of_threads_changes_no_byte():
+def test_the_number_of_threads_changes_no_byte(three_threads):
     generator, found = made(), set()
-    try:
-        for threads in (1, 2, 3):
-            torch.set_num_threads(threads)
-            assert generator.batch_size() == threads
-            found.add(tuple(pixels(generator, range(5), psi=0.7)))
-            assert torch.get_num_threads() == threads
-            with ThreadPoolExecutor(1) as pool:
-                assert pool.submit(torch.get_num_threads).result() == threads
-    finally:
-        torch.set_num_threads(1)
+    for threads in (3, 2, 1):
+        torch.set_num_threads(threads)
+        assert generator.batch_size() == threads
+        assert made(batch=2).batch_size() == min(threads, 2)
+        found.add(tuple(pixels(generator, range(5), psi=0.7)))
+        assert torch.get_num_threads() == threads
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(torch.get_num_threads).result() == threads
     assert len(found) == 1
 
 

@@ -62,8 +62,8 @@ class StyleGan2:
     compiled : bool
         Compile the network with ``torch.compile``: about half a minute once, then faster.
     batch : int, optional
-        Pictures at once; default: one for each of PyTorch's threads on a CPU, and what half of the free memory holds
-        on a GPU.
+        Pictures at once, on a CPU at most one for each of PyTorch's threads; default: what half of the free memory
+        holds.
 
     Attributes
     ----------
@@ -72,7 +72,8 @@ class StyleGan2:
     device : torch.device
         Where it draws.
     network : GeneratorNetwork
-        The PyTorch module. Its forward can be differentiated; its parameters are frozen.
+        The PyTorch module. Its forward can be differentiated; its parameters must stay as they are, for what
+        follows from them is kept.
 
     Raises
     ------
@@ -227,16 +228,15 @@ class StyleGan2:
         return pixels
 
     def batch_size(self) -> int:
-        """Return how many pictures are drawn at once: the threads of PyTorch, on a GPU 64, if memory is free."""
+        """Return how many pictures are drawn at once."""
         import torch
 
-        if self._options.batch is not None:
-            return self._options.batch
-        if self.device.type == "cpu":
-            most, free = torch.get_num_threads(), _free_memory()
-        else:
-            most, free = MAX_BATCH, torch.cuda.mem_get_info(self.device)[0]
-        return max(1, min(int(most), int(free) // 2 // self._bytes_per_picture()))
+        on_cpu, batch = self.device.type == "cpu", self._options.batch
+        most = int(torch.get_num_threads()) if on_cpu else MAX_BATCH
+        if batch is not None:
+            return min(batch, most) if on_cpu else batch
+        free = _free_memory() if on_cpu else torch.cuda.mem_get_info(self.device)[0]
+        return max(1, min(most, int(free) // 2 // self._bytes_per_picture()))
 
     def _bytes_per_picture(self) -> int:
         synthesis = self.network.synthesis
