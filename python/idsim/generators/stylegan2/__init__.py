@@ -9,12 +9,14 @@ from idsim.generators.stylegan2.checkpoint import (
     save_checkpoint,
 )
 from idsim.generators.stylegan2.config import GeneratorConfig
+from idsim.generators.stylegan2.generator import StyleGan2
 from idsim.generators.stylegan2.loading import load_checkpoint
 
 __all__ = [
     "Checkpoint",
     "GeneratorConfig",
     "Provenance",
+    "StyleGan2",
     "find_problems",
     "load_checkpoint",
     "save_checkpoint",
