@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from idsim.audit.faces import FaceSet
-from idsim.audit.images import Listed, decode, read_bytes, sha256
 from idsim.audit.inputs import UNREADABLE, ImageInput, tree_hash
 from idsim.audit.shards import SHARD_ITEMS, Shard, read_shard, write_shard
+from idsim.images import Listed, decode, read_bytes, sha256
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from idsim.audit.faces import FaceSet
-from idsim.audit.images import Listed, list_images, read_bytes, sha256
 from idsim.gallery import open_source
 from idsim.gallery.elements import widen
+from idsim.images import Listed, list_images, read_bytes, sha256
 
 if TYPE_CHECKING:
     from collections.abc import Callable
