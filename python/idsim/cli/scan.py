@@ -66,7 +66,7 @@ def show(result: ScanResult, pairs: int = 10, names: bool = False) -> None:
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = 120  # a file or a pipe: one row per line
-    known = known_names(result) if names else {}
+    known = known_names(result) if names and "top_pairs" in result.summary else {}
     for content in tables(result.summary, pairs, known):
         table = Table(title=Text(content.title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
         for number, column in enumerate(content.columns):

@@ -10,6 +10,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from idsim.generators.registry import open_generator
+from idsim.generators.seeds import Seeds, parse_seeds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -130,3 +131,28 @@ class Networks:
         if spec not in self._described:
             self.get(spec)
         return self._described[spec]
+
+    def seeds(self, variant: Variant, text: str) -> Seeds:
+        """Return the seeds of a set, after its generator has accepted the first and the last of them.
+
+        Parameters
+        ----------
+        variant : Variant
+            The set.
+        text : str
+            As `parse_seeds` takes it; empty: every picture of a generator over stored pictures.
+
+        Raises
+        ------
+        ValueError
+            The generator needs seeds, or refuses a seed, the psi or the class.
+        """
+        generator: Any = self.get(variant.network)
+        if text:
+            seeds = parse_seeds(text)
+        elif hasattr(generator, "__len__"):
+            seeds = Seeds([range(len(generator))])
+        else:
+            raise ValueError(f"{variant.network} needs seeds, like 0-9999")
+        generator.sample([seeds[0], seeds[-1]], psi=variant.psi, label=variant.label)
+        return seeds

@@ -12,7 +12,6 @@ from idsim.audit.folder import PROVENANCE, RunKind, locked, open_folder, softwar
 from idsim.audit.shards import replace_file
 from idsim.audit.tables import table_path, write_table
 from idsim.gallery.files import is_temporary
-from idsim.generators.seeds import Seeds, parse_seeds
 from idsim.sampling.encode import write_zip
 from idsim.sampling.parts import WORK, Plan, pictures_of, read_part
 from idsim.sampling.workers import draw_parts, open_networks
@@ -79,7 +78,7 @@ def sample(config: SampleConfig, *, progress: Callable[[str, int, int], None] | 
         A file cannot be used.
     """
     networks = open_networks(config.noise, config.devices[0] if config.devices else "")
-    seeds = _checked_seeds(config, networks)
+    seeds = {variant.network: networks.seeds(variant, config.seeds) for variant in config.series}
     provenance = {
         "generators": {network: networks.describe(network) for network in config.networks},
         "software": software(["torch"]),
@@ -102,22 +101,6 @@ def sample(config: SampleConfig, *, progress: Callable[[str, int, int], None] | 
 
 def _silent(stage: str, done: int, total: int) -> None:
     """Take no note of the progress."""
-
-
-def _checked_seeds(config: SampleConfig, networks: Networks) -> dict[str, Seeds]:
-    """Return the seeds of every network, after it has accepted the first and the last of every set."""
-    seeds = {}
-    for variant in config.series:
-        generator: Any = networks.get(variant.network)
-        if config.seeds:
-            chosen = parse_seeds(config.seeds)
-        elif hasattr(generator, "__len__"):
-            chosen = Seeds([range(len(generator))])
-        else:
-            raise ValueError(f"{variant.network} needs seeds, like 0-9999")
-        generator.sample([chosen[0], chosen[-1]], psi=variant.psi, label=variant.label)
-        seeds[variant.network] = chosen
-    return seeds
 
 
 def _place(config: SampleConfig, variant: Variant) -> str:
