@@ -88,7 +88,6 @@ def read_sealed(path: Path, magic: bytes, key: str) -> Sealed | None:
 
 def replace_file(path: Path, data: bytes) -> None:
     """Put a file in place durably, instead of one of that name: written, fsynced, renamed, folder fsynced."""
-    path.unlink(missing_ok=True)
-    with NewFile(path) as file:
+    with NewFile(path, replace=True) as file:
         file.write(data)
         file.commit()

@@ -32,7 +32,13 @@ def _function(place: str, **options: Any) -> Generator:
     return FunctionGenerator(load_function(place), **options)
 
 
-BUILT_IN: dict[str, Factory] = {"folder": FolderGenerator, "function": _function}
+def _stylegan2(path: str, **options: Any) -> Generator:
+    from idsim.generators.stylegan2 import StyleGan2, load_checkpoint  # noqa: PLC0415 - only where it is used
+
+    return StyleGan2(load_checkpoint(path, isolate=True), **options)
+
+
+BUILT_IN: dict[str, Factory] = {"folder": FolderGenerator, "function": _function, "stylegan2": _stylegan2}
 
 
 def known_generators() -> list[str]:

@@ -8,7 +8,7 @@ import secrets
 import zipfile
 from typing import TYPE_CHECKING, Any
 
-from idsim.gallery.files import sync_folder
+from idsim.files import sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from idsim.audit.folder import PROVENANCE, RunKind, locked, open_folder, software
 from idsim.audit.shards import replace_file
 from idsim.audit.tables import table_path, write_table
-from idsim.gallery.files import is_temporary
+from idsim.files import is_temporary
 from idsim.sampling.encode import write_zip
 from idsim.sampling.parts import WORK, Plan, pictures_of, read_part
 from idsim.sampling.workers import draw_parts, open_networks
