@@ -26,6 +26,8 @@ __all__ = ["GROUP", "known_generators", "open_generator"]
 
 GROUP = "idsim.generators"
 CHECKPOINTS = (".pkl", ".pt", ".pth", ".bin", ".safetensors")
+MAX_BATCH = 64
+BATCH_PIXELS = 8 << 20  # 8 pictures of 1024 x 1024, which take some 6 GB while they are drawn
 
 
 def _function(place: str, **options: Any) -> Generator:
@@ -35,7 +37,11 @@ def _function(place: str, **options: Any) -> Generator:
 def _stylegan2(path: str, **options: Any) -> Generator:
     from idsim.generators.stylegan2 import StyleGan2, load_checkpoint  # noqa: PLC0415 - only where it is used
 
-    return StyleGan2(load_checkpoint(path, isolate=True), **options)
+    checkpoint = load_checkpoint(path, isolate=True)
+    # The batch follows the network alone: free memory is another at every start, and on a GPU the batch can
+    # change a byte.
+    batch = max(1, min(MAX_BATCH, BATCH_PIXELS // checkpoint.config.resolution**2))
+    return StyleGan2(checkpoint, **{"batch": batch, **options})
 
 
 BUILT_IN: dict[str, Factory] = {"folder": FolderGenerator, "function": _function, "stylegan2": _stylegan2}

@@ -24,9 +24,9 @@ __all__ = ["draw_parts", "open_networks"]
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 
-def open_networks(plan_noise: str, device: str) -> Networks:
+def open_networks(noise: str, device: str) -> Networks:
     """Return the generators as a worker on `device` opens them."""
-    return Networks(Path(), device=device or None, noise=plan_noise or None)
+    return Networks(Path(), device=device or None, noise=noise or None)
 
 
 def draw_parts(plan: Plan, parts: Sequence[Part], networks: Networks, done: Callable[[Part], None]) -> None:
@@ -57,10 +57,10 @@ def draw_parts(plan: Plan, parts: Sequence[Part], networks: Networks, done: Call
     context = multiprocessing.get_context("spawn")  # a fork inherits a CUDA context that it cannot use
     with ExitStack() as stack:
         pools = {
-            device_number: stack.enter_context(
+            number: stack.enter_context(
                 ProcessPoolExecutor(1, context, _start_worker, (plan, device, os.getpid()))
             )
-            for device_number, device in enumerate(devices)
+            for number, device in enumerate(devices)
         }
         try:
             _share(iter(parts), pools, devices, done)
