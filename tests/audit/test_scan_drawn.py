@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -106,6 +108,16 @@ def test_a_drawn_set_is_a_scan_like_any_other(sets, monkeypatch):
         "seed00000001",
     ]
     assert not list(result.folder.rglob("*.png"))
+
+
+def test_a_checkpoint_of_stylegan2_is_scanned(sets, monkeypatch):
+    pytest.importorskip("torch")
+    use(monkeypatch, GridMatcher())
+    network = Path(__file__).parents[1] / "data" / "stylegan2" / "g32resnet_stripped.pkl"
+    result = scan(describe(sets, f'generator = "{network}"\nseeds = "0-3"\npsi = [0.7, 1.0]'))
+    for row in result.summary["series"]:
+        assert row["synthetic"]["items"] == 4
+        assert row["synthetic"]["generator"]["sha256"] == hashlib.sha256(network.read_bytes()).hexdigest()
 
 
 def test_drawing_while_scanning_and_scanning_drawn_files_agree(sets, monkeypatch):

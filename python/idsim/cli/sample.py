@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import sys
 from enum import StrEnum
@@ -11,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from idsim.cli.failures import resumable
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = ["sample"]
-
-INCOMPLETE = 4
 
 Number = TypeVar("Number", int, float)
 
@@ -74,14 +73,8 @@ def sample(
         quality=quality,
         devices=tuple(part.strip() for part in device.split(",")) if device else (),
     )
-    try:
-        with progress_bar(quiet) as progress:
-            result = run_sample(config, progress=progress)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        sys.stderr.write("idsim: the disk is full; finished parts are kept, and the same command goes on.\n")
-        raise typer.Exit(INCOMPLETE) from error
+    with resumable("parts"), progress_bar(quiet) as progress:
+        result = run_sample(config, progress=progress)
     if as_json:
         shown = {"folder": str(result.folder), "table": result.table.name, "sets": result.sets}
         sys.stdout.write(json.dumps(shown | {"resumed": result.resumed}, indent=2) + "\n")

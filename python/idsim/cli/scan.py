@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import sys
 from contextlib import contextmanager
@@ -10,6 +9,8 @@ from pathlib import Path  # noqa: TC003 - Typer reads it
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from idsim.cli.failures import resumable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["progress_bar", "scan", "show"]
 
 INCONCLUSIVE = 3
-INCOMPLETE = 4
 
 
 def scan(
@@ -38,14 +38,8 @@ def scan(
     """
     from idsim.audit.run import scan as run_scan
 
-    try:
-        with progress_bar(quiet) as progress:
-            result = run_scan(config, progress=progress)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        sys.stderr.write("idsim: the disk is full; finished shards are kept, and the same command goes on.\n")
-        raise typer.Exit(INCOMPLETE) from error
+    with resumable("shards"), progress_bar(quiet) as progress:
+        result = run_scan(config, progress=progress)
     if as_json:
         sys.stdout.write(json.dumps(result.summary, indent=2) + "\n")
     else:
