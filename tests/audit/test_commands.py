@@ -82,7 +82,7 @@ def test_a_full_disk_is_resumable(config, monkeypatch):
     def full(*arguments):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("idsim.audit.run.write_json", full)
+    monkeypatch.setattr("idsim.audit.outcome.write_json", full)
     assert invoke("scan", config).exit_code == 4
     monkeypatch.undo()
     assert invoke("scan", config).exit_code == 0

@@ -10,14 +10,18 @@ import tomllib
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from types import UnionType
-from typing import TYPE_CHECKING, Any, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
 from idsim.audit.calibration import Target
+from idsim.generators.seeds import parse_seeds
+from idsim.generators.series import make_series
 
 if TYPE_CHECKING:
     import os
 
-__all__ = ["SCHEMA", "ScanConfig", "SetConfig", "read_config", "to_toml"]
+    from idsim.generators.series import Variant
+
+__all__ = ["SCHEMA", "ScanConfig", "SetConfig", "SyntheticConfig", "read_config", "to_toml"]
 
 SCHEMA = 1
 MAX_BYTES = 1 << 20
@@ -51,6 +55,38 @@ class SetConfig:
     images: str = ""
     embeddings: str = ""
     labels: str = "each"
+
+
+@dataclass(frozen=True)
+class SyntheticConfig(SetConfig):
+    """``[synthetic]``: as the other sets, or drawn by generators while the scan runs.
+
+    Every combination of generator, psi and class is a set of its own.
+
+    Attributes
+    ----------
+    generator : tuple of str
+        Specs of generators, see `idsim.generators.open_generator`; relative paths start where the others do.
+    seeds : str
+        Like ``0-9999,20000``; empty: every picture of generators over stored pictures.
+    psi : tuple of float
+        Truncations; empty: the generator's own.
+    classes : tuple of int
+        Of conditional generators.
+    noise, device : str
+        Noise mode and device of the generator; empty: its own.
+    """
+
+    generator: tuple[str, ...] = ()
+    seeds: str = ""
+    psi: tuple[float, ...] = ()
+    classes: tuple[int, ...] = ()
+    noise: str = ""
+    device: str = ""
+
+    def series(self) -> list[Variant]:
+        """Return the sets that are drawn."""
+        return make_series(self.generator, self.psi, self.classes)
 
 
 @dataclass(frozen=True)
@@ -131,7 +167,7 @@ class ScanConfig:
         Folder that relative paths start from: the one of the TOML file. Not part of the configuration.
     """
 
-    synthetic: SetConfig
+    synthetic: SyntheticConfig
     training: SetConfig
     holdout: SetConfig
     run: RunConfig = field(default_factory=RunConfig)
@@ -149,7 +185,7 @@ class ScanConfig:
     @property
     def uses_images(self) -> bool:
         """Whether the sets are pictures; otherwise they are embeddings."""
-        return bool(self.synthetic.images)
+        return bool(self.synthetic.images or self.synthetic.generator)
 
     def resolved(self) -> dict[str, Any]:
         """Return the configuration with all defaults, as plain values: what `to_toml` writes."""
@@ -197,7 +233,7 @@ def from_tables(tables: dict[str, Any], source: Path) -> ScanConfig:
     for name, kind in hints.items():
         table = tables.get(name)
         if table is None:
-            if kind is SetConfig:
+            if issubclass(kind, SetConfig):
                 raise ValueError(f"{source}: the set [{name}] is missing")
             continue
         if not isinstance(table, dict):
@@ -219,9 +255,9 @@ def _part(kind: type[Any], table: dict[str, Any], place: str) -> Any:
 
 
 def _value(kind: Any, value: Any, place: str) -> Any:
-    if kind == tuple[float, ...]:
+    if get_origin(kind) is tuple:
         entries = value if isinstance(value, list) else [value]
-        return tuple(_value(float, entry, place) for entry in entries)
+        return tuple(_value(get_args(kind)[0], entry, place) for entry in entries)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if isinstance(kind, UnionType):
@@ -248,10 +284,13 @@ def _check(config: ScanConfig, source: Path) -> None:
         refuse("[run] name must name the run: one folder name, without slashes")
     if config.run.seed < 0:
         refuse(f"[run] seed must be at least 0, not {config.run.seed}")
+    _check_generator(config.synthetic, refuse)
     for title, part in config.sets.items():
-        if bool(part.images) == bool(part.embeddings):
-            refuse(f"[{title}] must have either images or embeddings")
-        if bool(part.images) != config.uses_images:
+        drawn = isinstance(part, SyntheticConfig) and bool(part.generator)
+        if (bool(part.images), bool(part.embeddings), drawn).count(True) != 1:
+            also = ", a generator" if title == "synthetic" else ""
+            refuse(f"[{title}] must have either images{also} or embeddings")
+        if (not part.embeddings) != config.uses_images:
             refuse("all three sets must be images, or all three embeddings of one matcher")
         if part.images and part.labels not in ("each", "folder"):
             refuse(f"[{title}] labels must be 'each' or 'folder' for images, not {part.labels!r}")
@@ -259,6 +298,22 @@ def _check(config: ScanConfig, source: Path) -> None:
             refuse(f"[{title}] labels must be 'each', 'group' or a .npy file for embeddings, not 'folder'")
     _check_matcher(config, refuse)
     _check_numbers(config, refuse)
+
+
+def _check_generator(part: SyntheticConfig, refuse: Any) -> None:
+    given = [key for key in ("seeds", "psi", "classes", "noise", "device") if getattr(part, key)]
+    if not part.generator:
+        if given:
+            refuse(f"[synthetic] {given[0]} belongs to a generator, and there is none")
+        return
+    if part.labels != "each":
+        refuse(f"[synthetic] labels must be 'each' for a generator, not {part.labels!r}: a seed is a cluster")
+    try:
+        part.series()
+        if part.seeds:
+            parse_seeds(part.seeds)
+    except ValueError as error:
+        refuse(f"[synthetic] {error}")
 
 
 def _check_matcher(config: ScanConfig, refuse: Any) -> None:

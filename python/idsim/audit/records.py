@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from idsim.audit.evaluation import Evaluation, Matches, Sets
+    from idsim.audit.evaluation import Evaluation, Matches
     from idsim.audit.faces import FaceSet
 
 __all__ = ["failures", "image_columns", "pair_columns", "pseudonym", "pseudonyms", "read_names"]
@@ -76,12 +77,17 @@ def _reaches(evaluation: Evaluation, score: float) -> bool | None:
     return score <= threshold if evaluation.metric == "l2" else score >= threshold
 
 
-def image_columns(evaluation: Evaluation, key: bytes) -> dict[str, list[Any]]:
-    """Return one row per item of every set: what became of it, and its best matches."""
+def image_columns(
+    sets: Sequence[FaceSet], matches: tuple[Matches, Matches] | None, key: bytes
+) -> dict[str, list[Any]]:
+    """Return one row per item of every set: what became of it.
+
+    With the best matches in training and holdout of the synthetic set, if `matches` are given.
+    """
     columns: dict[str, list[Any]] = {}
-    for faces in evaluation.sets.faces.values():
+    for faces in sets:
         names = pseudonyms(key, faces.name, faces.items)
-        best = _best_scores(faces, evaluation.training), _best_scores(faces, evaluation.holdout)
+        best = [_best_scores(faces, matches and matches[side]) for side in (0, 1)]
         for row, item in enumerate(faces.items):
             record = faces.records[row] if faces.records else {}
             box = record.get("box") or [None] * 4
@@ -98,23 +104,24 @@ def image_columns(evaluation: Evaluation, key: bytes) -> dict[str, list[Any]]:
     return columns
 
 
-def _best_scores(faces: FaceSet, matches: Matches) -> list[float | None]:
+def _best_scores(faces: FaceSet, matches: Matches | None) -> list[float | None]:
     best = np.full(len(faces.items), np.nan)
-    if faces.name == "synthetic":
+    if matches is not None and faces.name == "synthetic":
         best[faces.rows] = matches.scores[:, 0]
     return [None if np.isnan(score) else score for score in best.tolist()]
 
 
-def failures(sets: Sets) -> list[dict[str, str]]:
+def failures(sets: Sequence[FaceSet], skipped: dict[str, list[tuple[str, str]]]) -> list[dict[str, str]]:
     """Return every item without an embedding and every file that was left out, with the reason."""
     result = []
-    for name, faces in sets.faces.items():
+    for faces in sets:
         for item, record in zip(faces.items, faces.records, strict=True):
             if record["status"] != "ok":
                 reason = str(record.get("reason") or "the embedding is not finite")
-                result.append({"set": name, "item": item, "status": str(record["status"]), "reason": reason})
-        for item, reason in sets.skipped.get(name, []):
-            result.append({"set": name, "item": item, "status": "skipped", "reason": reason})
+                status = str(record["status"])
+                result.append({"set": faces.name, "item": item, "status": status, "reason": reason})
+        for item, reason in skipped.get(faces.name, []):
+            result.append({"set": faces.name, "item": item, "status": "skipped", "reason": reason})
     return sorted(result, key=lambda entry: (entry["set"], entry["item"]))
 
 

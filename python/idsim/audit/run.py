@@ -10,21 +10,22 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from idsim.audit.config import ScanConfig, read_config
+from idsim.audit.drawn import open_drawn
 from idsim.audit.embedding import embed_set
-from idsim.audit.evaluation import Evaluation, Sets, evaluate
+from idsim.audit.evaluation import evaluate, measure_baseline
 from idsim.audit.folder import PROVENANCE, SUMMARY, locked, open_folder, software
 from idsim.audit.inputs import ImageInput, load_embeddings, read_images
-from idsim.audit.records import failures, image_columns, pair_columns
+from idsim.audit.outcome import Inputs, write_evaluation, write_series
 from idsim.audit.shards import replace_file
-from idsim.audit.summary import make_summary
-from idsim.audit.tables import write_json, write_lines, write_table
 from idsim.matchers.dlib import DlibMatcher, DlibOptions
 
 if TYPE_CHECKING:
     import os
     from pathlib import Path
 
+    from idsim.audit.embedding import PictureSource
     from idsim.audit.faces import FaceSet
+    from idsim.audit.outcome import Embed
     from idsim.matchers.base import Matcher
 
 __all__ = ["Progress", "ScanResult", "scan"]
@@ -117,35 +118,49 @@ def _scan_embeddings(config: ScanConfig, folder: Path, tell: Progress) -> ScanRe
     }
     with locked(folder):
         open_folder(folder, config.resolved(), provenance)
-        sets = {name: faces for name, (faces, _) in loaded.items()}
-        return _finish(config, folder, sets, {name: [] for name in sets}, matcher, tell)
+        sets: dict[str, Embed] = {name: partial(_loaded, faces) for name, (faces, _) in loaded.items()}
+        return _finish(config, folder, Inputs(sets.pop("training"), sets.pop("holdout"), sets), matcher, tell)
+
+
+def _loaded(faces: FaceSet) -> FaceSet:
+    return faces
 
 
 def _scan_images(config: ScanConfig, folder: Path, tell: Progress) -> ScanResult:
     matcher = _dlib(config)
     description = matcher.describe()
     known = _known_files(folder)
-    sources: dict[str, ImageInput] = {}
+    stored: dict[str, ImageInput] = {}
     for name, part in config.sets.items():
-        files = known.setdefault(name, {})
-        sources[name] = read_images(
-            name, part, config.place(part.images), files, partial(tell, f"read {name}")
-        )
+        if part.images:
+            files = known.setdefault(name, {})
+            stored[name] = read_images(
+                name, part, config.place(part.images), files, partial(tell, f"read {name}")
+            )
+    drawn = open_drawn(config) if config.synthetic.generator else {}
+    inputs = {name: source.fingerprint() for name, source in stored.items()}
+    if drawn:
+        inputs["synthetic"] = {name: source.fingerprint() for name, source in drawn.items()}
     provenance = {
-        "inputs": {name: source.fingerprint() for name, source in sources.items()},
+        "inputs": inputs,
         "matcher": description,
-        "software": software(),
+        "software": software(["torch"] if drawn else []),
     }
     with locked(folder):
         open_folder(folder, config.resolved(), provenance)
         replace_file(folder / KNOWN_FILES, (json.dumps(known, sort_keys=True) + "\n").encode())
         digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
-        sets = {}
-        for name, source in sources.items():
-            place = folder / "embed" / matcher.name / name
-            sets[name] = embed_set(source, matcher, digest, place, partial(tell, f"embed {name}"))
-        skipped = {name: source.skipped for name, source in sources.items()}
-        return _finish(config, folder, sets, skipped, description, tell)
+        place = folder / "embed" / matcher.name
+
+        def embedding(name: str, source: PictureSource, shards: Path) -> Embed:
+            return partial(embed_set, source, matcher, digest, shards, partial(tell, f"embed {name}"))
+
+        sets = {name: embedding(name, source, place / name) for name, source in stored.items()}
+        training, holdout = sets.pop("training"), sets.pop("holdout")
+        for name, variant in drawn.items():
+            sets[name] = embedding(name, variant, place / "synthetic" / name)
+        skipped = {name: source.skipped for name, source in stored.items()}
+        return _finish(config, folder, Inputs(training, holdout, sets, skipped), description, tell)
 
 
 def _dlib(config: ScanConfig) -> Matcher:
@@ -167,26 +182,22 @@ def _known_files(folder: Path) -> dict[str, dict[str, list[Any]]]:
 
 
 def _finish(
-    config: ScanConfig,
-    folder: Path,
-    faces: dict[str, FaceSet],
-    skipped: dict[str, list[tuple[str, str]]],
-    matcher: dict[str, Any],
-    tell: Progress,
+    config: ScanConfig, folder: Path, inputs: Inputs, matcher: dict[str, Any], tell: Progress
 ) -> ScanResult:
     """Compute the statistics and write the final files; the summary comes last and marks the run finished."""
     done = folder / SUMMARY
     if done.exists():
         return ScanResult(folder, json.loads(done.read_bytes()), resumed=True)
-    sets = Sets(faces["synthetic"], faces["training"], faces["holdout"], skipped)
-    evaluation: Evaluation = evaluate(config, sets, matcher["metric"], tell)
     key = hashlib.sha256((folder / PROVENANCE).read_bytes()).digest()
-    tables = [
-        write_table(folder / "pairs", pair_columns(evaluation, key)),
-        write_table(folder / "images", image_columns(evaluation, key)),
-    ]
-    write_lines(folder / "failures.jsonl", failures(sets))
-    summary = make_summary(config, evaluation, matcher, key, [path.name for path in tables])
-    write_json(done, summary)
+    training, holdout = inputs.training(), inputs.holdout()
+    tell("calibration", 0, 1)
+    baseline = measure_baseline(config, training, holdout, matcher["metric"])
+    tell("calibration", 1, 1)
+    if len(inputs.synthetic) == 1:
+        (embed,) = inputs.synthetic.values()
+        evaluation = evaluate(config, baseline, embed(), inputs.skipped, tell)
+        summary = write_evaluation(config, folder, evaluation, matcher, key)
+    else:
+        summary = write_series(config, folder, baseline, inputs, matcher, key, tell)
     tell("statistics", 1, 1)
     return ScanResult(folder, summary)

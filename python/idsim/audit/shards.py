@@ -20,7 +20,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["SHARD_ITEMS", "Shard", "read_shard", "replace_file", "write_shard"]
+__all__ = [
+    "SHARD_ITEMS",
+    "Sealed",
+    "Shard",
+    "read_sealed",
+    "read_shard",
+    "replace_file",
+    "write_sealed",
+    "write_shard",
+]
 
 SHARD_ITEMS = 64  # about 10 s of dlib on one core: what a kill costs at most
 MAGIC = b"idsim embeddings 1\n"
@@ -38,30 +47,47 @@ def write_shard(path: Path, key: str, shard: Shard) -> None:
     """Write a shard durably; `key` names the files and the matcher that it is of."""
     vectors = np.ascontiguousarray(shard.vectors, dtype="<f4")
     header = {"key": key, "shape": list(vectors.shape), "records": shard.records}
-    content = MAGIC + json.dumps(header, ensure_ascii=True).encode() + b"\n" + vectors.tobytes()
-    replace_file(path, content + hashlib.sha256(content).digest())
+    write_sealed(path, MAGIC, header, vectors.tobytes())
 
 
 def read_shard(path: Path, key: str) -> Shard | None:
     """Return a shard, or None where there is none that verifies and is of `key`."""
+    sealed = read_sealed(path, MAGIC, key)
+    if sealed is None:
+        return None
+    vectors = np.frombuffer(sealed.payload, dtype="<f4").reshape(sealed.header["shape"]).astype(np.float32)
+    return Shard(sealed.header["records"], vectors)
+
+
+class Sealed(NamedTuple):
+    """A file that says what it is of and whether it is whole: a header with a ``key``, and bytes."""
+
+    header: dict[str, Any]
+    payload: bytes
+
+
+def write_sealed(path: Path, magic: bytes, header: dict[str, Any], payload: bytes) -> None:
+    """Write durably: `magic`, a line of JSON, the payload, and the SHA-256 of everything before."""
+    content = magic + json.dumps(header, ensure_ascii=True).encode() + b"\n" + payload
+    replace_file(path, content + hashlib.sha256(content).digest())
+
+
+def read_sealed(path: Path, magic: bytes, key: str) -> Sealed | None:
+    """Return what `write_sealed` wrote, or None where nothing is there that verifies and is of `key`."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
         return None
     content, digest = data[:-DIGEST_BYTES], data[-DIGEST_BYTES:]
-    if hashlib.sha256(content).digest() != digest or not content.startswith(MAGIC):
+    if hashlib.sha256(content).digest() != digest or not content.startswith(magic):
         return None
-    line, _, rest = content[len(MAGIC) :].partition(b"\n")
+    line, _, payload = content[len(magic) :].partition(b"\n")
     header = json.loads(line)
-    if header["key"] != key:
-        return None
-    vectors = np.frombuffer(rest, dtype="<f4").reshape(header["shape"]).astype(np.float32)
-    return Shard(header["records"], vectors)
+    return Sealed(header, payload) if header["key"] == key else None
 
 
 def replace_file(path: Path, data: bytes) -> None:
     """Put a file in place durably, instead of one of that name: written, fsynced, renamed, folder fsynced."""
-    path.unlink(missing_ok=True)
-    with NewFile(path) as file:
+    with NewFile(path, replace=True) as file:
         file.write(data)
         file.commit()

@@ -16,12 +16,22 @@ from idsim.audit.records import pseudonym
 if TYPE_CHECKING:
     from idsim.audit.calibration import ErrorRate
     from idsim.audit.config import ScanConfig
-    from idsim.audit.evaluation import Evaluation, PointResult
+    from idsim.audit.evaluation import Baseline, Evaluation, PointResult
     from idsim.audit.faces import FaceSet
     from idsim.audit.intervals import Interval
     from idsim.audit.leakage import Exposure, Leakage, Rate
 
-__all__ = ["SCHEMA_VERSION", "make_summary", "percent"]
+__all__ = [
+    "SCHEMA_VERSION",
+    "calibration_entry",
+    "make_summary",
+    "matcher_entry",
+    "percent",
+    "point_entry",
+    "rounded",
+    "set_entry",
+    "statistics_entry",
+]
 
 SCHEMA_VERSION = 1
 
@@ -52,28 +62,39 @@ def make_summary(
         "schema_version": SCHEMA_VERSION,
         "run": config.run.name,
         "verdict": _verdict(evaluation, config.statistics.confidence),
-        "matcher": {name: matcher[name] for name in ("name", "metric", "dim", "licence")},
+        "matcher": matcher_entry(matcher),
         "sets": {
-            name: _set(faces, part.labels, len(sets.skipped.get(name, [])))
+            name: set_entry(faces, part.labels, len(sets.skipped.get(name, [])))
             for (name, faces), part in zip(sets.faces.items(), config.sets.values(), strict=True)
         },
-        "calibration": _calibration(config, evaluation),
+        "calibration": calibration_entry(config, evaluation.baseline),
         "operating_points": [
-            _point(result, number == 0, config.statistics.confidence)
+            point_entry(result, number == 0, config.statistics.confidence)
             for number, result in enumerate(evaluation.points)
         ],
         "closer_to_training": evaluation.closer,
         "checks": evaluation.checks,
         "top_pairs": _top_pairs(config, evaluation, key),
-        "statistics": {
-            "confidence": config.statistics.confidence,
-            "bootstrap_replicates": config.statistics.bootstrap,
-            "permutations": config.statistics.permutations,
-            "seed": config.run.seed,
-        },
+        "statistics": statistics_entry(config),
         "tables": tables,
     }
     return {name: rounded(value) for name, value in summary.items()}
+
+
+def matcher_entry(matcher: dict[str, Any]) -> dict[str, Any]:
+    """Return what a reader must know of the matcher."""
+    return {name: matcher[name] for name in ("name", "metric", "dim", "licence")}
+
+
+def statistics_entry(config: ScanConfig) -> dict[str, Any]:
+    """Return how intervals and p-values were made."""
+    statistics = config.statistics
+    return {
+        "confidence": statistics.confidence,
+        "bootstrap_replicates": statistics.bootstrap,
+        "permutations": statistics.permutations,
+        "seed": config.run.seed,
+    }
 
 
 def rounded(value: Any) -> Any:
@@ -90,11 +111,12 @@ def rounded(value: Any) -> Any:
 # --- sets and calibration -------------------------------------------------------------------------
 
 
-def _set(faces: FaceSet, rule: str, skipped: int) -> dict[str, Any]:
+def set_entry(faces: FaceSet, rule: str, skipped: int) -> dict[str, Any]:
+    """Return what a set consists of."""
     status = Counter(str(record.get("status", "ok")) for record in faces.records)
     routes = Counter(str(record.get("route")) for record in faces.records if record.get("route"))
     several = sum(int(record.get("faces", 0)) > 1 for record in faces.records)
-    return {
+    entry = {
         "items": len(faces.items),
         "with_face": len(faces.rows),
         "no_face": status.get("no_face", 0),
@@ -106,29 +128,32 @@ def _set(faces: FaceSet, rule: str, skipped: int) -> dict[str, Any]:
         "clusters" if faces.name == "synthetic" else "persons": len(set(faces.labels)),
         "labels": rule if rule in ("each", "folder", "group") else "file",
     }
+    return entry | {"generator": faces.origin} if faces.origin else entry
 
 
-def _calibration(config: ScanConfig, evaluation: Evaluation) -> dict[str, Any]:
-    persons = evaluation.calibration_persons
+def calibration_entry(config: ScanConfig, baseline: Baseline) -> dict[str, Any]:
+    """Return what the thresholds rest on."""
+    persons, images = baseline.persons[1], len(baseline.holdout.rows)
     return {
         "set": "holdout",
         "persons": persons,
-        "images": evaluation.calibration_images,
-        "impostor_comparisons": evaluation.comparisons,
+        "images": images,
+        "impostor_comparisons": baseline.calibrator.comparisons,
         "searches_against": config.calibration.against,
-        "persons_searched": evaluation.primary.point.gallery_persons,
+        "persons_searched": baseline.points[0].point.gallery_persons,
         "least_fmr_supported": min(1.0, 6.0 / (persons * (persons - 1))) if persons > 1 else 1.0,
         "least_fpir_supported": min(1.0, 3.0 / persons) if persons else 1.0,
         # If 1 % of the images had a partner of the same person under another label, the false match rate
         # could not be measured below this: the pairs would be right.
-        "contamination_floor_per_percent": 0.01 / max(1, evaluation.calibration_images),
+        "contamination_floor_per_percent": 0.01 / max(1, images),
     }
 
 
 # --- operating points -----------------------------------------------------------------------------
 
 
-def _point(result: PointResult, primary: bool, confidence: float) -> dict[str, Any]:
+def point_entry(result: PointResult, primary: bool, confidence: float) -> dict[str, Any]:
+    """Return an operating point, with the leakage there if it was measured."""
     point = result.point
     entry: dict[str, Any] = {
         "name": point.target.name,

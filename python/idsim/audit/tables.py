@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["has_pyarrow", "write_json", "write_lines", "write_table"]
+__all__ = ["has_pyarrow", "table_path", "write_json", "write_lines", "write_table"]
 
 # A spreadsheet takes a cell that starts with one of these for a formula.
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -35,23 +35,28 @@ def has_pyarrow() -> bool:
     return True
 
 
-def write_table(stem: Path, columns: Mapping[str, Sequence[Any]]) -> Path:
-    """Write a table as ``stem.parquet``, or as ``stem.csv`` without pyarrow, and return its path."""
-    if has_pyarrow():
-        path, data = stem.with_name(stem.name + ".parquet"), _parquet(columns)
-    else:
-        path, data = stem.with_name(stem.name + ".csv"), _csv(columns)
-    replace_file(path, data)
+def write_table(stem: Path, columns: Mapping[str, Sequence[Any]], types: Mapping[str, str] = SPARSE) -> Path:
+    """Write a table as ``stem.parquet``, or as ``stem.csv`` without pyarrow, and return its path.
+
+    `types` names the types of columns that may hold nothing but missing values.
+    """
+    path = table_path(stem)
+    replace_file(path, _parquet(columns, types) if has_pyarrow() else _csv(columns))
     return path
 
 
-def _parquet(columns: Mapping[str, Sequence[Any]]) -> bytes:
+def table_path(stem: Path) -> Path:
+    """Return the path that `write_table` gives a table."""
+    return stem.with_name(stem.name + (".parquet" if has_pyarrow() else ".csv"))
+
+
+def _parquet(columns: Mapping[str, Sequence[Any]], types: Mapping[str, str]) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     sink = pa.BufferOutputStream()
-    types = {name: pa.type_for_alias(alias) for name, alias in SPARSE.items()}
-    table = pa.table({name: pa.array(values, types.get(name)) for name, values in columns.items()})
+    chosen = {name: pa.type_for_alias(alias) for name, alias in types.items()}
+    table = pa.table({name: pa.array(values, chosen.get(name)) for name, values in columns.items()})
     pq.write_table(table, sink, compression="zstd")
     return bytes(sink.getvalue().to_pybytes())
 

@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
-__all__ = ["BAD_INPUT", "INTERNAL", "INTERRUPTED", "MISSING_CAPABILITY", "describe"]
+import errno
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = [
+    "BAD_INPUT",
+    "INCOMPLETE",
+    "INTERNAL",
+    "INTERRUPTED",
+    "MISSING_CAPABILITY",
+    "describe",
+    "resumable",
+]
 
 # 0 done, 1 policy violated, 3 inconclusive and 4 incomplete are results of a command, not failures: commands
 # raise typer.Exit with them.
 BAD_INPUT = 2
+INCOMPLETE = 4
 MISSING_CAPABILITY = 5
 INTERNAL = 70  # an error of idsim itself (EX_SOFTWARE), shown with its traceback
 INTERRUPTED = 130
@@ -58,3 +77,17 @@ def _missing_module(error: ModuleNotFoundError) -> tuple[int, str] | None:
     if extra is None:
         return None
     return MISSING_CAPABILITY, f"This needs {name}, which is not installed: pip install 'idsim[{extra}]'."
+
+
+@contextmanager
+def resumable(finished: str) -> Iterator[None]:
+    """Turn a full disk into the exit status of work that can go on; `finished` names what is kept."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        sys.stderr.write(
+            f"idsim: the disk is full; finished {finished} are kept, and the same command goes on.\n"
+        )
+        raise typer.Exit(INCOMPLETE) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import sys
 from contextlib import contextmanager
@@ -10,6 +9,8 @@ from pathlib import Path  # noqa: TC003 - Typer reads it
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from idsim.cli.failures import resumable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["progress_bar", "scan", "show"]
 
 INCONCLUSIVE = 3
-INCOMPLETE = 4
 
 
 def scan(
@@ -38,14 +38,8 @@ def scan(
     """
     from idsim.audit.run import scan as run_scan
 
-    try:
-        with progress_bar(quiet) as progress:
-            result = run_scan(config, progress=progress)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        sys.stderr.write("idsim: the disk is full; finished shards are kept, and the same command goes on.\n")
-        raise typer.Exit(INCOMPLETE) from error
+    with resumable("shards"), progress_bar(quiet) as progress:
+        result = run_scan(config, progress=progress)
     if as_json:
         sys.stdout.write(json.dumps(result.summary, indent=2) + "\n")
     else:
@@ -66,7 +60,7 @@ def show(result: ScanResult, pairs: int = 10, names: bool = False) -> None:
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = 120  # a file or a pipe: one row per line
-    known = known_names(result) if names else {}
+    known = known_names(result) if names and "top_pairs" in result.summary else {}
     for content in tables(result.summary, pairs, known):
         table = Table(title=Text(content.title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
         for number, column in enumerate(content.columns):

@@ -29,6 +29,8 @@ def tables(summary: dict[str, Any], pairs: int = 10, names: dict[str, str] | Non
     names : dict, optional
         ``pseudonym -> name``, to show names instead of pseudonyms.
     """
+    if "series" in summary:
+        return [_sets(summary), _thresholds(summary), _series(summary)]
     shown = [_sets(summary), _thresholds(summary), _rates(summary)]
     if pairs and summary["top_pairs"]:
         shown.append(_pairs(summary, pairs, names or {}))
@@ -43,6 +45,12 @@ def notes(summary: dict[str, Any]) -> list[str]:
         if point["refused"]
     ]
     lines += [f"{check['count']} {check['meaning']}." for check in summary["checks"]]
+    for row in summary.get("series", []):
+        lines += [f"{row['name']}: {check['count']} {check['meaning']}." for check in row["checks"]]
+        if not row["synthetic"]["with_face"]:
+            lines.append(
+                f"{row['name']}: no face was found in any of the {row['synthetic']['items']} images."
+            )
     each = [name for name in ("training", "holdout") if summary["sets"][name]["labels"] == "each"]
     if each:
         lines.append(f"Every image of {' and '.join(each)} is taken for a person of its own.")
@@ -61,7 +69,8 @@ def _few_errors(point: dict[str, Any]) -> bool:
 
 def _sets(summary: dict[str, Any]) -> TextTable:
     rows: list[tuple[str, ...]] = []
-    for name, entry in summary["sets"].items():
+    drawn = {row["name"]: row["synthetic"] for row in summary.get("series", [])}
+    for name, entry in {**drawn, **summary["sets"]}.items():
         groups = entry.get("persons", entry.get("clusters"))
         kind = "clusters" if "clusters" in entry else "persons"
         routes = ", ".join(f"{count} {route}" for route, count in entry["routes"].items())
@@ -107,24 +116,39 @@ def _thresholds(summary: dict[str, Any]) -> TextTable:
 
 
 def _rates(summary: dict[str, Any]) -> TextTable:
-    rows: list[tuple[str, ...]] = []
-    level = f"{100 * summary['statistics']['confidence']:g} % interval"
-    for point in summary["operating_points"]:
-        if point["refused"]:
-            continue
-        excess = point["excess_leak_rate"]
-        rows.append(
-            (
-                _name(point),
-                _leaks(point["leak_rate_training"]),
-                _leaks(point["leak_rate_holdout"]),
-                percent(excess["rate"]),
-                f"{percent(excess['low'])} to {percent(excess['high'])}",
-                f"{excess['permutation_p']:.2g}",
-            )
-        )
-    columns = ("operating point", "training", "holdout", "excess", level, "p")
+    rows = [
+        (_name(point), *_rate_cells(point)) for point in summary["operating_points"] if not point["refused"]
+    ]
+    columns = ("operating point", "training", "holdout", "excess", _level(summary), "p")
     return TextTable("Leak rate: synthetic images with a match, and how many", columns, rows)
+
+
+def _series(summary: dict[str, Any]) -> TextTable:
+    """Return the leak rates of every set, operating points outermost: one column shows the course of a series."""
+    rows: list[tuple[str, ...]] = []
+    for number, point in enumerate(summary["operating_points"]):
+        for row in summary["series"]:
+            measured = row["operating_points"][number] if row["operating_points"] else {"refused": "no face"}
+            cells = ("refused", "", "", "", "") if measured["refused"] else _rate_cells(measured)
+            corrected = row["permutation_p_corrected"] if point["primary"] else None
+            rows.append((_name(point), row["name"], *cells, "" if corrected is None else f"{corrected:.2g}"))
+    columns = ("operating point", "set", "training", "holdout", "excess", _level(summary), "p", "p corrected")
+    return TextTable("Leak rate of every set: images with a match, and how many", columns, rows)
+
+
+def _rate_cells(point: dict[str, Any]) -> tuple[str, ...]:
+    excess = point["excess_leak_rate"]
+    return (
+        _leaks(point["leak_rate_training"]),
+        _leaks(point["leak_rate_holdout"]),
+        percent(excess["rate"]),
+        f"{percent(excess['low'])} to {percent(excess['high'])}",
+        f"{excess['permutation_p']:.2g}",
+    )
+
+
+def _level(summary: dict[str, Any]) -> str:
+    return f"{100 * summary['statistics']['confidence']:g} % interval"
 
 
 def _pairs(summary: dict[str, Any], count: int, names: dict[str, str]) -> TextTable:

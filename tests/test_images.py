@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from idsim.audit.images import decode, list_images, read_bytes
+from idsim.images import decode, list_images, read_bytes
 
 
 def encoded(kind, size=(20, 10), mode="RGB", **options):
