@@ -100,26 +100,21 @@ class Discriminator(nn.Module):
 
     Parameters
     ----------
-    resolution : int
-        A power of two, 8 or more.
-    channel_base, channel_max : int
-        The block at r pixels has min(channel_base // r, channel_max) channels.
+    channels : dict of int to int
+        Channels of the block of every resolution, 4 first.
     img_channels : int
         Channels of a picture.
     group : int
         Pictures that share a minibatch standard deviation, where the batch allows.
     """
 
-    def __init__(
-        self, resolution: int, channel_base: int, channel_max: int, img_channels: int = 3, group: int = 4
-    ) -> None:
+    def __init__(self, channels: dict[int, int], img_channels: int = 3, group: int = 4) -> None:
         super().__init__()
-        self.resolution = resolution
-        sides = [1 << power for power in range(resolution.bit_length() - 1, 2, -1)]
-        for side in sides:
-            inputs, outputs = (min(channel_base // r, channel_max) for r in (side, side // 2))
-            self.add_module(f"b{side}", Block(inputs, outputs, img_channels if side == resolution else None))
-        self.b4 = Head(min(channel_base // 4, channel_max), group)
+        self.resolution = max(channels)
+        for side in sorted(channels, reverse=True)[:-1]:
+            colours = img_channels if side == self.resolution else None
+            self.add_module(f"b{side}", Block(channels[side], channels[side // 2], colours))
+        self.b4 = Head(channels[4], group)
 
     def forward(self, x: Tensor) -> Tensor:
         if x.shape[-2:] != (self.resolution, self.resolution):

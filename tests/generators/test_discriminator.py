@@ -18,7 +18,7 @@ def module(trainer_folder):
 
 
 def test_names_and_shapes(module):
-    network = module.Discriminator(16, channel_base=128, channel_max=12)
+    network = module.Discriminator({4: 12, 8: 12, 16: 8})
     shapes = {name: tuple(value.shape) for name, value in network.state_dict().items()}
     assert shapes == {
         "b16.fromrgb.weight": (8, 3, 1, 1),
@@ -74,7 +74,7 @@ def test_the_spread_of_a_group(module):
 
 def test_activations_start_at_unit_scale(module):
     torch.manual_seed(0)
-    network = module.Discriminator(32, channel_base=2048, channel_max=64)
+    network = module.Discriminator({4: 64, 8: 64, 16: 64, 32: 64})
     block = network.b32(torch.randn(8, 3, 32, 32))
     assert 0.3 < block.std().item() < 3
 
@@ -82,7 +82,7 @@ def test_activations_start_at_unit_scale(module):
 def test_finite_differences_of_r1_through_the_network(module):
     """The second derivative of every layer: move all weights along their gradient and look at the penalty."""
     torch.manual_seed(0)
-    network = module.Discriminator(8, channel_base=32, channel_max=8).double()
+    network = module.Discriminator({4: 8, 8: 4}).double()
     images = torch.randn(4, 3, 8, 8, dtype=torch.float64)
 
     def penalty():
