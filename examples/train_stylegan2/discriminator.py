@@ -14,11 +14,16 @@ def lrelu(x: Tensor) -> Tensor:
     return F.leaky_relu(x, 0.2) * math.sqrt(2)
 
 
-def blur(x: Tensor, padding: int) -> Tensor:
-    """Filter with outer([1, 3, 3, 1]) / 64, by shifted sums; each side grows by 2 * padding - 3."""
-    x = F.pad(x, [padding] * 4)
-    x = (x[..., :-3] + x[..., 3:] + 3 * (x[..., 1:-2] + x[..., 2:-1])) / 8
-    return (x[..., :-3, :] + x[..., 3:, :] + 3 * (x[..., 1:-2, :] + x[..., 2:-1, :])) / 8
+def blur_taps() -> Tensor:
+    """The filter [1, 3, 3, 1] in both directions, with sum 1, as a kernel ``[1, 1, 4, 4]``."""
+    taps = torch.tensor([1.0, 3.0, 3.0, 1.0])
+    return (torch.outer(taps, taps) / 64)[None, None]
+
+
+def blur(x: Tensor, taps: Tensor, padding: int) -> Tensor:
+    """Filter every channel; each side grows by 2 * padding - 3."""
+    channels = x.shape[1]
+    return F.conv2d(x, taps.expand(channels, -1, -1, -1), padding=padding, groups=channels)
 
 
 class Linear(nn.Module):
@@ -43,12 +48,13 @@ class Conv(nn.Module):
         self.weight = nn.Parameter(torch.randn(outputs, inputs, size, size))
         self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
         self.down = down
+        self.register_buffer("taps", blur_taps() if down else None, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         weight = self.weight / math.sqrt(self.weight[0].numel())
         half = self.weight.shape[2] // 2
         if self.down:
-            return F.conv2d(blur(x, half + 1), weight, self.bias, stride=2)
+            return F.conv2d(blur(x, self.taps, half + 1), weight, self.bias, stride=2)
         return F.conv2d(x, weight, self.bias, padding=half)
 
 
