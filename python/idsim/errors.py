@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import os
 
-__all__ = ["CheckpointError", "CudaError", "GalleryError", "IdsimError", "MatcherError"]
+__all__ = ["CheckpointError", "CudaError", "FileError", "GalleryError", "IdsimError", "MatcherError"]
 
 
 class IdsimError(Exception):
     """Base of the errors that are idsim's own."""
 
 
-class _FileError(IdsimError):
+class FileError(IdsimError):
     """An error in a file: which file, where in it, and what is wrong there.
 
     Attributes
@@ -38,15 +38,15 @@ class _FileError(IdsimError):
         return f"{self.path}: {self.place}: {self.reason}"
 
 
-class GalleryError(_FileError):
+class GalleryError(FileError):
     """A gallery, or a file offered as one, cannot be used."""
 
 
-class MatcherError(_FileError):
+class MatcherError(FileError):
     """A matcher's description or model cannot be used."""
 
 
-class CheckpointError(_FileError):
+class CheckpointError(FileError):
     """A generator's checkpoint cannot be used."""
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from idsim.errors import GalleryError
-from idsim.gallery.files import InputFile, NewFile, hash_file, make_new_folder
+from idsim.files import InputFile, NewFile, hash_file, make_new_folder
 
 
 def names(folder: Path) -> list[str]:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from idsim.errors import GalleryError
-from idsim.gallery.files import InputFile
+from idsim.files import InputFile
 from idsim.gallery.npy import HEADER_BYTES, parse_header, read_header, render_header
 from support.mutations import edits, truncations
 

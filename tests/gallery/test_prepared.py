@@ -14,8 +14,8 @@ import pytest
 import idsim
 from idsim import _core
 from idsim.errors import GalleryError
+from idsim.files import hash_file
 from idsim.gallery import Gallery
-from idsim.gallery.files import hash_file
 from idsim.gallery.prepared import PREPARED
 from support.manifests import rewritten
 

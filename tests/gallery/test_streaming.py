@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from idsim.errors import GalleryError
+from idsim.files import InputFile
 from idsim.gallery import Gallery
-from idsim.gallery.files import InputFile
 from idsim.gallery.streaming import read_ahead
 
 

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from idsim.errors import GalleryError
+from idsim.files import hash_file
 from idsim.gallery import Gallery
-from idsim.gallery.files import hash_file
 from support.manifests import rewritten
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from idsim.gallery.format import MANIFEST
-from idsim.gallery.strict_json import canonical_json
+from idsim.strict_json import canonical_json
 
 
 def rewritten(folder: Path, change: Callable[[dict[str, Any]], object], name: str = MANIFEST) -> None:

@@ -14,7 +14,7 @@ from idsim._core import build_info
 from idsim.audit.config import to_toml
 from idsim.audit.shards import replace_file
 from idsim.audit.tables import write_json
-from idsim.gallery.files import is_temporary
+from idsim.files import is_temporary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

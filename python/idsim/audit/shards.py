@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from idsim.gallery.files import NewFile
+from idsim.files import NewFile
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,8 +9,8 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from idsim.files import NewFile, sync_folder
 from idsim.gallery.elements import to_storage, widen
-from idsim.gallery.files import NewFile, sync_folder
 from idsim.gallery.format import default_shard_rows, row_bytes, shard_file, storage_dtype
 from idsim.gallery.npyfile import MatrixFile
 from idsim.gallery.reader import Gallery

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, NoReturn
 import numpy as np
 
 from idsim.errors import GalleryError
-from idsim.gallery.files import FileEntry
-from idsim.gallery.strict_json import Fields, digest, read_object, seal
+from idsim.files import FileEntry
+from idsim.strict_json import Fields, digest, read_object, seal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

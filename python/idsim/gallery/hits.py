@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from idsim.feeding import HostSource
+from idsim.files import NewFile
 from idsim.gallery.elements import widen
-from idsim.gallery.files import NewFile
 from idsim.gallery.format import row_bytes
 from idsim.gallery.reader import BLOCK_BYTES, Gallery
 from idsim.gallery.report import BlockProgress

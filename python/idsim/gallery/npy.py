@@ -17,7 +17,7 @@ from idsim.errors import GalleryError
 if TYPE_CHECKING:
     import os
 
-    from idsim.gallery.files import InputFile
+    from idsim.files import InputFile
 
 __all__ = ["HEADER_BYTES", "NpyHeader", "parse_header", "read_header", "render_header"]
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from idsim.gallery.files import FileEntry, NewFile
+from idsim.files import FileEntry, NewFile
 from idsim.gallery.npy import render_header
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ import numpy as np
 
 from idsim import _core
 from idsim.errors import GalleryError
+from idsim.files import NewFile, is_temporary
 from idsim.gallery.elements import widen
-from idsim.gallery.files import NewFile, is_temporary
 from idsim.gallery.format import Manifest, shard_file
 from idsim.gallery.npyfile import MatrixFile
 from idsim.gallery.prepared_format import (

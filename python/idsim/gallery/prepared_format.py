@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from idsim import _core
 from idsim.gallery.format import MAX_MANIFEST_BYTES, Manifest, parse_entry, shard_file
-from idsim.gallery.strict_json import Fields, digest, read_object, seal
+from idsim.strict_json import Fields, digest, read_object, seal
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from idsim.gallery.files import FileEntry
+    from idsim.files import FileEntry
 
 __all__ = ["ARRAYS", "PREPARED", "PreparedManifest", "PreparedShard", "read_prepared_manifest"]
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from idsim import _core
 from idsim.errors import GalleryError
-from idsim.gallery.files import InputFile
+from idsim.files import InputFile
 from idsim.gallery.npy import read_header
 from idsim.gallery.report import BlockProgress
 

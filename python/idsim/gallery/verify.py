@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from idsim.errors import GalleryError
+from idsim.files import READ_BYTES, InputFile, hash_file
 from idsim.gallery.elements import nonfinite_rows
-from idsim.gallery.files import READ_BYTES, InputFile, hash_file
 from idsim.gallery.format import Shard, storage_dtype
 from idsim.gallery.npy import read_header
 from idsim.gallery.rows import read_table
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from idsim.gallery.files import FileEntry
+    from idsim.files import FileEntry
     from idsim.gallery.format import Manifest
     from idsim.gallery.prepared import PreparedManifest
 

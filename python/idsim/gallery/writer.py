@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from idsim.files import FileEntry, NewFile, make_new_folder, sync_folder
 from idsim.gallery.elements import as_matrix, nonfinite_rows, to_storage
-from idsim.gallery.files import FileEntry, NewFile, make_new_folder, sync_folder
 from idsim.gallery.format import (
     MANIFEST,
     MARKER,

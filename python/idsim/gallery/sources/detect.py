@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from idsim.errors import GalleryError
-from idsim.gallery.files import InputFile
+from idsim.files import InputFile
 from idsim.gallery.format import MANIFEST, MARKER
 from idsim.gallery.reader import Gallery
 from idsim.gallery.sources.base import Batch, ColumnNames, Source

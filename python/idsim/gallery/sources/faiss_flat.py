@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from idsim.errors import GalleryError
-from idsim.gallery.files import InputFile
+from idsim.files import InputFile
 from idsim.gallery.rows import make_table
 from idsim.gallery.sources.base import MatrixSource
 from idsim.gallery.streaming import MatrixFiles, Part

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from idsim.errors import GalleryError
-from idsim.gallery.files import InputFile
+from idsim.files import InputFile
 from idsim.gallery.npy import NpyHeader, read_header
 from idsim.gallery.sources.base import ColumnNames, MatrixSource, TableFiles, natural_order
 from idsim.gallery.streaming import MatrixFiles, Part

@@ -12,8 +12,8 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from idsim.errors import GalleryError
+from idsim.files import InputFile
 from idsim.gallery.elements import gallery_dtype, to_storage
-from idsim.gallery.files import InputFile
 from idsim.gallery.npy import MAX_HEADER_BYTES, NpyHeader, parse_header
 from idsim.gallery.rows import make_table
 from idsim.gallery.sources.base import Batch, ColumnNames, check_columns

@@ -6,8 +6,8 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from idsim.errors import GalleryError
-from idsim.gallery.files import InputFile
+from idsim.errors import FileError, GalleryError
+from idsim.files import InputFile
 
 if TYPE_CHECKING:
     import os
@@ -16,22 +16,27 @@ if TYPE_CHECKING:
 __all__ = ["Fields", "canonical_json", "digest", "load_object", "read_object", "seal"]
 
 
-def load_object(data: bytes | bytearray, path: str | os.PathLike[str], place: str) -> dict[str, Any]:
+def load_object(
+    data: bytes | bytearray,
+    path: str | os.PathLike[str],
+    place: str,
+    error: type[FileError] = GalleryError,
+) -> dict[str, Any]:
     """Parse UTF-8 JSON text that must be one object.
 
     Raises
     ------
-    GalleryError
-        The text is not JSON, not an object, names a key twice, or holds NaN or an infinity.
+    FileError
+        The text is not JSON, not an object, names a key twice, or holds NaN or an infinity; of class `error`.
     """
     try:
         value = json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant)
     except RecursionError:
-        raise GalleryError(path, place, "the JSON text is nested too deeply") from None
-    except ValueError as error:  # includes UnicodeDecodeError and JSONDecodeError
-        raise GalleryError(path, place, f"not the JSON that is expected: {error}") from error
+        raise error(path, place, "the JSON text is nested too deeply") from None
+    except ValueError as found:  # includes UnicodeDecodeError and JSONDecodeError
+        raise error(path, place, f"not the JSON that is expected: {found}") from found
     if not isinstance(value, dict):
-        raise GalleryError(path, place, "the JSON text is not an object")
+        raise error(path, place, "the JSON text is not an object")
     return value
 
 
@@ -71,9 +76,18 @@ class Fields:
         The file, for messages.
     place : str
         The part of the file, for messages.
+    error : type of FileError
+        What is raised.
     """
 
-    def __init__(self, value: object, path: str | os.PathLike[str], place: str) -> None:
+    def __init__(
+        self,
+        value: object,
+        path: str | os.PathLike[str],
+        place: str,
+        error: type[FileError] = GalleryError,
+    ) -> None:
+        self._error = error
         self._path = path
         self._place = place
         if not isinstance(value, dict):
@@ -109,7 +123,7 @@ class Fields:
 
     def nested(self, key: str) -> Fields:
         """Return an object."""
-        return Fields(self.take(key), self._path, self.place(key))
+        return Fields(self.take(key), self._path, self.place(key), self._error)
 
     def finish(self) -> None:
         """Refuse keys that nobody took."""
@@ -121,8 +135,8 @@ class Fields:
         return f"{self._place}.{key}" if key else self._place
 
     def refuse(self, key: str, reason: str) -> NoReturn:
-        """Raise a `GalleryError` about one field."""
-        raise GalleryError(self._path, self.place(key), reason)
+        """Raise the error about one field."""
+        raise self._error(self._path, self.place(key), reason)
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:

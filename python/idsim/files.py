@@ -1,7 +1,7 @@
 """Files read by exact ranges, and files that appear whole or not at all.
 
 Reading: `InputFile` reads with ``pread`` only, so a file that shrinks under a running scan gives a
-`GalleryError` (a mapped file would kill the process). Writing: `NewFile` writes to a temporary name in the
+`FileError` (a mapped file would kill the process). Writing: `NewFile` writes to a temporary name in the
 same folder, and `commit` makes the content durable before the name appears:
 write, fsync the file, rename, fsync the folder.
 """
@@ -16,7 +16,7 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from idsim.errors import GalleryError
+from idsim.errors import FileError, GalleryError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,26 +53,24 @@ class InputFile:
     ----------
     path : path-like
         The file. Symbolic links are followed; what they end at must be a regular file.
-
-    Raises
-    ------
-    GalleryError
-        The file is missing, may not be read, or is no regular file.
+    error : type of FileError
+        What is raised: by the constructor where the file is missing, may not be read, or is no regular file.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], error: type[FileError] = GalleryError) -> None:
         self.path = Path(path)
+        self.error = error
         self._descriptor = -1
         try:
             # O_NONBLOCK: a FIFO of this name must not block for ever; regular files ignore it.
             self._descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
             status = os.fstat(self._descriptor)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError) as found:
             self.close()
-            raise GalleryError(path, "file", _reason(error)) from error
+            raise error(path, "file", _reason(found)) from found
         if not stat.S_ISREG(status.st_mode):
             self.close()
-            raise GalleryError(path, "file", "it is not a regular file")
+            raise error(path, "file", "it is not a regular file")
         self.size: int = status.st_size
 
     def read_into(self, buffer: Buffer, offset: int) -> None:
@@ -83,9 +81,9 @@ class InputFile:
             try:
                 count = os.preadv(self._descriptor, [view[done:]], offset + done)
             except OSError as error:
-                raise GalleryError(self.path, f"byte {offset + done}", _reason(error)) from error
+                raise self.error(self.path, f"byte {offset + done}", _reason(error)) from error
             if count == 0:
-                raise GalleryError(
+                raise self.error(
                     self.path,
                     f"byte {offset + done}",
                     f"the file ends here, {len(view) - done} bytes early",
@@ -95,7 +93,7 @@ class InputFile:
     def read(self, offset: int, count: int) -> bytearray:
         """Return `count` bytes from `offset` on; refused before allocation where the file is shorter."""
         if offset < 0 or count < 0 or offset + count > self.size:
-            raise GalleryError(
+            raise self.error(
                 self.path,
                 f"byte {offset}",
                 f"{count} bytes are expected here, and the file has {self.size} bytes",
@@ -103,6 +101,19 @@ class InputFile:
         data = bytearray(count)
         self.read_into(data, offset)
         return data
+
+    def hash(self, on_piece: Callable[[int], None] | None = None) -> FileEntry:
+        """Return name, size and SHA-256, read once from front to back in pieces."""
+        digest = hashlib.sha256()
+        self.expect_sequential()
+        buffer = memoryview(bytearray(min(READ_BYTES, self.size)))
+        for offset in range(0, self.size, READ_BYTES):
+            piece = buffer[: min(READ_BYTES, self.size - offset)]
+            self.read_into(piece, offset)
+            digest.update(piece)
+            if on_piece is not None:
+                on_piece(len(piece))
+        return FileEntry(self.path.name, self.size, digest.hexdigest())
 
     def fileno(self) -> int:
         """Return the file descriptor, valid until `close`."""
@@ -146,17 +157,8 @@ def hash_file(path: str | os.PathLike[str], on_piece: Callable[[int], None] | No
     on_piece : callable, optional
         Called with the number of bytes of each piece read.
     """
-    digest = hashlib.sha256()
     with InputFile(path) as file:
-        file.expect_sequential()
-        buffer = memoryview(bytearray(min(READ_BYTES, file.size)))
-        for offset in range(0, file.size, READ_BYTES):
-            piece = buffer[: min(READ_BYTES, file.size - offset)]
-            file.read_into(piece, offset)
-            digest.update(piece)
-            if on_piece is not None:
-                on_piece(len(piece))
-        return FileEntry(file.path.name, file.size, digest.hexdigest())
+        return file.hash(on_piece)
 
 
 class NewFile:
@@ -167,7 +169,9 @@ class NewFile:
     Parameters
     ----------
     path : path-like
-        The final name; nothing may stand there yet.
+        The final name.
+    replace : bool
+        Whether `commit` may replace a file of this name; otherwise nothing may stand there.
 
     Raises
     ------
@@ -175,9 +179,10 @@ class NewFile:
         Something stands there already, now or at `commit`.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, replace: bool = False) -> None:
         self.path = Path(path)
-        _refuse_existing(self.path)
+        self._replace = replace
+        self._refuse_existing()
         self._temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
         self._descriptor = os.open(
             self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666
@@ -213,7 +218,7 @@ class NewFile:
         # After a failed fsync the pages may be marked clean: never tried again, the file is dropped.
         os.fsync(self._descriptor)
         self._close()
-        _refuse_existing(self.path)
+        self._refuse_existing()
         self._temporary.rename(self.path)
         sync_folder(self.path.parent)
         return FileEntry(self.path.name, self._size, self._digest.hexdigest())
@@ -223,6 +228,10 @@ class NewFile:
         with contextlib.suppress(OSError):
             self._close()
         self._temporary.unlink(missing_ok=True)
+
+    def _refuse_existing(self) -> None:
+        if not self._replace and os.path.lexists(self.path):
+            raise FileExistsError(f"{self.path} exists already, and nothing is ever overwritten")
 
     def _close(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1
@@ -262,11 +271,6 @@ def sync_folder(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _refuse_existing(path: Path) -> None:
-    if os.path.lexists(path):
-        raise FileExistsError(f"{path} exists already, and nothing is ever overwritten")
 
 
 def _reason(error: Exception) -> str:

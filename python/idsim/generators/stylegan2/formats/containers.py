@@ -1,0 +1,87 @@
+"""Which container a file is, told by its first bytes, and the generator in it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from idsim.generators.stylegan2.formats.base import Reader
+from idsim.generators.stylegan2.formats.state_dicts import find_generator
+from idsim.generators.stylegan2.inert.blobs import Blob
+from idsim.generators.stylegan2.inert.machine import Budget, Machine
+from idsim.generators.stylegan2.inert.names import PICKLE, TORCH
+from idsim.generators.stylegan2.inert.torch_stream import (
+    MAGIC_PICKLE,
+    PersistentStorages,
+    read_storage,
+    read_stream,
+)
+from idsim.generators.stylegan2.inert.zip_members import open_archive
+
+if TYPE_CHECKING:
+    from idsim.files import InputFile
+    from idsim.generators.stylegan2.formats.base import Findings
+
+__all__ = ["Contained", "read_container", "sniff"]
+
+# The first bytes of what is not read -> what it is.
+_OTHERS = (
+    (b"\x1f\x8b", "a gzip file"),
+    (b"\x89HDF", "an HDF5 file"),
+    (b"BZh", "a bzip2 file"),
+    (b"\xfd7zXZ", "an xz file"),
+    (b"version https://git-lfs", "a pointer of Git LFS: the content was not downloaded"),
+    (b"<", "a text or a web page: the download may have failed"),
+)
+
+
+class Contained(NamedTuple):
+    """The container of a file and what was found in it."""
+
+    container: str
+    findings: Findings
+
+
+def sniff(file: InputFile) -> str:
+    """Return the container of a file: "pickle", "torch stream", "torch zip" or "safetensors"."""
+    head = bytes(file.read(0, min(512, file.size)))
+    if head.startswith(MAGIC_PICKLE):
+        return "torch stream"
+    if head.startswith(b"PK\x03\x04"):
+        return "torch zip"
+    if len(head) >= 2 and head[0] == 0x80 and 2 <= head[1] <= 5:
+        return "pickle"
+    if head[8:9] == b"{":
+        return "safetensors"
+    for magic, name in _OTHERS:
+        if head.startswith(magic):
+            raise file.error(file.path, "byte 0", f"this is {name}")
+    if head[257:262] == b"ustar":
+        raise file.error(file.path, "byte 257", "this is a tar file, also the oldest format of torch.save")
+    raise file.error(
+        file.path, "byte 0", "this is no pickle of protocol 2 to 5, torch.save file or safetensors file"
+    )
+
+
+def read_container(file: InputFile, container: str, network: str) -> Findings:
+    """Read a pickle or a `torch.save` file and find a generator in it."""
+    budget, whole = Budget(file.size), Blob(file, 0, file.size)
+    if container == "torch stream":
+        content = read_stream(whole, budget)
+    elif container == "torch zip":
+        archive = open_archive(file)
+        order = archive.find("byteorder") if "byteorder" in archive.members else None
+        if order is not None and (len(order) != 6 or order.read() != b"little"):
+            raise file.error(file.path, "byteorder", "the elements are not little-endian")
+        storages = PersistentStorages(lambda _, key: archive.find(f"data/{key}"))
+        pickle = archive.find("data.pkl")
+        content = _run(Machine(pickle, budget, TORCH, persistent=storages), pickle)
+    else:
+        content = _run(Machine(whole, budget, PICKLE, read_storage=read_storage), whole)
+    return find_generator(Reader(file), content, network)
+
+
+def _run(machine: Machine, blob: Blob) -> object:
+    value = machine.run()
+    if machine.window.place != blob.stop:
+        machine.window.refuse("there are bytes after the end of the pickle", machine.window.place)
+    return value
