@@ -1,4 +1,4 @@
-"""What the tests of generators share: the trainer's modules, which live among the examples."""
+"""What the tests of training share: the trainer's modules, which live among the examples."""
 
 from __future__ import annotations
 
