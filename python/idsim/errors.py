@@ -8,7 +8,20 @@ from __future__ import annotations
 
 import os
 
-__all__ = ["CheckpointError", "CudaError", "FileError", "GalleryError", "IdsimError", "MatcherError"]
+__all__ = [
+    "CheckpointError",
+    "CudaError",
+    "FileError",
+    "GalleryError",
+    "IdsimError",
+    "MatcherError",
+    "printable",
+]
+
+
+def printable(text: str) -> str:
+    """Return a text in which control characters, which a terminal would obey, are escaped."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 class IdsimError(Exception):
@@ -35,7 +48,7 @@ class FileError(IdsimError):
         super().__init__(self.path, place, reason)
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.place}: {self.reason}"
+        return printable(f"{self.path}: {self.place}: {self.reason}")
 
 
 class GalleryError(FileError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
 from idsim.strict_json import Fields, load_object
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["Header", "Tensor", "read_header"]
 
 MAX_HEADER_BYTES = 16 << 20
+MAX_DIMENSIONS = 8
 
 _ELEMENT_BYTES = {
     "BOOL": 1, "U8": 1, "I8": 1, "F8_E5M2": 1, "F8_E4M3": 1,
@@ -77,12 +79,12 @@ def _tensor(value: object, file: InputFile, place: str, base: int) -> Tensor:
     shape = _counts(fields, "shape")
     offsets = _counts(fields, "data_offsets")
     fields.finish()
-    count = _ELEMENT_BYTES[dtype]
-    for extent in shape:
-        count *= extent
-    if len(shape) > 8 or len(offsets) != 2 or offsets[1] - offsets[0] != count:
+    # The product of very many extents would take long.
+    count = _ELEMENT_BYTES[dtype] * prod(shape[:MAX_DIMENSIONS])
+    if len(shape) > MAX_DIMENSIONS or len(offsets) != 2 or offsets[1] - offsets[0] != count:
         fields.refuse(
-            "data_offsets", f"{list(offsets)} do not span the {count} bytes of {dtype} {list(shape)}"
+            "data_offsets",
+            f"{list(offsets[:2])} do not span the {count} bytes of {dtype} {list(shape[:MAX_DIMENSIONS])}",
         )
     return Tensor(dtype, shape, base + offsets[0], base + offsets[1])
 

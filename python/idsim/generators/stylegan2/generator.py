@@ -98,7 +98,7 @@ class StyleGan2:
         self._origin = {
             "sha256": checkpoint.provenance.file_sha256,
             "weights_sha256": checkpoint.weights_sha256,
-            "provenance": checkpoint.provenance.as_dict(),
+            "provenance": _plain(checkpoint.provenance.as_dict()),
         }
         self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.network = load_network(config, checkpoint.weights).to(self._device)
@@ -127,12 +127,12 @@ class StyleGan2:
 
     def describe(self) -> dict[str, Any]:
         """Return everything that the pixels depend on, and the licence."""
-        config, options = self.config, self._options
+        options = self._options
         return {
             "name": self.name,
             "licence": LICENCE,
             **self._origin,
-            "config": {**dataclasses.asdict(config), "fp16_resolutions": list(config.fp16_resolutions)},
+            "config": _plain(dataclasses.asdict(self.config)),
             "default_psi": self.default_psi,
             "noise": options.noise,
             "cutoff": options.cutoff,
@@ -305,6 +305,11 @@ class _Pictures:
         size = self.generator.batch_size()
         for start in range(0, len(self.seeds), size):
             yield from self.generator.draw(self.seeds[start : start + size], self.psi, self.label)
+
+
+def _plain(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields as they come back from JSON."""
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
 
 
 def _checked_seed(seed: int) -> int:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["load_isolated"]
 
+READING_PROCESS = "idsim.generators.stylegan2.reading_process"
 START_SECONDS = 60  # to start Python and NumPy on a busy machine
 MAX_ANSWER_BYTES = 1 << 20
 
@@ -70,8 +71,7 @@ def _ask(path: str | os.PathLike[str], network: str, descriptor: int, limits: Li
     environment = dict(os.environ)
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, (packages, environment.get("PYTHONPATH"))))
     environment["OPENBLAS_NUM_THREADS"] = "1"  # every thread reserves memory
-    module = "idsim.generators.stylegan2.reading_process"
-    command = [sys.executable, "-P", "-m", module, os.fspath(path), network, str(descriptor)]
+    command = [sys.executable, "-P", "-m", READING_PROCESS, os.fspath(path), network, str(descriptor)]
     try:
         done = subprocess.run(  # noqa: S603 - the interpreter itself
             command,

@@ -38,6 +38,8 @@ def main(path: str, network: str, descriptor: int) -> None:
         answer["refused"] = [error.place, error.reason]
     except MemoryError:
         answer["refused"] = ["memory", "reading it takes more memory than a file of this size should"]
+    except Exception as error:  # noqa: BLE001 - its traceback would be read from files, which is forbidden
+        answer["refused"] = ["process", f"the reader failed with {type(error).__name__}: {error}"[:500]]
     _write_all(1, json.dumps(answer).encode())
 
 

@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
     from idsim.files import InputFile
 
-__all__ = ["Findings", "LazyTensor", "Reader", "fp16_resolutions"]
+__all__ = ["MAX_TENSORS", "Findings", "LazyTensor", "Reader", "fp16_resolutions"]
+
+
+# Of one network. A file may name one dictionary many times, so what is walked through is counted.
+MAX_TENSORS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +111,11 @@ class Reader:
             self.refuse(name, f"its elements are {element.code}, where float32, float16 or bfloat16 are read")
         shape = value.shape
         return LazyTensor(shape, len(blob), lambda: read_float32(blob, element.code, shape, order))
+
+    def check_count(self, place: str, count: int) -> None:
+        """Refuse a network of too many tensors."""
+        if count > MAX_TENSORS:
+            self.refuse(place, f"more than {MAX_TENSORS:,} tensors")
 
     def number(self, place: str, value: object) -> float:
         """Return a finite number from a file."""

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Contained", "read_container", "sniff"]
 
+MAX_FILE_BYTES = 16 << 30  # forty times the largest public checkpoint
+
 # The first bytes of what is not read -> what it is.
 _OTHERS = (
     (b"\x1f\x8b", "a gzip file"),
@@ -43,6 +45,8 @@ class Contained(NamedTuple):
 
 def sniff(file: InputFile) -> str:
     """Return the container of a file: "pickle", "torch stream", "torch zip" or "safetensors"."""
+    if file.size > MAX_FILE_BYTES:
+        raise file.error(file.path, "size", f"{file.size} bytes, at most {MAX_FILE_BYTES} are read")
     head = bytes(file.read(0, min(512, file.size)))
     if head.startswith(MAGIC_PICKLE):
         return "torch stream"

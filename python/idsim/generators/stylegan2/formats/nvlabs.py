@@ -82,6 +82,7 @@ class _Modules:
             if type(name) is not str or not _NAME.match(name):
                 self.reader.refuse(f"{path}{key}", "it holds something without a proper name")
             if value is not None:
+                self.reader.check_count(path, len(self.tensors))
                 yield name, value
 
     def values(self, pattern: re.Pattern[str], key: str) -> Iterator[tuple[str, Any]]:
@@ -106,7 +107,7 @@ def read_persistent(reader: Reader, content: dict[Any, Any], network: str) -> Fi
     """Find a generator in the value of a pickle."""
     root = content.get(network)
     if type(root) is not Persistent:
-        held = sorted(key for key, value in content.items() if type(value) is Persistent)
+        held = sorted(str(key)[:40] for key, value in content.items() if type(value) is Persistent)
         reader.refuse(network, f"the file holds no such network; it holds {held}")
     modules = _Modules(reader, root)
     kwargs = modules.attributes[""].get("_init_kwargs")

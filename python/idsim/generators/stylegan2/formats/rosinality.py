@@ -146,10 +146,6 @@ def _without_ones(reader: Reader, name: str, tensor: LazyTensor) -> LazyTensor:
     return tensor.reshaped(tensor.shape[1:])
 
 
-def is_rosinality(names: Iterable[object]) -> bool:
+def is_rosinality(names: Iterable[str]) -> bool:
     """Whether a state dict has rosinality's or BasicSR's names."""
-    return any(
-        _rosinality_name(name) in ("convs.0.conv.weight", "input.input")
-        for name in names
-        if type(name) is str
-    )
+    return any(_rosinality_name(name) in ("convs.0.conv.weight", "input.input") for name in names)

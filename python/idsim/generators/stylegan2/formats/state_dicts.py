@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from idsim.generators.stylegan2.formats.base import Findings, Reader
+from idsim.generators.stylegan2.formats.base import MAX_TENSORS, Findings, Reader
 from idsim.generators.stylegan2.formats.nvlabs import read_persistent
 from idsim.generators.stylegan2.formats.rosinality import is_rosinality, read_rosinality
 from idsim.generators.stylegan2.formats.structure import other_family
@@ -13,6 +14,7 @@ from idsim.generators.stylegan2.formats.tensorflow import read_networks
 from idsim.generators.stylegan2.inert.records import Array, Mapping, Persistent, Tensor
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import TypeGuard
 
 __all__ = ["find_generator", "find_in_tensors"]
@@ -25,7 +27,6 @@ _CONTAINERS = (
 )
 _DECODER = "decoder."
 _NVLABS = re.compile(r"(synthesis|mapping)\.")
-MAX_TENSORS = 20_000
 
 
 def find_generator(reader: Reader, content: object, network: str) -> Findings:
@@ -73,16 +74,15 @@ def find_in_tensors(
     reader: Reader, names: dict[Any, Any], average: object, layout: str, network: str
 ) -> Findings:
     """Find a generator in a state dict, whose names tell the family."""
-    texts = [name for name in names if type(name) is str]
-    if len(names) > MAX_TENSORS:
-        reader.refuse("names", f"there are {len(names)}, at most {MAX_TENSORS} are read")
-    if is_rosinality(texts):
+    reader.check_count("names", len(names))
+    if not all(type(name) is str for name in names):
+        reader.refuse("names", "the keys are not all texts")
+    if is_rosinality(names):
         named = {name: value for name, value in names.items() if name != "latent_avg"}
         label = layout if layout != "state dict" else "rosinality"
         return read_rosinality(reader, named, average, label, network)
     if "synthesis.b4.const" not in names:
-        nested = [f"{key}.{name}" for key, value in names.items() if _is_dict(value) for name in value]
-        reader.refuse("names", other_family(texts + nested))
+        reader.refuse("names", other_family([*names, *islice(_nested_names(names), MAX_TENSORS)]))
     tensors = {name: reader.tensor(name, value) for name, value in names.items() if _is_tensor(name, value)}
     found = Findings(f"{layout}, NVlabs' names", network, tensors)
     found.warnings.append(
@@ -91,9 +91,16 @@ def find_in_tensors(
     return found
 
 
+def _nested_names(names: dict[str, Any]) -> Iterator[str]:
+    for key, value in names.items():
+        if _is_dict(value):
+            for name in value:
+                yield f"{key[:100]}.{str(name)[:100]}"
+
+
 def _is_tensor(name: str, value: object) -> bool:
     """Whether an entry is read: tensors, and whatever else has a name of the generator."""
-    return isinstance(value, Tensor | Array) or (type(name) is str and bool(_NVLABS.match(name)))
+    return isinstance(value, Tensor | Array) or bool(_NVLABS.match(name))
 
 
 def _is_dict(value: object) -> TypeGuard[dict[Any, Any]]:

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 __all__ = ["Structure", "filter_tensor", "other_family"]
 
 MAX_RESOLUTION = 4096
-MAX_CHANNELS = 4096
-MAX_CLASSES = 1 << 16
+# The largest tensor has 38 MB: one that is transposed stands in memory twice for a moment.
+MAX_CHANNELS = 1024
+MAX_WIDTH = 2048
+MAX_CLASSES = 4096
 MAX_MAPPING_LAYERS = 64
 MAX_FILTER = 16
 ACTIVATIONS = ("lrelu", "linear")
@@ -103,9 +105,9 @@ class Structure:
             self._refuse("mapping", f"it has {layers} layers, not 1 to {MAX_MAPPING_LAYERS}")
         embed, classes = 0, 0
         if "mapping.embed.weight" in self._shapes:
-            embed = self._extent("mapping.embed.weight", 0)
+            embed = self._extent("mapping.embed.weight", 0, MAX_WIDTH)
             classes = self._extent("mapping.embed.weight", 1, MAX_CLASSES)
-        z_dim = self._extent("mapping.fc0.weight", 1, 2 * MAX_CHANNELS) - embed
+        z_dim = self._extent("mapping.fc0.weight", 1, 2 * MAX_WIDTH) - embed
         if z_dim < 1:
             self._refuse("mapping.fc0.weight", f"no latent code is left beside {embed} values of the label")
         if found.activation not in ACTIVATIONS:
@@ -114,7 +116,7 @@ class Structure:
             resolution=resolution,
             img_channels=self._extent(f"synthesis.b{resolution}.torgb.weight", 0, 16),
             z_dim=z_dim,
-            w_dim=self._extent("synthesis.b4.conv1.affine.weight", 1),
+            w_dim=self._extent("synthesis.b4.conv1.affine.weight", 1, MAX_WIDTH),
             c_dim=classes,
             mapping_layers=layers,
             lr_multiplier=found.lr_multiplier,
@@ -150,14 +152,14 @@ class Structure:
     def _expected(self) -> dict[str, tuple[int, ...]]:
         config = self.config
         expected: dict[str, tuple[int, ...]] = {}
-        width = self._extent("mapping.fc0.weight", 1, 2 * MAX_CHANNELS)
+        width = self._extent("mapping.fc0.weight", 1, 2 * MAX_WIDTH)
         if config.c_dim:
             embed = width - config.z_dim
             expected |= {"mapping.embed.weight": (embed, config.c_dim), "mapping.embed.bias": (embed,)}
         for layer in range(config.mapping_layers):
             name = f"mapping.fc{layer}"
             last = layer == config.mapping_layers - 1
-            out = config.w_dim if last else self._extent(f"{name}.weight", 0)
+            out = config.w_dim if last else self._extent(f"{name}.weight", 0, MAX_WIDTH)
             expected |= {f"{name}.weight": (out, width), f"{name}.bias": (out,)}
             width = out
         if "mapping.w_avg" in self._shapes:

@@ -81,6 +81,7 @@ def _collect(
         if prefix + name in variables:
             reader.refuse(prefix + name, "the variable stands there twice")
         variables[prefix + name] = entry[1]
+        reader.check_count(prefix, len(variables))
     if len(components) > MAX_COMPONENTS:
         reader.refuse(prefix + "components", f"there are {len(components)}")
     for name, component in components.items():
