@@ -25,8 +25,8 @@ def save(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
     os.replace(part, path)  # noqa: PTH105 - atomic, unlike a rename on every system
 
 
-def load(path: Path, device: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    with safe_open(path, "pt", device=device) as file:
+def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    with safe_open(path, "pt") as file:
         facts = (file.metadata() or {}).get(KEY)
         if facts is None:
             raise SystemExit(f"{path}: not a checkpoint of this trainer")

@@ -30,6 +30,7 @@ from PIL import Image  # noqa: TID253
 from torch import Tensor  # noqa: TID253
 
 from idsim.generators.stylegan2 import Checkpoint, GeneratorConfig, Provenance, save_checkpoint
+from idsim.generators.stylegan2.latents import latent_code
 from idsim.generators.stylegan2.network import GeneratorNetwork
 from idsim.generators.stylegan2.training import (
     Ema,
@@ -160,22 +161,22 @@ class Training:
         )
 
     def restore(self, path: Path) -> None:
-        tensors, facts = checkpoint.load(path, self.device)
+        tensors, facts = checkpoint.load(path)
         for name, value in asdict(self.settings).items():
-            if facts["settings"][name] != value:
-                raise SystemExit(
-                    f"{path}: made with {name} {facts['settings'][name]}, not {value}; use another folder"
-                )
+            made_with = facts["settings"].get(name)
+            if made_with != value:
+                raise SystemExit(f"{path}: made with {name} {made_with}, not {value}; use another folder")
         for name, network in self.parts().items():
             network.load_state_dict(checkpoint.under(name, tensors))
         for name, optimiser in self.optimisers().items():
             checkpoint.restore_optimiser(optimiser, checkpoint.under(name, tensors))
-        self.path.mean, self.step, self.seen = tensors["path.mean"], facts["step"], facts["seen"]
+        self.path.mean = tensors["path.mean"].to(self.device)
+        self.step, self.seen = facts["step"], facts["seen"]
 
     def grid(self, across: int = 8, down: int = 4) -> Image.Image:
-        """Samples of the average, of the same latent codes every time."""
-        rng = np.random.default_rng(self.settings.seed)
-        latent = torch.from_numpy(rng.standard_normal((across * down, self.settings.latent), np.float32))
+        """The pictures that idsim draws from the average for the seeds 0, 1, ..., row by row, without truncation."""
+        codes = [latent_code(self.settings.config(), seed) for seed in range(across * down)]
+        latent = torch.from_numpy(np.stack(codes))
         with torch.no_grad():
             images = self.ema.network(latent.to(self.device))
         side = self.settings.resolution
@@ -232,9 +233,8 @@ def train(training: Training, array: np.ndarray, run: Path, total: int, save_eve
                 training.save(run / CHECKPOINT)
                 export(training, run)
                 speed = (training.seen - start) / (time.monotonic() - began)
-                print(
-                    f"{training.seen} images, {speed:.1f} a second, real {row['real']:.2f}, fake {row['fake']:.2f}"
-                )
+                logits = f"real {row['real']:.2f}, fake {row['fake']:.2f}"
+                print(f"{training.seen} images, {speed:.1f} a second, {logits}", flush=True)
 
 
 def parse() -> argparse.Namespace:

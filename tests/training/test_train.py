@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 
-from idsim.generators.stylegan2 import find_problems, load_checkpoint
+from idsim.generators.stylegan2 import StyleGan2, find_problems, load_checkpoint
 
 TINY = ["--batch", "4", "--channel-base", "64", "--channel-max", "8", "--latent", "16"]
 
@@ -109,6 +109,15 @@ def test_idsim_reads_the_average(run):
             assert np.array_equal(value, file.get_tensor(f"ema.{name}")), name
 
 
+def test_idsim_draws_the_grid(run):
+    folder = run("run", 8)
+    drawn = list(StyleGan2.open(folder / "generator.safetensors", device="cpu").sample([0, 9, 31], psi=1.0))
+    with Image.open(folder / "samples-000000008.png") as image:
+        tiles = np.asarray(image).reshape(4, 16, 8, 16, 3).transpose(0, 2, 1, 3, 4).reshape(32, 16, 16, 3)
+    assert np.abs(tiles[[0, 9, 31]].astype(int) - np.stack(drawn)).max() <= 1
+    assert np.abs(tiles[0].astype(int) - drawn[1]).max() > 1
+
+
 def test_an_export_that_was_cut_off_is_made_again(run):
     folder = run("run", 8)
     written = {
@@ -120,7 +129,7 @@ def test_an_export_that_was_cut_off_is_made_again(run):
     assert {name: (folder / name).read_bytes() for name in written} == written
 
 
-def test_another_seed_draws_other_samples(run):
+def test_another_seed_is_another_training(run):
     first, other = run("first", 4), run("other", 4, "--seed", "1")
     names = ("samples-000000004.png", "losses.csv")
     assert all((first / name).read_bytes() != (other / name).read_bytes() for name in names)
