@@ -75,10 +75,15 @@ def test_synthesis_is_the_plain_formulation(case, noise, count):
     assert difference.abs().max() < 1e-12
 
 
+@pytest.mark.parametrize("frozen", [False, True])
 @pytest.mark.parametrize("count", [1, 4])
 @pytest.mark.parametrize("case", CASES)
-def test_float32(case, count):
-    network, _ = network_of(case)
+def test_float32(case, count, frozen):
+    network, weights = network_of(case)
+    if frozen:
+        network.synthesis.freeze()
+        for name, tensor in network.state_dict().items():
+            torch.testing.assert_close(tensor, weights[name], rtol=0, atol=0)
     with torch.inference_mode():
         ws = network.map(*inputs(network.config, count, torch.float32))
         assert (network.synthesis(ws) - truth(case, ws)).abs().max() < 5e-5
@@ -167,14 +172,16 @@ def test_the_gradient_is_the_slope():
 
 def test_a_modulated_filter_has_length_one():
     weight, styles = torch.randn(5, 7, 3, 3), torch.randn(2, 7)
-    factors = layers.demodulation(weight, styles)
+    factors = layers.demodulation(layers.filter_squares(weight), styles)
     modulated = weight * styles[:, None, :, None, None] * factors[:, :, None, None, None]
     torch.testing.assert_close(modulated.square().sum(dim=(2, 3, 4)), torch.ones(2, 5))
 
 
 def test_demodulation_by_hand():
     weight, styles = torch.tensor([3.0, 4.0]).reshape(1, 2, 1, 1), torch.tensor([[1.0, 2.0]])
-    assert float(layers.demodulation(weight, styles)) == pytest.approx(1 / math.sqrt(9 + 64))
+    assert float(layers.demodulation(layers.filter_squares(weight), styles)) == pytest.approx(
+        1 / math.sqrt(9 + 64)
+    )
 
 
 def test_the_impulse_response_of_doubling():

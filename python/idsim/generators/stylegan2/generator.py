@@ -107,6 +107,7 @@ class StyleGan2:
                 "noise 'const' needs the stored maps, and the checkpoint has none: choose another"
             )
         synthesis = self.network.synthesis
+        synthesis.freeze()
         self._synthesis = torch.compile(synthesis, dynamic=False) if compiled else synthesis
 
     @classmethod

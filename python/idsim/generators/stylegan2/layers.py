@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = [
-    "activate", "convolve_up", "demodulation", "double", "gain_of", "linear", "modulated_convolution",
+    "activate", "convolve_up", "demodulation", "double", "filter_squares", "gain_of", "linear", "modulated_convolution",
     "same_maximum", "unit_rms",
 ]  # fmt: skip
 
@@ -31,7 +31,7 @@ def unit_rms(x: Tensor) -> Tensor:
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor, multiplier: float = 1.0) -> Tensor:
     """Return a fully connected layer with an equalised learning rate: ``[n, in]`` to ``[n, out]``."""
-    return functional.linear(x, weight * (multiplier / math.sqrt(weight.shape[1])), bias * multiplier)
+    return functional.linear(x * (multiplier / math.sqrt(weight.shape[1])), weight, bias * multiplier)
 
 
 def gain_of(activation: str) -> float:
@@ -53,12 +53,17 @@ def activate(x: Tensor, activation: str, clamp: float | None = None) -> Tensor:
     return x.clamp(-clamp, clamp) if torch.is_grad_enabled() else x.clamp_(-clamp, clamp)
 
 
-def demodulation(weight: Tensor, styles: Tensor) -> Tensor:
-    """Return the factors ``[n, out]`` that give every modulated filter of ``[out, in, k, k]`` the length 1.
+def filter_squares(weight: Tensor) -> Tensor:
+    """Return the sums of squares ``[out, in]`` over the filters of ``[out, in, k, k]``."""
+    return torch.einsum("oikl,oikl->oi", weight, weight)
 
-    One product of two small matrices, in place of ``n`` modulated weights.
+
+def demodulation(squares: Tensor, styles: Tensor) -> Tensor:
+    """Return the factors ``[n, out]`` that give every modulated filter the length 1.
+
+    One product of two small matrices, `filter_squares` and the squared styles, in place of ``n`` modulated weights.
     """
-    return (styles.square() @ weight.square().sum(dim=(2, 3)).T + EPSILON).rsqrt()
+    return (styles.square() @ squares.T + EPSILON).rsqrt()
 
 
 def same_maximum(weight: Tensor, styles: Tensor) -> tuple[Tensor, Tensor]:
@@ -91,13 +96,12 @@ def modulated_convolution(
 
     Notes
     -----
-    One sample has the weight scaled, which is the smaller; several share the weight, and the activations are
-    scaled. Either way no weight per sample is convolved in groups.
+    Of one sample, the smaller of weight and activations is scaled; several share the weight, and their activations
+    are scaled. No weight per sample is convolved in groups.
     """
-    if len(x) == 1:
-        weight = weight * styles[0, :, None, None]
-        if factors is not None:
-            weight = weight * factors[0, :, None, None, None]
+    if len(x) == 1 and weight.numel() < x.numel():
+        scales = styles[0] if factors is None else torch.outer(factors[0], styles[0])
+        weight = weight * scales[..., None, None]
         return _convolve(x, weight.to(x.dtype), bias.to(x.dtype), taps)
     x = x * styles.to(x.dtype)[:, :, None, None]
     if factors is None:
