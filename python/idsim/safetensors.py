@@ -56,13 +56,15 @@ def read_header(file: InputFile, max_bytes: int = MAX_HEADER_BYTES) -> Header:
     metadata = content.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
         raise file.error(file.path, "header.__metadata__", "it is not an object of strings")
-    tensors = {name: _tensor(value, file, f"header.{name}", 8 + length) for name, value in content.items()}
+    tensors = {
+        name: _tensor(value, file, f"header.{name[:200]}", 8 + length) for name, value in content.items()
+    }
     end = 8 + length
     for name, tensor in sorted(tensors.items(), key=lambda item: (item[1].start, item[1].stop)):
         if tensor.start != end:
             raise file.error(
                 file.path,
-                f"header.{name}",
+                f"header.{name[:200]}",
                 f"it begins at byte {tensor.start}, the one before it ends at {end}",
             )
         end = tensor.stop

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 
+from idsim import CheckpointError
+from idsim.generators.stylegan2 import load_checkpoint
 from support.checkpoints import (
     Shape,
     Storages,
@@ -266,6 +270,15 @@ def test_encoders_with_different_means_are_refused(refused):
     means = storages.tensor(np.arange(20, dtype=np.float32).reshape(4, 5))
     content = {"state_dict": storages.state_dict(decoder), "latent_avg": means}
     assert "different means" in refused(torch_zip(content, storages))
+
+
+def test_what_is_no_regular_file(tmp_path):
+    os.mkfifo(tmp_path / "fifo.pkl")
+    for name in (".", "fifo.pkl"):
+        with pytest.raises(CheckpointError, match="not a regular file"):
+            load_checkpoint(tmp_path / name)
+    with pytest.raises(CheckpointError, match="No such file"):
+        load_checkpoint(tmp_path / "missing.pkl")
 
 
 def test_files_without_a_network(refused):

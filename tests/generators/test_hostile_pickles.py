@@ -337,6 +337,16 @@ BOMBS: dict[str, bytes] = {
     "extents of JSON": with_header(
         '{"a":{"dtype":"F32","data_offsets":[0,4],"shape":[' + "9223372036854775807," * 52_000 + "1]}}"
     ),
+    "deep dictionaries": raw(b"}X\1\0\0\0a" * 90_000 + b"N" + b"s" * 90_000 + b"."),
+    "deep mappings": raw(b"ccollections\nOrderedDict\n)RX\1\0\0\0a" * 70_000 + b"N" + b"s" * 70_000 + b"."),
+    "deep networks": raw(
+        b"cdnnlib.tflib.network\nNetwork\n)\x81}X\1\0\0\0a" * 50_000 + b"N" + b"sb" * 50_000 + b"."
+    ),
+    "deep lists": raw(b"]" * 150_000 + b"N" + b"a" * 150_000 + b"."),
+    "deep option": raw(
+        b"cdnnlib.tflib.network\nNetwork\nq\0)\x81q\1}(X\x0d\0\0\0static_kwargs}X\x0c\0\0\0nonlinearityN"
+        + b"\x85" * 300_000 + b"sX\x09\0\0\0variables]X\x0a\0\0\0components}ubh\1h\1\x87."
+    ),
     "values of JSON": with_header('{"a":[' + "{}," * 340_000 + "{}]}"),
     "depth of JSON": struct.pack("<Q", 100_004) + b'{"a":' + b"[" * 99_999,
 }  # fmt: skip

@@ -98,7 +98,9 @@ class _Modules:
             if type(value) not in (int, float, str, type(None)):
                 self.reader.refuse(f"{path}.{key}", "it is not a plain value")
             if number and value != found[-1]:
-                self.reader.refuse(f"{path}.{key}", f"{value!r}, where other layers have {found[-1]!r}")
+                self.reader.refuse(
+                    f"{path}.{key}", f"{value!r:.80}, where other layers have {found[-1]!r:.80}"
+                )
             found.append(value)
         return found[-1]
 
@@ -133,9 +135,9 @@ def _activation(reader: Reader, modules: _Modules) -> str:
     dense = modules.common(_DENSE, "activation", "lrelu")
     conv = modules.common(_CONV, "activation", "lrelu")
     if type(conv) is not str or conv != dense:
-        reader.refuse("activation", f"{conv!r} in the synthesis and {dense!r} in the mapping network")
+        reader.refuse("activation", f"{conv!r:.80} in the synthesis and {dense!r:.80} in the mapping network")
     if (linear := modules.common(_AFFINE, "activation", "linear")) != "linear":
-        reader.refuse("affine.activation", f"{linear!r}, where 'linear' is known")
+        reader.refuse("affine.activation", f"{linear!r:.80}, where 'linear' is known")
     return conv
 
 

@@ -69,7 +69,7 @@ def _collect(
         reader.refuse(prefix or "network", "it is not a network, or nested too deeply")
     kwargs, own = state.get("static_kwargs"), state.get("variables")
     components, source = state.get("components", {}), state.get("build_module_src")
-    if type(kwargs) is not dict or type(own) is not list or type(components) is not dict:
+    if not isinstance(kwargs, dict) or type(own) is not list or not isinstance(components, dict):
         reader.refuse(prefix or "network", "its options, variables or components are missing")
     if type(source) is str:
         digest = hashlib.sha256(source.encode("utf-8", "surrogatepass")).hexdigest()
@@ -157,8 +157,12 @@ def _options(reader: Reader, kwargs: dict[Any, Any], found: Findings) -> None:
     found.lr_multiplier = reader.number("mapping_lrmul", kwargs.get("mapping_lrmul", 0.01))
     found.conv_clamp = reader.clamp("conv_clamp", kwargs.get("conv_clamp"))
     dense, conv = (kwargs.get(key, "lrelu") for key in ("mapping_nonlinearity", "nonlinearity"))
-    if type(conv) is not str or type(dense) is not str or conv != dense:
-        reader.refuse("nonlinearity", f"{conv!r} in the synthesis and {dense!r} in the mapping network")
+    if type(conv) is not str or type(dense) is not str:
+        reader.refuse("nonlinearity", "it is not a text")
+    if conv != dense:
+        reader.refuse(
+            "nonlinearity", f"{conv!r:.80} in the synthesis and {dense!r:.80} in the mapping network"
+        )
     found.activation = conv
     resolutions = [
         int(match[1]) for name in found.tensors if (match := re.match(r"synthesis\.b(\d{1,6})\.", name))
