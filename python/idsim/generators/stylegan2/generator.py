@@ -60,7 +60,7 @@ class StyleGan2:
     precision : {"float32", "mixed"}
         "mixed": half precision in the blocks where the original uses it on a GPU.
     compiled : bool
-        Compile the network with ``torch.compile``: about half a minute once, then faster.
+        Compile the network with ``torch.compile``, which takes 20 seconds or more at the first picture.
     batch : int, optional
         Pictures at once, on a CPU at most one for each of PyTorch's threads; default: what half of the free memory
         holds.
