@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["METRICS", "Matcher", "Representation"]
+__all__ = ["METRICS", "Detector", "Embedder", "Face", "Matcher", "Representation"]
 
 METRICS = ("cosine", "l2")
 
@@ -35,6 +35,70 @@ class Representation(NamedTuple):
     faces: int = 0
     box: tuple[int, int, int, int] | None = None
     confidence: float | None = None
+
+
+class Face(NamedTuple):
+    """A face in a picture.
+
+    Attributes
+    ----------
+    box : tuple of float
+        Left, top, right and bottom in pixels of the picture; may reach beyond its edges.
+    landmarks : ndarray or None
+        float32 ``[5, 2]``, x and y in pixels of the picture: the eye on the image's left, the eye on its right, the tip
+        of the nose, the corner of the mouth on the left and on the right.
+    confidence : float
+        The detector's score, in its own unit.
+    """
+
+    box: tuple[float, float, float, float]
+    landmarks: NDArray[np.float32] | None
+    confidence: float
+
+
+class Detector(Protocol):
+    """Finds faces in pictures.
+
+    Attributes
+    ----------
+    name : str
+        Lower-case name.
+    """
+
+    name: str
+
+    def describe(self) -> dict[str, Any]:
+        """Return everything that the faces found depend on, and the licence, as plain JSON values."""
+
+    def find(self, image: NDArray[np.uint8]) -> list[Face]:
+        """Return the faces of a picture, uint8 ``[height, width, 3]`` RGB, best first."""
+
+
+class Embedder(Protocol):
+    """Turns crops of faces, already aligned as it wants them, into vectors.
+
+    Attributes
+    ----------
+    name : str
+        Lower-case name, used in folder names.
+    metric : {"cosine", "l2"}
+        How its embeddings are compared.
+    dim : int
+        Elements of an embedding.
+    size : tuple of int
+        Height and width of a crop in pixels.
+    """
+
+    name: str
+    metric: str
+    dim: int
+    size: tuple[int, int]
+
+    def describe(self) -> dict[str, Any]:
+        """Return everything that the embeddings depend on, and the licence, as plain JSON values."""
+
+    def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return the embeddings ``[n, dim]`` of crops, uint8 ``[n, height, width, 3]`` RGB."""
 
 
 class Matcher(Protocol):
