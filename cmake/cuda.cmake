@@ -5,6 +5,7 @@ set(cuda_sources
     csrc/cuda/device.cu
     csrc/cuda/distribution.cu
     csrc/cuda/rows.cu
+    csrc/cuda/runtime.cu
     csrc/cuda/sample.cu
     csrc/cuda/search.cu
     csrc/cuda/tail.cu

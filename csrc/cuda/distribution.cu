@@ -153,8 +153,8 @@ void Distribution::feed(const Gallery& gallery) {
          stream_, gallery, worst_row_.data());
   for (int64_t first = 0; first < queries.count; first += kMostQueries) {
     const int64_t padded = std::min(kMostQueries, queries.padded - first);
-    const int64_t rows = std::min(slab_rows(padded), gallery.count());
-    if (pairs_.size() < padded * rows) pairs_ = DeviceBuffer<ListedPair>(padded * rows, stream_);
+    int64_t rows = std::min(slab_rows(padded), gallery.count());
+    make_room(pairs_, padded, &rows, stream_);
     for (int64_t begin = 0; begin < gallery.count(); begin += rows) {
       const Gallery slab = slice(gallery, begin, std::min(rows, gallery.count() - begin));
       count_.set_bytes(0);

@@ -13,6 +13,7 @@
 #include "core/error.hpp"
 #include "cuda/distribution.hpp"
 #include "cuda/tail.hpp"
+#include "cuda/tile.cuh"
 #include "cuda/topk.hpp"
 #include "cuda/upload.hpp"
 
@@ -51,6 +52,14 @@ class CodeBuffers {
   DeviceBuffer<float> scale_, residual_;
   DeviceBuffer<double> norm_;
   DeviceBuffer<float> u_, v_, w_;
+};
+
+// What parts of a gallery pass through.
+struct PartBuffers {
+  PartBuffers(const Matrix& matrix, int64_t part_rows, Metric metric, cudaStream_t stream)
+      : codes(part_rows, matrix.view.cols, metric, stream), rows(matrix, part_rows, stream) {}
+  CodeBuffers codes;
+  RowStream rows;
 };
 
 NonFinite fetch(const DeviceBuffer<NonFinite>& found, cudaStream_t stream) {
@@ -166,9 +175,11 @@ void Scan::feed(const Matrix& rows, int64_t first_id, const int64_t* groups, boo
   const cudaStream_t stream = stream_of(s.target);
   const int64_t n = rows.view.rows, d = rows.view.cols;
   if (n == 0) return;
-  const int64_t part_rows = std::clamp<int64_t>(
+  int64_t part_rows = std::clamp<int64_t>(
       budget / (CodeBuffers::bytes_per_row(d) + 2 * RowStream::device_row_bytes(rows)), 1, n);
-  const CodeBuffers codes(part_rows, d, s.metric, stream);
+  const auto parts = made_to_fit(&part_rows, kTileRows, [&](int64_t fewer) {
+    return std::make_unique<PartBuffers>(rows, fewer, s.metric, stream);
+  });
   const auto check_rows = [&](const NonFinite& bad) {
     if (bad.count > 0 && !skip_nonfinite) throw NonFiniteRow("gallery", bad.first);
   };
@@ -176,10 +187,9 @@ void Scan::feed(const Matrix& rows, int64_t first_id, const int64_t* groups, boo
   // The device's count, as of some part before: bad rows stop the scan early, and for certain at its end.
   PinnedBuffer seen(sizeof(NonFinite));
   std::memset(seen.data(), 0, sizeof(NonFinite));
-  RowStream parts(rows, part_rows, stream);
   MatrixView part;
   int64_t first = 0;
-  while (parts.next(&part, &first)) {
+  while (parts->rows.next(&part, &first)) {
     NonFinite before{};
     std::memcpy(&before, seen.data(), sizeof before);
     check_rows(before);
@@ -187,7 +197,7 @@ void Scan::feed(const Matrix& rows, int64_t first_id, const int64_t* groups, boo
         upload_groups(groups == nullptr ? nullptr : groups + first, part.rows, stream);
     Gallery gallery;
     gallery.rows = part;
-    gallery.coded = codes.rows();
+    gallery.coded = parts->codes.rows();
     if (groups != nullptr) gallery.groups = labels.data();
     gallery.first_id = first_id + first;
     quantize(part, s.metric, gallery.coded, gallery.first_id, s.found.data(), stream);

@@ -132,8 +132,8 @@ void TailScan::feed(const Gallery& gallery) {
   const Queries::View& view = queries_.view();
   for (int64_t first = 0; first < view.count; first += kMostQueries) {
     const int64_t padded = std::min(kMostQueries, view.padded - first);
-    const int64_t rows = std::min(slab_rows(padded), gallery.count());
-    if (pairs_.size() < padded * rows) pairs_ = DeviceBuffer<ListedPair>(padded * rows, stream_);
+    int64_t rows = std::min(slab_rows(padded), gallery.count());
+    make_room(pairs_, padded, &rows, stream_);
     const PairList list{pairs_.data(), count_.data()};
     for (int64_t begin = 0; begin < gallery.count(); begin += rows) {
       const Gallery slab = slice(gallery, begin, std::min(rows, gallery.count() - begin));

@@ -312,8 +312,11 @@ void TopK::seed(const Gallery& gallery) {
   constexpr int64_t most_bytes = int64_t{64} << 20;
   const int64_t sampled = sample.rule().count;
   const int64_t fit = most_bytes / (sampled * int64_t{sizeof(float)});
-  const int64_t chunk = std::max<int64_t>(fit / kTileQueries, 1) * kTileQueries;
-  DeviceBuffer<float> keys(std::min(chunk, queries_.view().padded) * sampled, stream_);
+  int64_t tiles = std::clamp<int64_t>(fit / kTileQueries, 1, queries_.view().padded / kTileQueries);
+  const DeviceBuffer<float> keys = made_to_fit(&tiles, 1, [&](int64_t fewer) {
+    return DeviceBuffer<float>(fewer * kTileQueries * sampled, stream_);
+  });
+  const int64_t chunk = tiles * kTileQueries;
   for (int64_t first = 0; first < count(); first += chunk) {
     const int64_t n = std::min(chunk, count() - first);
     sample.keys(queries_.view(), gallery, exclusion_, first, n, keys.data());

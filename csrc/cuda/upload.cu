@@ -18,8 +18,13 @@ constexpr int64_t kCopyBytes = int64_t{1} << 20;
 
 PinnedBuffer::PinnedBuffer(int64_t bytes) {
   void* p = nullptr;
-  check(cudaMallocHost(&p, static_cast<size_t>(std::max<int64_t>(bytes, 1))),
-        "allocating page-locked memory");
+  const cudaError_t error = cudaMallocHost(&p, static_cast<size_t>(std::max<int64_t>(bytes, 1)));
+  if (error == cudaErrorMemoryAllocation) {
+    cudaGetLastError();
+    throw DeviceMemoryError("the host has no room for another " + std::to_string(bytes) +
+                            " bytes of page-locked memory");
+  }
+  check(error, "allocating page-locked memory");
   data_ = static_cast<char*>(p);
 }
 
@@ -37,6 +42,15 @@ void Event::record(cudaStream_t stream) {
 void Event::wait() const { check(cudaEventSynchronize(event_), "waiting for the device"); }
 void Event::hold(cudaStream_t stream) const {
   check(cudaStreamWaitEvent(stream, event_, 0), "ordering streams");
+}
+
+CopyStream::~CopyStream() {
+  if (stream_ == nullptr) return;
+  cudaStreamSynchronize(stream_);
+  cudaStreamDestroy(stream_);
+}
+void CopyStream::create() {
+  check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "creating a stream");
 }
 
 bool RowStream::is_dense(const Matrix& rows) {
@@ -58,7 +72,7 @@ RowStream::RowStream(const Matrix& rows, int64_t part_rows, cudaStream_t stream,
       stream_(stream),
       whole_(whole) {
   if (rows.on_device) return;
-  check(cudaStreamCreateWithFlags(&copies_, cudaStreamNonBlocking), "creating a stream");
+  copies_.create();
   const int64_t bytes = std::min(part_rows, rows.view.rows) * row_bytes_;
   for (Slot& slot : slots_) {
     slot.pinned = PinnedBuffer(bytes);
@@ -66,12 +80,6 @@ RowStream::RowStream(const Matrix& rows, int64_t part_rows, cudaStream_t stream,
     // The buffers belong to the work stream; copies must not begin before they are there.
     slot.used.record(stream);
   }
-}
-
-RowStream::~RowStream() {
-  if (copies_ == nullptr) return;
-  cudaStreamSynchronize(copies_);
-  cudaStreamDestroy(copies_);
 }
 
 void RowStream::fill(char* out, int64_t first, int64_t n) const {
@@ -96,7 +104,7 @@ void RowStream::fill(char* out, int64_t first, int64_t n) const {
 }
 
 bool RowStream::next(MatrixView* part, int64_t* first) {
-  if (parts_ > 0 && copies_ != nullptr) slots_[(parts_ - 1) % 2].used.record(stream_);
+  if (parts_ > 0 && !rows_.on_device) slots_[(parts_ - 1) % 2].used.record(stream_);
   const int64_t n = std::min(part_rows_, rows_.view.rows - done_);
   if (n <= 0) return false;
   *first = done_;
@@ -109,11 +117,11 @@ bool RowStream::next(MatrixView* part, int64_t* first) {
     char* to = whole_ == nullptr ? slot.device.data() : whole_ + done_ * row_bytes_;
     if (parts_ >= 2) slot.copied.wait();
     fill(slot.pinned.data(), done_, n);
-    slot.used.hold(copies_);
+    slot.used.hold(copies_.get());
     check(cudaMemcpyAsync(to, slot.pinned.data(), static_cast<size_t>(n * row_bytes_),
-                          cudaMemcpyHostToDevice, copies_),
+                          cudaMemcpyHostToDevice, copies_.get()),
           "copying rows to the device");
-    slot.copied.record(copies_);
+    slot.copied.record(copies_.get());
     slot.copied.hold(stream_);
     const DType type = device_type(rows_);
     *part = {to, n, rows_.view.cols, row_bytes_, element_bytes(type), type};

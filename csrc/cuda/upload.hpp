@@ -42,6 +42,21 @@ class Event {
   cudaEvent_t event_ = nullptr;
 };
 
+// A stream of its own, beside that of the work.
+class CopyStream {
+ public:
+  CopyStream() = default;
+  ~CopyStream();
+  CopyStream(const CopyStream&) = delete;
+  CopyStream& operator=(const CopyStream&) = delete;
+
+  void create();
+  cudaStream_t get() const { return stream_; }
+
+ private:
+  cudaStream_t stream_ = nullptr;
+};
+
 // Rows in parts. What lies on the device already is handed out as it is. Anything else is copied through two pinned and
 // two device buffers on a stream of its own, so that a part is read and copied while the one before is worked on.
 class RowStream {
@@ -49,7 +64,6 @@ class RowStream {
   // stream: of the work on the parts. whole: null, or memory of the device for all rows, which then stay there, as
   // device_type() says.
   RowStream(const Matrix& rows, int64_t part_rows, cudaStream_t stream, char* whole = nullptr);
-  ~RowStream();
   RowStream(const RowStream&) = delete;
   RowStream& operator=(const RowStream&) = delete;
 
@@ -75,9 +89,9 @@ class RowStream {
   int64_t part_rows_;
   int64_t row_bytes_;
   cudaStream_t stream_;
-  cudaStream_t copies_ = nullptr;
   char* whole_;
   Slot slots_[2];
+  CopyStream copies_;  // waited for before the slots go
   int64_t done_ = 0;
   int64_t parts_ = 0;
 };

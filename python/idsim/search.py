@@ -207,6 +207,7 @@ def search(
         engine.finish(scan, scores[start:stop], ids[start:stop])
         if certificate:
             parts.append(_certificate(scan))
+        del scan  # its memory, before the next one is made
     result = TopK(*given)
     if certificate:
         result.certificate = _join_certificates(parts)
