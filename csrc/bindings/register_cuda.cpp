@@ -92,6 +92,30 @@ void feed_rows(CudaScan<Search>& scan, const cuda::Matrix& rows, int64_t first_i
   scan.search->feed(rows, first_id, labels, skip_nonfinite, scan.budget, poll);
 }
 
+cuda::Matrix matrix_of(const cpu::Gallery& gallery) {
+  return {gallery.rows.view, false, gallery.rows.file};
+}
+
+// Rows with codes of the CPU, in memory or in files.
+template <class Search>
+void feed_coded(CudaScan<Search>& scan, const cpu::Gallery& gallery, const Groups& groups,
+                bool skip_nonfinite, const py::object& progress) {
+  check_feed(scan, gallery.dim(), gallery.first_id, gallery.count());
+  const int64_t* labels = input(groups, "groups", gallery.count());
+  const Poll poll = make_poll(progress, gallery.count());
+  cuda::CodeArrays codes{{gallery.codes}, {gallery.scale}, {gallery.residual}, {gallery.norm}};
+  if (gallery.code_files != nullptr) {
+    const cpu::CodeFiles& files = *gallery.code_files;
+    codes = {{nullptr, files.codes},
+             {nullptr, files.scale},
+             {nullptr, files.residual},
+             {nullptr, files.norm}};
+  }
+  const py::gil_scoped_release release;
+  scan.search->feed(matrix_of(gallery), codes, gallery.first_id, labels, skip_nonfinite,
+                    scan.budget, poll);
+}
+
 // feed, feed_prepared and feed_file, as the scans of the CPU have them; threads count for nothing here.
 template <class Search, class Class>
 void define_feeds(Class& type) {
@@ -125,11 +149,25 @@ void define_feeds(Class& type) {
       py::arg("prepared"), py::arg("first_id"), py::arg("groups"), py::arg("threads"),
       py::arg("progress"));
   type.def(
+      "feed_prepared",
+      [](CudaScan<Search>& scan, const Prepared& prepared, int64_t first_id, const Groups& groups,
+         int, const py::object& progress) {
+        if (prepared.metric() != scan.search->metric()) {
+          throw py::value_error("the gallery was prepared for another metric");
+        }
+        feed_coded(scan, prepared.gallery(first_id), groups, true, progress);
+      },
+      py::arg("prepared"), py::arg("first_id"), py::arg("groups"), py::arg("threads"),
+      py::arg("progress"));
+  type.def(
       "feed_file",
       [](CudaScan<Search>& scan, const FileGallery& file, int64_t first_id, const Groups& groups,
          int, bool skip_nonfinite, const py::object& progress) {
-        const RowSource rows = file.gallery(first_id).rows;
-        feed_rows(scan, {rows.view, false, rows.file}, first_id, groups, skip_nonfinite, progress);
+        const cpu::Gallery gallery = file.gallery(first_id);
+        if (gallery.code_files != nullptr) {
+          return feed_coded(scan, gallery, groups, skip_nonfinite, progress);
+        }
+        feed_rows(scan, matrix_of(gallery), first_id, groups, skip_nonfinite, progress);
       },
       py::arg("file"), py::arg("first_id"), py::arg("groups"), py::arg("threads"),
       py::arg("skip_nonfinite"), py::arg("progress"));

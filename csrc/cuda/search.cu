@@ -12,6 +12,7 @@
 
 #include "core/error.hpp"
 #include "cuda/distribution.hpp"
+#include "cuda/fetch.hpp"
 #include "cuda/tail.hpp"
 #include "cuda/tile.cuh"
 #include "cuda/topk.hpp"
@@ -54,12 +55,20 @@ class CodeBuffers {
   DeviceBuffer<float> u_, v_, w_;
 };
 
-// What parts of a gallery pass through.
-struct PartBuffers {
-  PartBuffers(const Matrix& matrix, int64_t part_rows, Metric metric, cudaStream_t stream)
+// What parts of a gallery pass through: rows that are quantised here, or codes and the rows fetched for them.
+struct RowParts {
+  RowParts(const Matrix& matrix, int64_t part_rows, Metric metric, cudaStream_t stream)
       : codes(part_rows, matrix.view.cols, metric, stream), rows(matrix, part_rows, stream) {}
   CodeBuffers codes;
   RowStream rows;
+};
+struct CodedParts {
+  CodedParts(const Matrix& matrix, const CodeArrays& arrays, int64_t part_rows, int64_t fetch_bytes,
+             Metric metric, cudaStream_t stream)
+      : codes(arrays, matrix.view.rows, matrix.view.cols, metric, part_rows, stream),
+        rows(matrix, part_rows, fetch_bytes, stream) {}
+  CodeStream codes;
+  RowFetcher rows;
 };
 
 NonFinite fetch(const DeviceBuffer<NonFinite>& found, cudaStream_t stream) {
@@ -168,6 +177,71 @@ int64_t Scan::dim() const { return state_->queries().dim; }
 Metric Scan::metric() const { return state_->metric; }
 const Target& Scan::target() const { return state_->target; }
 
+namespace {
+
+// A gallery that comes in parts: rows that hold NaN or Inf, labels, and what is told between parts.
+class PartedFeed {
+ public:
+  PartedFeed(Scan::State& state, int64_t first_id, const int64_t* groups, bool skip_nonfinite,
+             const Poll& poll)
+      : state_(state),
+        stream_(stream_of(state.target)),
+        first_id_(first_id),
+        groups_(groups),
+        skip_(skip_nonfinite),
+        poll_(poll),
+        seen_(sizeof(NonFinite)) {
+    clear(state.found.data(), stream_);
+    std::memset(seen_.data(), 0, sizeof(NonFinite));
+  }
+
+  // Rows first .. of the whole, quantised or their terms derived.
+  void take(Gallery part, int64_t first) {
+    check_seen();
+    const DeviceBuffer<int64_t> labels =
+        upload_groups(groups_ == nullptr ? nullptr : groups_ + first, part.count(), stream_);
+    if (groups_ != nullptr) part.groups = labels.data();
+    part.first_id = first_id_ + first;
+    part.first_row = first;
+    check(cudaMemcpyAsync(seen_.data(), state_.found.data(), sizeof(NonFinite),
+                          cudaMemcpyDeviceToHost, stream_),
+          "copying from the device");
+    state_.take(part);
+    state_.look();
+    state_.rows_scanned += part.count();
+    if (poll_) poll_(first);
+  }
+
+  // Waits, so that the caller's rows may go.
+  void finish(int64_t rows) {
+    const NonFinite bad = fetch(state_.found, stream_);
+    check_rows(bad);
+    state_.skipped += static_cast<int64_t>(bad.count);
+    if (poll_) poll_(rows);
+  }
+
+ private:
+  // The device's count, as of some part before: bad rows stop the scan early, and for certain at its end.
+  void check_seen() const {
+    NonFinite before{};
+    std::memcpy(&before, seen_.data(), sizeof before);
+    check_rows(before);
+  }
+  void check_rows(const NonFinite& bad) const {
+    if (bad.count > 0 && !skip_) throw NonFiniteRow("gallery", bad.first);
+  }
+
+  Scan::State& state_;
+  cudaStream_t stream_;
+  int64_t first_id_;
+  const int64_t* groups_;
+  bool skip_;
+  const Poll& poll_;
+  PinnedBuffer seen_;
+};
+
+}  // namespace
+
 void Scan::feed(const Matrix& rows, int64_t first_id, const int64_t* groups, bool skip_nonfinite,
                 int64_t budget, const Poll& poll) {
   State& s = *state_;
@@ -176,43 +250,45 @@ void Scan::feed(const Matrix& rows, int64_t first_id, const int64_t* groups, boo
   const int64_t n = rows.view.rows, d = rows.view.cols;
   if (n == 0) return;
   int64_t part_rows = std::clamp<int64_t>(
-      budget / (CodeBuffers::bytes_per_row(d) + 2 * RowStream::device_row_bytes(rows)), 1, n);
+      budget / (CodeBuffers::bytes_per_row(d) + RowStream::device_row_bytes(rows)), 1, n);
   const auto parts = made_to_fit(&part_rows, kTileRows, [&](int64_t fewer) {
-    return std::make_unique<PartBuffers>(rows, fewer, s.metric, stream);
+    return std::make_unique<RowParts>(rows, fewer, s.metric, stream);
   });
-  const auto check_rows = [&](const NonFinite& bad) {
-    if (bad.count > 0 && !skip_nonfinite) throw NonFiniteRow("gallery", bad.first);
-  };
-  clear(s.found.data(), stream);
-  // The device's count, as of some part before: bad rows stop the scan early, and for certain at its end.
-  PinnedBuffer seen(sizeof(NonFinite));
-  std::memset(seen.data(), 0, sizeof(NonFinite));
-  MatrixView part;
+  PartedFeed feed(s, first_id, groups, skip_nonfinite, poll);
+  Gallery part;
+  part.coded = parts->codes.rows();
   int64_t first = 0;
-  while (parts->rows.next(&part, &first)) {
-    NonFinite before{};
-    std::memcpy(&before, seen.data(), sizeof before);
-    check_rows(before);
-    const DeviceBuffer<int64_t> labels =
-        upload_groups(groups == nullptr ? nullptr : groups + first, part.rows, stream);
-    Gallery gallery;
-    gallery.rows = part;
-    gallery.coded = parts->codes.rows();
-    if (groups != nullptr) gallery.groups = labels.data();
-    gallery.first_id = first_id + first;
-    quantize(part, s.metric, gallery.coded, gallery.first_id, s.found.data(), stream);
-    check(cudaMemcpyAsync(seen.data(), s.found.data(), sizeof(NonFinite), cudaMemcpyDeviceToHost,
-                          stream),
-          "copying from the device");
-    s.take(gallery);
-    s.look();
-    s.rows_scanned += part.rows;
-    if (poll) poll(first);
+  while (parts->rows.next(&part.rows, &first)) {
+    quantize(part.rows, s.metric, part.coded, first_id + first, s.found.data(), stream);
+    feed.take(part, first);
   }
-  const NonFinite bad = fetch(s.found, stream);  // and the caller's rows may go
-  check_rows(bad);
-  s.skipped += static_cast<int64_t>(bad.count);
-  if (poll) poll(n);
+  feed.finish(n);
+}
+
+void Scan::feed(const Matrix& rows, const CodeArrays& codes, int64_t first_id,
+                const int64_t* groups, bool skip_nonfinite, int64_t budget, const Poll& poll) {
+  State& s = *state_;
+  const DeviceScope scope(s.target.device);
+  const cudaStream_t stream = stream_of(s.target);
+  const int64_t n = rows.view.rows, d = rows.view.cols;
+  if (n == 0) return;
+  // Half for the codes, half for the rows that they cannot decide.
+  int64_t part_rows = std::clamp<int64_t>(
+      budget / 2 / (CodeStream::device_row_bytes(d) + RowFetcher::kMarkBytes), 1, n);
+  const int64_t fetched_per_row = budget / 2 / part_rows;
+  const auto parts = made_to_fit(&part_rows, kTileRows, [&](int64_t fewer) {
+    return std::make_unique<CodedParts>(rows, codes, fewer, fetched_per_row * fewer, s.metric,
+                                        stream);
+  });
+  PartedFeed feed(s, first_id, groups, skip_nonfinite, poll);
+  Gallery part;
+  part.rows.cols = d;
+  part.fetcher = &parts->rows;
+  int64_t first = 0;
+  while (parts->codes.next(&part.coded, &first, &part.rows.rows, first_id, s.found.data())) {
+    feed.take(part, first);
+  }
+  feed.finish(n);
 }
 
 void Scan::feed(const PreparedGallery& prepared, int64_t first_id, const int64_t* groups) {

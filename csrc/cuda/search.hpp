@@ -20,6 +20,17 @@ struct Matrix {
   FilePart file = {};
 };
 
+// One value or several of every row of a gallery, dense, on the host or in a file.
+struct HostColumn {
+  const void* data = nullptr;
+  FilePart file = {};
+};
+
+// Codes that were prepared (core/codes.hpp): [n, d_pad] bytes, and [n] float32, float32 and float64.
+struct CodeArrays {
+  HostColumn codes, scale, residual, norm;
+};
+
 // Where work goes. stream: a cudaStream_t; null: the legacy default stream.
 struct Target {
   int device = 0;
@@ -70,6 +81,9 @@ class Scan {
   // NaN or Inf, which throw NonFiniteRow unless skip_nonfinite. poll: called between parts with the rows queued.
   void feed(const Matrix& rows, int64_t first_id, const int64_t* groups, bool skip_nonfinite,
             int64_t budget, const Poll& poll);
+  // The same for rows with codes: the codes are what is copied, and of the rows those that the codes cannot decide.
+  void feed(const Matrix& rows, const CodeArrays& codes, int64_t first_id, const int64_t* groups,
+            bool skip_nonfinite, int64_t budget, const Poll& poll);
   // In stream order.
   void feed(const PreparedGallery& gallery, int64_t first_id, const int64_t* groups);
 

@@ -6,6 +6,7 @@
 #include "core/slabs.hpp"
 #include "cuda/block.cuh"
 #include "cuda/dispatch.hpp"
+#include "cuda/fetch.cuh"
 #include "cuda/launch.cuh"
 #include "cuda/row_scan.cuh"
 #include "cuda/sample.hpp"
@@ -174,7 +175,7 @@ __global__ __launch_bounds__(kBlockThreads) void refine(Queries::View queries, G
         const float dot = static_cast<float>(candidates[i].dot);
         if (!(dot >= row_limit({a, b, c}, x))) continue;
       }
-      if (exclusion.drops(query, gallery, row)) continue;
+      if (exclusion.drops(query, gallery, row) || gallery.place(row) < 0) continue;
       const float score = warp_score<kType>(queries, gallery, query, row);
       if (lane_index() != 0) continue;
       atomicAdd(&s.rescored, 1U);
@@ -200,9 +201,27 @@ __global__ __launch_bounds__(kBlockThreads) void refine(Queries::View queries, G
   }
   if (threadIdx.x != 0) return;
   lists.sizes[query] = s.size;
-  atomicAdd(&filter.counts->candidates, static_cast<unsigned long long>(n));
   atomicAdd(&filter.counts->rescored, static_cast<unsigned long long>(s.rescored));
+  if (!gallery.first_turn()) return;
+  atomicAdd(&filter.counts->candidates, static_cast<unsigned long long>(n));
   if (overflow) atomicAdd(&filter.counts->overflows, 1ULL);
+}
+
+// One block per query: marks the rows that refine will score.
+__global__ __launch_bounds__(kBlockThreads) void mark_candidates(Gallery gallery,
+                                                                 TopK::Filter filter,
+                                                                 Exclusion exclusion,
+                                                                 RowMarks marks) {
+  const int64_t query = blockIdx.x;
+  const unsigned found = filter.found[query];
+  const bool overflow = found > filter.capacity;
+  const int64_t n = overflow ? gallery.count() : int64_t{found};
+  const Candidate* candidates = filter.candidates + query * filter.capacity;
+  for (int64_t i = threadIdx.x; i < n; i += kBlockThreads) {
+    const int64_t row = overflow ? i : int64_t{candidates[i].row};
+    if (overflow && std::isnan(gallery.coded.norm[row])) continue;
+    if (!exclusion.drops(query, gallery, row)) mark_row(marks, row);
+  }
 }
 
 // The threshold that a sample proves: the k-th best of what its rows certainly reach.
@@ -297,7 +316,7 @@ void TopK::feed(const Gallery& gallery) {
     seeded_ = true;
   }
   // Candidates number their rows within a slab with 31 bits.
-  constexpr int64_t most = int64_t{1} << 30;
+  const int64_t most = std::min(int64_t{1} << 30, most_slab_rows(gallery));
   const SlabPlan plan{gallery.count(), sampled, k_, filter_.capacity, kTileRows};
   for (int64_t begin = 0; begin < gallery.count();) {
     const int64_t end = std::min(plan.end(begin), begin + most);
@@ -345,9 +364,15 @@ void TopK::scan(const Gallery& slab) {
   } else {
     list(ListCandidates<false>{slab.coded, queries, filter_, slab.count()});
   }
-  with_dtype(slab.rows.dtype, [&](auto type) {
-    launch("rescoring", refine<type()>, blocks_for(count(), 1), kBlockThreads,
-           sizeof(RefineScratch), stream_, queries, slab, lists_, filter_, exclusion_);
+  const auto mark = [&](const RowMarks& marks) {
+    launch("marking candidates", mark_candidates, blocks_for(count(), 1), kBlockThreads, 0, stream_,
+           slab, filter_, exclusion_, marks);
+  };
+  with_rows(slab, mark, [&](const Gallery& gallery) {
+    with_dtype(gallery.rows.dtype, [&](auto type) {
+      launch("rescoring", refine<type()>, blocks_for(count(), 1), kBlockThreads,
+             sizeof(RefineScratch), stream_, queries, gallery, lists_, filter_, exclusion_);
+    });
   });
 }
 

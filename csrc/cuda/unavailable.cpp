@@ -30,6 +30,10 @@ struct Scan::State {};
 Scan::Scan(std::unique_ptr<State>) { refuse(); }
 Scan::~Scan() = default;
 void Scan::feed(const Matrix&, int64_t, const int64_t*, bool, int64_t, const Poll&) { refuse(); }
+void Scan::feed(const Matrix&, const CodeArrays&, int64_t, const int64_t*, bool, int64_t,
+                const Poll&) {
+  refuse();
+}
 void Scan::feed(const PreparedGallery&, int64_t, const int64_t*) { refuse(); }
 int64_t Scan::count() const { refuse(); }
 int64_t Scan::dim() const { refuse(); }

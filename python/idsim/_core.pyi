@@ -152,7 +152,12 @@ class _CudaScan:
         progress: _Progress,
     ) -> None: ...
     def feed_prepared(
-        self, prepared: CudaPrepared, first_id: int, groups: _Groups, threads: int, progress: _Progress
+        self,
+        prepared: CudaPrepared | Prepared,
+        first_id: int,
+        groups: _Groups,
+        threads: int,
+        progress: _Progress,
     ) -> None: ...
     def feed_file(
         self,

@@ -246,9 +246,7 @@ def engine_for(
     if device is None and gallery.pinned:
         number = gallery.device
     if gallery.pinned and gallery.device != number:
-        msg = (
-            f"the Index was made for {_place_name(gallery.device)}, the question is for {_place_name(number)}"
-        )
+        msg = f"the Index was made for device 'cuda:{gallery.device}', the question is for {_place_name(number)}"
         raise ValueError(msg)
     if number is None:
         return CpuEngine()

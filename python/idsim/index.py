@@ -135,8 +135,10 @@ class Index:
         """Columns of the gallery."""
         return self._prepared.dim
 
-    #: Of `idsim.feeding.Source`: an index is searched where it is kept.
-    pinned = True
+    @property
+    def pinned(self) -> bool:
+        """Whether only one engine can search it: codes on a device stay there, those of the CPU can be sent."""
+        return self.device is not None
 
     @property
     def device(self) -> int | None:

@@ -77,7 +77,7 @@ namespace emulator {
 
 // Sticky until read, like CUDA's.
 inline cudaError_t& last_error() {
-  static cudaError_t error = cudaSuccess;
+  thread_local cudaError_t error = cudaSuccess;
   return error;
 }
 inline cudaError_t report(cudaError_t error) {
