@@ -6,6 +6,8 @@ set(cuda_sources
     csrc/cuda/distribution.cu
     csrc/cuda/fetch.cu
     csrc/cuda/host_rows.cu
+    csrc/cuda/mapped_rows.cu
+    csrc/cuda/prepared.cu
     csrc/cuda/rows.cu
     csrc/cuda/runtime.cu
     csrc/cuda/sample.cu

@@ -51,12 +51,12 @@ class CudaArg {
 
 // A gallery on a device, and the array that it may point into.
 struct CudaPrepared {
-  CudaPrepared(const py::object& rows, const std::string& metric, bool skip_nonfinite, int device,
-               uintptr_t stream)
+  CudaPrepared(const py::object& rows, const std::string& metric, bool skip_nonfinite,
+               bool host_rows, int device, uintptr_t stream)
       : target(target_of(device, stream)), arg(rows, "gallery", target) {
     const Metric by = metric_by_name(metric);
     const py::gil_scoped_release release;
-    gallery.emplace(arg.matrix(), by, skip_nonfinite, target);
+    gallery.emplace(arg.matrix(), by, skip_nonfinite, host_rows, target);
   }
   cuda::Target target;
   CudaArg arg;
@@ -143,7 +143,7 @@ void define_feeds(Class& type) {
         const int64_t* labels = input(groups, "groups", gallery.count());
         const Poll poll = make_poll(progress, gallery.count());
         const py::gil_scoped_release release;
-        scan.search->feed(gallery, first_id, labels);
+        scan.search->feed(gallery, first_id, labels, scan.budget);
         poll(gallery.count());
       },
       py::arg("prepared"), py::arg("first_id"), py::arg("groups"), py::arg("threads"),
@@ -258,7 +258,6 @@ void register_topk(py::module_& m) {
       },
       py::arg("scores"), py::arg("ids"));
   type.def("certificate", &certificate);
-  type.def_static("bytes_per_query", &Search::bytes_per_query, py::arg("dim"), py::arg("k"));
 }
 
 void register_count(py::module_& m) {
@@ -379,8 +378,9 @@ void normalize_on_device(const py::object& rows, uintptr_t out, int device, uint
 
 void register_cuda(py::module_& m) {
   py::class_<CudaPrepared>(m, "CudaPrepared")
-      .def(py::init<const py::object&, const std::string&, bool, int, uintptr_t>(), py::arg("rows"),
-           py::arg("metric"), py::arg("skip_nonfinite"), py::arg("device"), py::arg("stream"))
+      .def(py::init<const py::object&, const std::string&, bool, bool, int, uintptr_t>(),
+           py::arg("rows"), py::arg("metric"), py::arg("skip_nonfinite"), py::arg("host_rows"),
+           py::arg("device"), py::arg("stream"))
       .def_property_readonly("rows", [](const CudaPrepared& p) { return p.gallery->count(); })
       .def_property_readonly("dim", [](const CudaPrepared& p) { return p.gallery->dim(); })
       .def_property_readonly("device", [](const CudaPrepared& p) { return p.target.device; })
@@ -389,7 +389,11 @@ void register_cuda(py::module_& m) {
       .def_property_readonly("code_bytes",
                              [](const CudaPrepared& p) { return p.gallery->code_bytes(); })
       .def_property_readonly("row_bytes",
-                             [](const CudaPrepared& p) { return p.gallery->row_bytes(); });
+                             [](const CudaPrepared& p) { return p.gallery->row_bytes(); })
+      .def_property_readonly("row_place", [](const CudaPrepared& p) {
+        constexpr const char* names[] = {"device", "mapped", "fetched"};
+        return names[static_cast<int>(p.gallery->row_place())];
+      });
   register_topk(m);
   register_count(m);
   register_pairs(m);

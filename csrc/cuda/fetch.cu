@@ -5,10 +5,11 @@
 
 namespace idsim::cuda {
 
-RowFetcher::RowFetcher(const Matrix& rows, int64_t slab_rows, int64_t budget, cudaStream_t stream)
+RowFetcher::RowFetcher(const Matrix& rows, int64_t slab_rows, int64_t turn_rows,
+                       cudaStream_t stream)
     : host_(rows),
       slab_rows_(slab_rows),
-      turn_rows_(std::clamp<int64_t>(budget / (2 * host_.row_bytes()), 1, slab_rows)),
+      turn_rows_(turn_rows),
       stream_(stream),
       places_(slab_rows, stream),
       rows_(slab_rows, stream),

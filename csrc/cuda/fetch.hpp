@@ -22,17 +22,14 @@ struct RowMarks {
 // rows that the device can read itself there is no such wait, but pinning them costs more than a scan (docs/cuda.md).
 class RowFetcher {
  public:
-  // slab_rows: most rows of a slab. budget: bytes of the device for what is fetched, at least two rows.
-  RowFetcher(const Matrix& rows, int64_t slab_rows, int64_t budget, cudaStream_t stream);
+  // slab_rows: most rows of a slab. turn_rows: rows that are sent at a time.
+  RowFetcher(const Matrix& rows, int64_t slab_rows, int64_t turn_rows, cudaStream_t stream);
 
   int64_t slab_rows() const { return slab_rows_; }
   // Marks for the rows of a slab, none of them needed yet.
   RowMarks marks();
   // Waits for the marks, then calls visit for turns of the slab that have the needed rows; once where none is needed.
   void fetch(const Gallery& slab, const std::function<void(const Gallery&)>& visit);
-
-  // Of the device, for each row of a slab.
-  static constexpr int64_t kMarkBytes = 2 * int64_t{sizeof(int32_t)};
 
  private:
   HostRows host_;

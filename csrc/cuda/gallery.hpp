@@ -35,6 +35,18 @@ struct Gallery {
   IDSIM_HD bool first_turn() const { return first_place == 0; }
 };
 
+// Codes and stats from row `first` on.
+inline CodedRows from_row(CodedRows coded, int64_t dim, int64_t first) {
+  coded.codes += first * padded_dim(dim);
+  coded.scale += first;
+  coded.residual += first;
+  coded.norm += first;
+  coded.u += first;
+  coded.v += first;
+  if (coded.w != nullptr) coded.w += first;
+  return coded;
+}
+
 // Rows first .. first + n as a gallery of their own; ids stay as they are.
 inline Gallery slice(const Gallery& gallery, int64_t first, int64_t n) {
   Gallery out = gallery;
@@ -43,13 +55,7 @@ inline Gallery slice(const Gallery& gallery, int64_t first, int64_t n) {
   }
   out.rows.rows = n;
   out.first_row += first;
-  out.coded.codes += first * padded_dim(gallery.dim());
-  out.coded.scale += first;
-  out.coded.residual += first;
-  out.coded.norm += first;
-  out.coded.u += first;
-  out.coded.v += first;
-  if (gallery.coded.w != nullptr) out.coded.w += first;
+  out.coded = from_row(gallery.coded, gallery.dim(), first);
   if (gallery.groups != nullptr) out.groups += first;
   out.first_id += first;
   return out;

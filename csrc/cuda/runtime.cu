@@ -1,7 +1,6 @@
 #include "cuda/runtime.hpp"
 
 namespace idsim::cuda {
-namespace {
 
 // The errors of which CUDA says that the process has to be relaunched before it can use CUDA again, and those of a
 // device that is gone.
@@ -26,6 +25,8 @@ bool loses_context(cudaError_t error) {
       return false;
   }
 }
+
+namespace {
 
 std::string free_memory() {
   size_t free = 0, total = 0;

@@ -22,6 +22,9 @@ class DeviceMemoryError : public std::bad_alloc {
   std::string text_;
 };
 
+// Whether nothing can be done on the device any more once it was reported.
+bool loses_context(cudaError_t error);
+
 // Throws DeviceMemoryError or CudaError; the latter says so where the context is lost with the error.
 [[noreturn]] void fail(cudaError_t error, const char* doing);
 

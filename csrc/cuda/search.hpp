@@ -37,11 +37,17 @@ struct Target {
   void* stream = nullptr;
 };
 
-// A gallery's codes, stats and rows on a device. Rows that lie on the device are not copied and must outlive it.
+// Where the rows of a prepared gallery are read: on the device, by the device over the bus, or by the host, which sends
+// those that are asked for.
+enum class RowPlace { device, mapped, fetched };
+
+// A gallery's codes and stats on a device, and its rows there or on the host. Rows that are not copied must outlive it.
 class PreparedGallery {
  public:
-  // Waits for the device. Throws NonFiniteRow unless skip_nonfinite, DeviceMemoryError, CudaError.
-  PreparedGallery(const Matrix& rows, Metric metric, bool skip_nonfinite, const Target& target);
+  // host_rows: rows that lie on the host stay there. Waits for the device. Throws NonFiniteRow unless skip_nonfinite,
+  // DeviceMemoryError, CudaError.
+  PreparedGallery(const Matrix& rows, Metric metric, bool skip_nonfinite, bool host_rows,
+                  const Target& target);
   ~PreparedGallery();
 
   int64_t count() const;
@@ -51,6 +57,7 @@ class PreparedGallery {
   // Bytes of the device that it holds: codes with their stats, and copied rows.
   int64_t code_bytes() const;
   int64_t row_bytes() const;
+  RowPlace row_place() const;
   const Target& target() const;
 
   struct State;
@@ -84,8 +91,9 @@ class Scan {
   // The same for rows with codes: the codes are what is copied, and of the rows those that the codes cannot decide.
   void feed(const Matrix& rows, const CodeArrays& codes, int64_t first_id, const int64_t* groups,
             bool skip_nonfinite, int64_t budget, const Poll& poll);
-  // In stream order.
-  void feed(const PreparedGallery& gallery, int64_t first_id, const int64_t* groups);
+  // In stream order; waits for the device where rows are fetched, with up to `budget` bytes of it.
+  void feed(const PreparedGallery& gallery, int64_t first_id, const int64_t* groups,
+            int64_t budget);
 
   int64_t count() const;
   int64_t dim() const;
@@ -121,8 +129,6 @@ class TopKSearch : public Scan {
   int64_t k() const;
   SearchCertificate certificate() const;  // waits
   void reach(float* out) const;           // [q] on the host; waits
-
-  static int64_t bytes_per_query(int64_t dim, int64_t k);
 };
 
 class CountSearch : public Scan {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "core/device_plan.hpp"
 #include "core/slabs.hpp"
 #include "cuda/block.cuh"
 #include "cuda/dispatch.hpp"
@@ -15,12 +16,6 @@
 
 namespace idsim::cuda {
 namespace {
-
-constexpr int64_t kLeastRoom = 1024;
-constexpr int64_t kLeastCapacity = 4096;
-// 32 candidates per wanted result: what the first slab lets through while thresholds come from a sample.
-constexpr int64_t capacity_for(int64_t k) { return std::max(kLeastCapacity, kSampleMargin * k); }
-constexpr int64_t stride_for(int64_t k) { return k + std::max(kLeastRoom, k); }
 
 __device__ bool better(Metric metric, float a, float b) {
   return metric == Metric::l2 ? a < b : a > b;
@@ -274,19 +269,13 @@ __global__ __launch_bounds__(kBlockThreads) void write_results(TopK::Lists lists
 
 }  // namespace
 
-int64_t TopK::bytes_per_query(int64_t dim, int64_t k) {
-  const int64_t lists = stride_for(k) * int64_t{sizeof(float) + sizeof(int64_t)};
-  const int64_t candidates = capacity_for(k) * int64_t{sizeof(Candidate)};
-  return lists + candidates + 4 * dim + padded_dim(dim) + 128;
-}
-
 TopK::TopK(const MatrixView& queries, Metric metric, int64_t k, float threshold,
            const Exclusion& exclusion, NonFinite* found, cudaStream_t stream)
     : k_(k), exclusion_(exclusion), stream_(stream), queries_(queries, metric, found, stream) {
   const int64_t q = count(), padded = queries_.view().padded;
   lists_.k = k;
-  lists_.stride = stride_for(k);
-  filter_.capacity = capacity_for(k);
+  lists_.stride = result_room(k);
+  filter_.capacity = candidate_capacity(k);
   scores_ = DeviceBuffer<float>(q * lists_.stride, stream);
   ids_ = DeviceBuffer<int64_t>(q * lists_.stride, stream);
   sizes_ = DeviceBuffer<int32_t>(q, stream);
@@ -311,7 +300,7 @@ void TopK::feed(const Gallery& gallery) {
   if (k_ == 0 || count() == 0 || gallery.count() == 0) return;
   int64_t sampled = 0;
   if (!seeded_) {
-    sampled = choose_sample(gallery.count(), k_).count;
+    sampled = device_sample(gallery.count(), k_).count;
     if (sampled > 0) seed(gallery);
     seeded_ = true;
   }
@@ -327,11 +316,8 @@ void TopK::feed(const Gallery& gallery) {
 
 void TopK::seed(const Gallery& gallery) {
   const Sample sample(gallery, queries_.view().metric, k_, stream_);
-  // Keys of a few tiles of queries at a time.
-  constexpr int64_t most_bytes = int64_t{64} << 20;
   const int64_t sampled = sample.rule().count;
-  const int64_t fit = most_bytes / (sampled * int64_t{sizeof(float)});
-  int64_t tiles = std::clamp<int64_t>(fit / kTileQueries, 1, queries_.view().padded / kTileQueries);
+  int64_t tiles = sampled_tiles(count(), sampled, k_);
   const DeviceBuffer<float> keys = made_to_fit(&tiles, 1, [&](int64_t fewer) {
     return DeviceBuffer<float>(fewer * kTileQueries * sampled, stream_);
   });

@@ -88,10 +88,9 @@ class PartStream {
   // The next part, for work queued on the stream from now on; valid for work queued before the next call.
   Part next();
 
-  // Bytes of the device that parts of a row take.
+ private:
   static constexpr int64_t kLanes = 2;
 
- private:
   Part send(int64_t number);
   int64_t parts() const { return (rows_ + part_rows_ - 1) / part_rows_; }
 

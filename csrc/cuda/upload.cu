@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "core/device_plan.hpp"
 #include "core/rows.hpp"
 
 namespace idsim::cuda {
@@ -11,10 +12,8 @@ namespace {
 // Of one part on its way: large enough for full transfer speed, small beside device memory.
 constexpr int64_t kPartBytes = int64_t{32} << 20;
 
-// Code, norm, scale and residual of a row on the wire. A part holds them one kind after the other, widest first, so that
-// all are aligned for any number of rows.
-constexpr int64_t wire_row_bytes(int64_t d_pad) { return d_pad + 8 + 4 + 4; }
-
+// A part holds codes, norms, scales and residuals, one kind after the other, widest first, so that all are aligned for any
+// number of rows.
 CodedRows coded_part(char* part, int64_t n, int64_t d_pad) {
   CodedRows out;
   out.codes = reinterpret_cast<uint8_t*>(part);
@@ -44,10 +43,6 @@ PartStream::Fill code_filler(const CodeArrays& codes, int64_t d_pad) {
 
 }  // namespace
 
-int64_t RowStream::device_row_bytes(const Matrix& rows) {
-  return rows.on_device ? 0 : PartStream::kLanes * HostRows(rows).row_bytes();
-}
-
 RowStream::RowStream(const Matrix& rows, int64_t part_rows, cudaStream_t stream)
     : rows_(rows), host_(rows), part_rows_(part_rows) {
   if (rows.on_device) return;
@@ -76,14 +71,10 @@ CodeStream::CodeStream(const CodeArrays& codes, int64_t rows, int64_t dim, Metri
     : metric_(metric),
       stream_(stream),
       d_pad_(padded_dim(dim)),
-      parts_(rows, part_rows, wire_row_bytes(d_pad_), code_filler(codes, d_pad_), stream),
+      parts_(rows, part_rows, sent_code_bytes(dim), code_filler(codes, d_pad_), stream),
       u_(part_rows, stream),
       v_(part_rows, stream),
       w_(metric == Metric::l2 ? part_rows : 0, stream) {}
-
-int64_t CodeStream::device_row_bytes(int64_t dim) {
-  return PartStream::kLanes * wire_row_bytes(padded_dim(dim)) + 3 * int64_t{sizeof(float)};
-}
 
 bool CodeStream::next(CodedRows* part, int64_t* first, int64_t* n, int64_t first_id,
                       NonFinite* found) {

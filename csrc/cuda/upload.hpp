@@ -21,9 +21,6 @@ class RowStream {
   // The next part, for work queued on the stream from now on; valid for work queued before the next call. False: none.
   bool next(MatrixView* part, int64_t* first);
 
-  // Of the device, for each row of a part.
-  static int64_t device_row_bytes(const Matrix& rows);
-
  private:
   Matrix rows_;
   HostRows host_;
@@ -41,9 +38,6 @@ class CodeStream {
 
   // As of RowStream. found: on the device, updated with rows that hold NaN or Inf; they count from first_id.
   bool next(CodedRows* part, int64_t* first, int64_t* n, int64_t first_id, NonFinite* found);
-
-  // Of the device, for each row of a part.
-  static int64_t device_row_bytes(int64_t dim);
 
  private:
   Metric metric_;

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from idsim.arrays import as_matrix, cuda_device
-from idsim.engines import DEFAULT_MEMORY_BUDGET
+from idsim.memory import DEFAULT_MEMORY_BUDGET, sent_row_bytes
 from idsim.options import resolve_threads, skips
 
 if TYPE_CHECKING:
@@ -150,6 +150,10 @@ class _ArraySource(HostSource):
     def __len__(self) -> int:
         return int(self._matrix.shape[0])
 
+    def sent_to_device(self) -> tuple[str, int]:
+        """Return how the rows reach a device, and the bytes of one; of `idsim.memory.form_of`."""
+        return "host_rows" if self.device is None else "device_rows", sent_row_bytes(self._matrix)
+
     def resolve_metric(self, metric: Metric | None) -> Metric:
         return metric or "cosine"
 
@@ -186,6 +190,7 @@ def fed_scans(
     *,
     metric: Metric,
     result_bytes: int,
+    query_chunk: int | None = None,
     groups: NDArray[np.int64] | None,
     nonfinite: Nonfinite,
     threads: int | None,
@@ -204,6 +209,8 @@ def fed_scans(
         Of the scan.
     result_bytes : int
         What a scan keeps for each query beside its row.
+    query_chunk : int, optional
+        Queries that go together. Default: as many as the budget holds.
     groups : ndarray, optional
         int64 labels of the gallery's rows.
     nonfinite, threads
@@ -222,7 +229,9 @@ def fed_scans(
     """
     # Where the queries are no array in memory, their chunk is.
     chunk_bytes = 0 if isinstance(queries, _ArraySource) else 4 * queries.dim
-    chunk = _query_chunk(len(queries), queries.dim, result_bytes + chunk_bytes, memory_budget)
+    chunk = query_chunk
+    if chunk is None:
+        chunk = _query_chunk(len(queries), queries.dim, result_bytes + chunk_bytes, memory_budget)
     skip, workers = skips(nonfinite), resolve_threads(threads)
     progress = _never_back(progress)
     count, total = len(queries), len(gallery)

@@ -79,7 +79,7 @@ def test_parts_and_turns(rows, tmp_path):
     for form in forms(gallery, tmp_path):
         seen = []
         result = idsim.search(
-            queries, form, 40, device="cuda", memory_budget=1_700_000, certificate=True,
+            queries, form, 40, device="cuda", memory_budget=2_200_000, certificate=True,
             progress=lambda done, total, seen=seen: seen.append((done, total)),
         )  # fmt: skip
         assert_same(result, expected)
@@ -94,7 +94,7 @@ def test_equal_rows_overflow_the_lists(rows):
     gallery = np.repeat(rows[1][:1], 6000, axis=0)
     index = idsim.Index(gallery, device="cpu")
     assert_same(
-        idsim.search(queries, index, 5, device="cuda", memory_budget=1_500_000), index.search(queries, 5)
+        idsim.search(queries, index, 5, device="cuda", memory_budget=2_200_000), index.search(queries, 5)
     )
 
 

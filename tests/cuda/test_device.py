@@ -104,7 +104,7 @@ def test_budget_cuts_queries_and_galleries(rows):
     gallery = np.asfortranarray(rows[1])  # made dense on the way to the device
     seen = []
     result = idsim.search(
-        queries, gallery, 4, device="cuda", memory_budget=1_600_000,
+        queries, gallery, 4, device="cuda", memory_budget=2_500_000,
         progress=lambda done, total: seen.append((done, total)),
     )  # fmt: skip
     assert_same(result, idsim.search(queries, gallery, 4, device="cpu"))
@@ -125,7 +125,7 @@ def test_gallery_on_disk(rows, tmp_path):
         writer.append(gallery)
     stored = idsim.Gallery.open(tmp_path / "faces")
     expected = idsim.search(queries, gallery, 6, device="cpu")
-    assert_same(idsim.search(queries, stored, 6, device="cuda", memory_budget=1_600_000), expected)
+    assert_same(idsim.search(queries, stored, 6, device="cuda", memory_budget=2_500_000), expected)
 
 
 def test_out(rows):

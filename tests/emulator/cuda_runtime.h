@@ -26,6 +26,7 @@ inline constexpr cudaError_t cudaErrorMemoryAllocation = 2;
 inline constexpr cudaError_t cudaErrorECCUncorrectable = 214;
 inline constexpr cudaError_t cudaErrorNvlinkUncorrectable = 220;
 inline constexpr cudaError_t cudaErrorIllegalAddress = 700;
+inline constexpr cudaError_t cudaErrorNotSupported = 801;
 inline constexpr cudaError_t cudaErrorLaunchTimeout = 702;
 inline constexpr cudaError_t cudaErrorContextIsDestroyed = 709;
 inline constexpr cudaError_t cudaErrorAssert = 710;
@@ -69,7 +70,8 @@ enum cudaDeviceAttr {
   cudaDevAttrMultiProcessorCount,
   cudaDevAttrMaxSharedMemoryPerBlockOptin,
   cudaDevAttrComputeCapabilityMajor,
-  cudaDevAttrComputeCapabilityMinor
+  cudaDevAttrComputeCapabilityMinor,
+  cudaDevAttrHostRegisterReadOnlySupported
 };
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize };
 
@@ -126,6 +128,9 @@ inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, 
     case cudaDevAttrComputeCapabilityMinor:
       *value = 0;
       break;
+    case cudaDevAttrHostRegisterReadOnlySupported:
+      *value = 1;
+      break;
   }
   return cudaSuccess;
 }
@@ -164,6 +169,7 @@ inline cudaError_t cudaStreamSynchronize(cudaStream_t) {
   emulator::status();
   return cudaGetLastError();
 }
+inline cudaError_t cudaDeviceSynchronize() { return cudaStreamSynchronize(nullptr); }
 inline cudaError_t cudaMallocHost(void** p, size_t bytes) {
   *p = emulator::pinned_memory.take(bytes);
   return *p == nullptr ? emulator::report(cudaErrorMemoryAllocation) : emulator::status();
@@ -171,6 +177,36 @@ inline cudaError_t cudaMallocHost(void** p, size_t bytes) {
 inline cudaError_t cudaFreeHost(void* p) {
   emulator::pinned_memory.give_back(p);
   return cudaSuccess;
+}
+
+inline constexpr unsigned cudaHostRegisterPortable = 1;
+inline constexpr unsigned cudaHostRegisterMapped = 2;
+inline constexpr unsigned cudaHostRegisterReadOnly = 8;
+inline cudaError_t cudaHostRegister(void* p, size_t bytes, unsigned) {
+  if (!emulator::registered_memory.add(p, bytes)) return emulator::report(cudaErrorNotSupported);
+  return emulator::status();
+}
+inline cudaError_t cudaHostUnregister(void* p) {
+  const bool was = emulator::registered_memory.remove(p);
+  return was ? cudaSuccess : emulator::report(cudaErrorInvalidValue);
+}
+inline cudaError_t cudaHostGetDevicePointer(void** seen, void* p, unsigned) {
+  *seen = p;
+  const bool is = emulator::registered_memory.holds(p);
+  return is ? cudaSuccess : emulator::report(cudaErrorInvalidValue);
+}
+enum cudaMemoryType { cudaMemoryTypeUnregistered, cudaMemoryTypeHost, cudaMemoryTypeDevice };
+struct cudaPointerAttributes {
+  cudaMemoryType type;
+  int device;
+  void* devicePointer;
+  void* hostPointer;
+};
+inline cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* out, const void* p) {
+  auto* address = const_cast<void*>(p);
+  const bool is = emulator::registered_memory.holds(p);
+  *out = {is ? cudaMemoryTypeHost : cudaMemoryTypeUnregistered, 0, is ? address : nullptr, address};
+  return emulator::status();
 }
 
 // Streams run at once, so that every event has come when it is recorded.
