@@ -18,8 +18,8 @@ struct RowMarks {
   unsigned* count;
 };
 
-// Every needed row is sent once per slab, whichever queries need it. The host waits for the device to know them: with
-// rows that the device can read itself there is no such wait, but pinning them costs more than a scan (docs/cuda.md).
+// Every needed row is sent once per slab, whichever queries need it. The host waits for the device to know them. Rows that
+// the device reads itself (mapped_rows.hpp) spare that wait, but every page of them has to be locked first.
 class RowFetcher {
  public:
   // slab_rows: most rows of a slab. turn_rows: rows that are sent at a time.
