@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "core/device_plan.hpp"
+#include "cuda/fetch.hpp"
 #include "cuda/gallery.hpp"
 #include "cuda/mapped_rows.hpp"
 #include "cuda/search.hpp"
@@ -58,6 +59,22 @@ auto made_of_parts(GalleryForm form, const Matrix& rows, int64_t budget, const M
     return make(plan_parts(form, rows.view.rows, rows.view.cols, HostRows(rows).row_bytes(), less));
   });
 }
+
+// What parts of a gallery pass through: rows that are quantised here, or codes and the rows fetched for them.
+struct RowParts {
+  RowParts(const Matrix& matrix, int64_t part_rows, Metric metric, cudaStream_t stream)
+      : codes(part_rows, matrix.view.cols, metric, stream), rows(matrix, part_rows, stream) {}
+  CodeBuffers codes;
+  RowStream rows;
+};
+struct CodedParts {
+  CodedParts(const Matrix& matrix, const CodeArrays& arrays, const PartPlan& plan, Metric metric,
+             cudaStream_t stream)
+      : codes(arrays, matrix.view.rows, matrix.view.cols, metric, plan.rows, stream),
+        rows(matrix, plan.rows, plan.fetched_rows, stream) {}
+  CodeStream codes;
+  RowFetcher rows;
+};
 
 struct PreparedGallery::State {
   State(const Matrix& matrix, Metric by, bool host_rows, const Target& to)

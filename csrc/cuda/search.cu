@@ -20,22 +20,6 @@
 namespace idsim::cuda {
 namespace {
 
-// What parts of a gallery pass through: rows that are quantised here, or codes and the rows fetched for them.
-struct RowParts {
-  RowParts(const Matrix& matrix, int64_t part_rows, Metric metric, cudaStream_t stream)
-      : codes(part_rows, matrix.view.cols, metric, stream), rows(matrix, part_rows, stream) {}
-  CodeBuffers codes;
-  RowStream rows;
-};
-struct CodedParts {
-  CodedParts(const Matrix& matrix, const CodeArrays& arrays, const PartPlan& plan, Metric metric,
-             cudaStream_t stream)
-      : codes(arrays, matrix.view.rows, matrix.view.cols, metric, plan.rows, stream),
-        rows(matrix, plan.rows, plan.fetched_rows, stream) {}
-  CodeStream codes;
-  RowFetcher rows;
-};
-
 DeviceBuffer<int64_t> upload_groups(const int64_t* groups, int64_t n, cudaStream_t stream) {
   if (groups == nullptr) return {};
   DeviceBuffer<int64_t> out(n, stream);
