@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "bindings/arguments.hpp"
-#include "bindings/dlpack.hpp"
+#include "bindings/cuda_arg.hpp"
 #include "bindings/prepared.hpp"
 #include "bindings/registers.hpp"
 #include "bindings/tensor_arg.hpp"
@@ -18,45 +18,14 @@ namespace {
 
 using Groups = std::optional<Array<int64_t>>;
 
-// stream: the number of a cudaStream_t, 0 for the legacy default stream.
-cuda::Target target_of(int device, uintptr_t stream) {
-  return {device, reinterpret_cast<void*>(stream)};
-}
-
-// An array that work on `target` will read. DLPack numbers the legacy default stream 1.
-class CudaArg {
- public:
-  CudaArg(const py::object& array, const char* name, const cuda::Target& target)
-      : arg_(array, name, TensorArg::Where::cpu_or_cuda, stream_number(array, target)) {
-    if (arg_.cuda_device() >= 0 && arg_.cuda_device() != target.device) {
-      throw py::value_error(std::string(name) + " lies on CUDA device " +
-                            std::to_string(arg_.cuda_device()) + ", the work is on device " +
-                            std::to_string(target.device));
-    }
-  }
-  cuda::Matrix matrix() const { return {arg_.view(), arg_.cuda_device() >= 0}; }
-
- private:
-  static py::object stream_number(const py::object& array, const cuda::Target& target) {
-    if (!py::hasattr(array, "__dlpack_device__")) return py::none();
-    const py::tuple device = array.attr("__dlpack_device__")();
-    const auto type = device[0].cast<int32_t>();
-    if (type != kDLCUDA && type != kDLCUDAManaged) return py::none();
-    const auto stream = reinterpret_cast<uintptr_t>(target.stream);
-    return py::int_(stream == 0 ? uintptr_t{1} : stream);
-  }
-
-  TensorArg arg_;
-};
-
 // A gallery on a device, and the array that it may point into.
 struct CudaPrepared {
-  CudaPrepared(const py::object& rows, const std::string& metric, bool skip_nonfinite, int device,
-               uintptr_t stream)
+  CudaPrepared(const py::object& rows, const std::string& metric, bool skip_nonfinite,
+               bool host_rows, int device, uintptr_t stream)
       : target(target_of(device, stream)), arg(rows, "gallery", target) {
     const Metric by = metric_by_name(metric);
     const py::gil_scoped_release release;
-    gallery.emplace(arg.matrix(), by, skip_nonfinite, target);
+    gallery.emplace(arg.matrix(), by, skip_nonfinite, host_rows, target);
   }
   cuda::Target target;
   CudaArg arg;
@@ -92,6 +61,30 @@ void feed_rows(CudaScan<Search>& scan, const cuda::Matrix& rows, int64_t first_i
   scan.search->feed(rows, first_id, labels, skip_nonfinite, scan.budget, poll);
 }
 
+cuda::Matrix matrix_of(const cpu::Gallery& gallery) {
+  return {gallery.rows.view, false, gallery.rows.file};
+}
+
+// Rows with codes of the CPU, in memory or in files.
+template <class Search>
+void feed_coded(CudaScan<Search>& scan, const cpu::Gallery& gallery, const Groups& groups,
+                bool skip_nonfinite, const py::object& progress) {
+  check_feed(scan, gallery.dim(), gallery.first_id, gallery.count());
+  const int64_t* labels = input(groups, "groups", gallery.count());
+  const Poll poll = make_poll(progress, gallery.count());
+  cuda::CodeArrays codes{{gallery.codes}, {gallery.scale}, {gallery.residual}, {gallery.norm}};
+  if (gallery.code_files != nullptr) {
+    const cpu::CodeFiles& files = *gallery.code_files;
+    codes = {{nullptr, files.codes},
+             {nullptr, files.scale},
+             {nullptr, files.residual},
+             {nullptr, files.norm}};
+  }
+  const py::gil_scoped_release release;
+  scan.search->feed(matrix_of(gallery), codes, gallery.first_id, labels, skip_nonfinite,
+                    scan.budget, poll);
+}
+
 // feed, feed_prepared and feed_file, as the scans of the CPU have them; threads count for nothing here.
 template <class Search, class Class>
 void define_feeds(Class& type) {
@@ -119,8 +112,19 @@ void define_feeds(Class& type) {
         const int64_t* labels = input(groups, "groups", gallery.count());
         const Poll poll = make_poll(progress, gallery.count());
         const py::gil_scoped_release release;
-        scan.search->feed(gallery, first_id, labels);
+        scan.search->feed(gallery, first_id, labels, scan.budget);
         poll(gallery.count());
+      },
+      py::arg("prepared"), py::arg("first_id"), py::arg("groups"), py::arg("threads"),
+      py::arg("progress"));
+  type.def(
+      "feed_prepared",
+      [](CudaScan<Search>& scan, const Prepared& prepared, int64_t first_id, const Groups& groups,
+         int, const py::object& progress) {
+        if (prepared.metric() != scan.search->metric()) {
+          throw py::value_error("the gallery was prepared for another metric");
+        }
+        feed_coded(scan, prepared.gallery(first_id), groups, true, progress);
       },
       py::arg("prepared"), py::arg("first_id"), py::arg("groups"), py::arg("threads"),
       py::arg("progress"));
@@ -128,8 +132,11 @@ void define_feeds(Class& type) {
       "feed_file",
       [](CudaScan<Search>& scan, const FileGallery& file, int64_t first_id, const Groups& groups,
          int, bool skip_nonfinite, const py::object& progress) {
-        const RowSource rows = file.gallery(first_id).rows;
-        feed_rows(scan, {rows.view, false, rows.file}, first_id, groups, skip_nonfinite, progress);
+        const cpu::Gallery gallery = file.gallery(first_id);
+        if (gallery.code_files != nullptr) {
+          return feed_coded(scan, gallery, groups, skip_nonfinite, progress);
+        }
+        feed_rows(scan, matrix_of(gallery), first_id, groups, skip_nonfinite, progress);
       },
       py::arg("file"), py::arg("first_id"), py::arg("groups"), py::arg("threads"),
       py::arg("skip_nonfinite"), py::arg("progress"));
@@ -220,7 +227,6 @@ void register_topk(py::module_& m) {
       },
       py::arg("scores"), py::arg("ids"));
   type.def("certificate", &certificate);
-  type.def_static("bytes_per_query", &Search::bytes_per_query, py::arg("dim"), py::arg("k"));
 }
 
 void register_count(py::module_& m) {
@@ -341,8 +347,9 @@ void normalize_on_device(const py::object& rows, uintptr_t out, int device, uint
 
 void register_cuda(py::module_& m) {
   py::class_<CudaPrepared>(m, "CudaPrepared")
-      .def(py::init<const py::object&, const std::string&, bool, int, uintptr_t>(), py::arg("rows"),
-           py::arg("metric"), py::arg("skip_nonfinite"), py::arg("device"), py::arg("stream"))
+      .def(py::init<const py::object&, const std::string&, bool, bool, int, uintptr_t>(),
+           py::arg("rows"), py::arg("metric"), py::arg("skip_nonfinite"), py::arg("host_rows"),
+           py::arg("device"), py::arg("stream"))
       .def_property_readonly("rows", [](const CudaPrepared& p) { return p.gallery->count(); })
       .def_property_readonly("dim", [](const CudaPrepared& p) { return p.gallery->dim(); })
       .def_property_readonly("device", [](const CudaPrepared& p) { return p.target.device; })
@@ -351,7 +358,11 @@ void register_cuda(py::module_& m) {
       .def_property_readonly("code_bytes",
                              [](const CudaPrepared& p) { return p.gallery->code_bytes(); })
       .def_property_readonly("row_bytes",
-                             [](const CudaPrepared& p) { return p.gallery->row_bytes(); });
+                             [](const CudaPrepared& p) { return p.gallery->row_bytes(); })
+      .def_property_readonly("row_place", [](const CudaPrepared& p) {
+        constexpr const char* names[] = {"device", "mapped", "fetched"};
+        return names[static_cast<int>(p.gallery->row_place())];
+      });
   register_topk(m);
   register_count(m);
   register_pairs(m);

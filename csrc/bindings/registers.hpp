@@ -8,6 +8,7 @@ namespace idsim::bindings {
 void register_cuda(pybind11::module_& m);
 void register_errors(pybind11::module_& m);
 void register_machine(pybind11::module_& m);
+void register_plan(pybind11::module_& m);
 void register_prepared(pybind11::module_& m);
 void register_scans(pybind11::module_& m);
 

@@ -44,4 +44,11 @@ BackendStatus backend_status() {
   return {true, emulated, usable, reason.c_str()};
 }
 
+DeviceMemory device_memory(int device) {
+  const DeviceScope scope(device);
+  size_t free = 0, total = 0;
+  check(cudaMemGetInfo(&free, &total), "asking for free memory");
+  return {static_cast<int64_t>(free), static_cast<int64_t>(total)};
+}
+
 }  // namespace idsim::cuda

@@ -2,6 +2,8 @@
 // unavailable.cpp in builds without CUDA.
 #pragma once
 
+#include <cstdint>
+
 namespace idsim::cuda {
 
 struct BackendStatus {
@@ -12,5 +14,12 @@ struct BackendStatus {
 };
 
 BackendStatus backend_status();
+
+struct DeviceMemory {
+  int64_t free, total;  // bytes
+};
+
+// Throws CudaError.
+DeviceMemory device_memory(int device);
 
 }  // namespace idsim::cuda

@@ -6,6 +6,7 @@
 
 #include "core/bins.hpp"
 #include "cuda/dispatch.hpp"
+#include "cuda/fetch.cuh"
 #include "cuda/launch.cuh"
 #include "cuda/pairs.cuh"
 #include "cuda/score.cuh"
@@ -103,6 +104,7 @@ __global__ __launch_bounds__(kThreads) void bin_exactly(Distribution::View view,
   const int64_t step = int64_t{gridDim.x} * kWarps;
   for (int64_t i = int64_t{blockIdx.x} * kWarps + threadIdx.x / kWarpSize; i < n; i += step) {
     const ListedPair pair = pairs[i];
+    if (gallery.place(pair.row) < 0) continue;
     const float score = warp_score<kType>(queries, gallery, pair.query, pair.row);
     if (lane_index() != 0) continue;
     const int bin = exact_bin(static_cast<double>(score), view.bins);
@@ -110,6 +112,10 @@ __global__ __launch_bounds__(kThreads) void bin_exactly(Distribution::View view,
     atomicAdd(&view.counts[bin + (mated ? view.bins : 0)], 1ULL);
   }
 }
+
+struct AllNeeded {
+  __device__ bool operator()(const ListedPair&) const { return true; }
+};
 
 // A row that always passes is always binned by its canonical score.
 __global__ void note_residuals(Gallery gallery, unsigned long long* worst) {
@@ -153,8 +159,8 @@ void Distribution::feed(const Gallery& gallery) {
          stream_, gallery, worst_row_.data());
   for (int64_t first = 0; first < queries.count; first += kMostQueries) {
     const int64_t padded = std::min(kMostQueries, queries.padded - first);
-    const int64_t rows = std::min(slab_rows(padded), gallery.count());
-    if (pairs_.size() < padded * rows) pairs_ = DeviceBuffer<ListedPair>(padded * rows, stream_);
+    int64_t rows = std::min({slab_rows(padded), gallery.count(), most_slab_rows(gallery)});
+    make_room(pairs_, padded, &rows, stream_);
     for (int64_t begin = 0; begin < gallery.count(); begin += rows) {
       const Gallery slab = slice(gallery, begin, std::min(rows, gallery.count() - begin));
       count_.set_bytes(0);
@@ -164,9 +170,15 @@ void Distribution::feed(const Gallery& gallery) {
       launch("binning", scan_tiles<BinEstimates>, blocks_for(tiles.tiles(), 1), kTileThreads,
              kTileSharedBytes, stream_, tiles,
              BinEstimates{view_, queries, slab, first, {pairs_.data(), count_.data()}});
-      with_dtype(slab.rows.dtype, [&](auto type) {
-        launch("binning the tail", bin_exactly<type()>, blocks_for(kListBlocks, 1), kThreads, 0,
-               stream_, view_, queries, slab, pairs_.data(), count_.data());
+      const auto mark = [&](const RowMarks& marks) {
+        launch("marking rows", mark_pairs<AllNeeded>, blocks_for(kListBlocks, 1), kThreads, 0,
+               stream_, pairs_.data(), count_.data(), AllNeeded{}, marks);
+      };
+      with_rows(slab, mark, [&](const Gallery& turn) {
+        with_dtype(turn.rows.dtype, [&](auto type) {
+          launch("binning the tail", bin_exactly<type()>, blocks_for(kListBlocks, 1), kThreads, 0,
+                 stream_, view_, queries, turn, pairs_.data(), count_.data());
+        });
       });
     }
   }

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "cuda/gallery.hpp"
+#include "cuda/runtime.hpp"
 #include "cuda/tile.cuh"
 
 namespace idsim::cuda {
@@ -27,6 +28,16 @@ inline constexpr int64_t kListedPairs = int64_t{1} << 24;
 inline int64_t slab_rows(int64_t queries) {
   return std::max<int64_t>(kListedPairs / std::max<int64_t>(queries, 1) / kTileRows * kTileRows,
                            kTileRows);
+}
+// Makes room for all pairs of `queries` with the rows of a slab. rows: fewer afterwards where the device is short of
+// memory.
+inline void make_room(DeviceBuffer<ListedPair>& pairs, int64_t queries, int64_t* rows,
+                      cudaStream_t stream) {
+  if (pairs.size() >= queries * *rows) return;
+  pairs = {};
+  pairs = made_to_fit(rows, kTileRows, [&](int64_t fewer) {
+    return DeviceBuffer<ListedPair>(queries * fewer, stream);
+  });
 }
 // Queries worked on at a time, so that even one row of tiles fits.
 inline constexpr int64_t kMostQueries = kListedPairs / kTileRows;

@@ -22,6 +22,21 @@ __device__ void note_nonfinite(NonFinite* found, int64_t row) {
   atomicMin(&found->first, static_cast<long long>(row));
 }
 
+__device__ void set_terms(const CodedRows& out, int64_t i, Metric metric, const RowStats& stats) {
+  const RowTerms terms = row_terms(metric, stats.scale, stats.residual, stats.norm);
+  out.u[i] = terms.u;
+  out.v[i] = terms.v;
+  if (metric == Metric::l2) out.w[i] = terms.w;
+}
+
+__global__ __launch_bounds__(kThreads) void set_all_terms(CodedRows rows, int64_t n, Metric metric,
+                                                          int64_t first_row, NonFinite* found) {
+  const int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x;
+  if (i >= n) return;
+  set_terms(rows, i, metric, {rows.scale[i], rows.residual[i], rows.norm[i]});
+  if (std::isnan(rows.norm[i])) note_nonfinite(found, first_row + i);
+}
+
 template <DType kType>
 __global__ __launch_bounds__(kThreads) void quantize_rows(MatrixView rows, Metric metric,
                                                           CodedRows out, int64_t first_row,
@@ -36,10 +51,7 @@ __global__ __launch_bounds__(kThreads) void quantize_rows(MatrixView rows, Metri
     out.scale[i] = stats.scale;
     out.residual[i] = stats.residual;
     out.norm[i] = stats.norm;
-    const RowTerms terms = row_terms(metric, stats.scale, stats.residual, stats.norm);
-    out.u[i] = terms.u;
-    out.v[i] = terms.v;
-    if (metric == Metric::l2) out.w[i] = terms.w;
+    set_terms(out, i, metric, stats);
     if (std::isnan(stats.norm)) note_nonfinite(found, first_row + i);
   }
 }
@@ -106,6 +118,13 @@ void quantize(const MatrixView& rows, Metric metric, const CodedRows& out, int64
     launch("quantising rows", quantize_rows<type()>, blocks_for(rows.rows, kRowsPerBlock), kThreads,
            0, stream, rows, metric, out, first_row, found);
   });
+}
+
+void derive_terms(const CodedRows& rows, int64_t n, Metric metric, int64_t first_row,
+                  NonFinite* found, cudaStream_t stream) {
+  if (n == 0) return;
+  launch("deriving terms", set_all_terms, blocks_for(n, kThreads), kThreads, 0, stream, rows, n,
+         metric, first_row, found);
 }
 
 void normalize(const MatrixView& rows, float* out, NonFinite* found, cudaStream_t stream) {

@@ -28,6 +28,10 @@ struct NonFinite {
 void quantize(const MatrixView& rows, Metric metric, const CodedRows& out, int64_t first_row,
               NonFinite* found, cudaStream_t stream);
 
+// The terms u, v and w of n rows from their stats. found: as above.
+void derive_terms(const CodedRows& rows, int64_t n, Metric metric, int64_t first_row,
+                  NonFinite* found, cudaStream_t stream);
+
 // float32 unit rows, in float64 arithmetic, out [n, d] dense; a zero row stays zero.
 void normalize(const MatrixView& rows, float* out, NonFinite* found, cudaStream_t stream);
 

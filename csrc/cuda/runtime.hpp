@@ -12,21 +12,40 @@
 
 namespace idsim::cuda {
 
-// The device has no room for `bytes` more.
+// There is no room for `bytes` more: on the device, or page-locked on the host.
 class DeviceMemoryError : public std::bad_alloc {
  public:
-  explicit DeviceMemoryError(size_t bytes)
-      : text_("the CUDA device has no room for another " + std::to_string(bytes) + " bytes") {}
+  explicit DeviceMemoryError(std::string text) : text_(std::move(text)) {}
   const char* what() const noexcept override { return text_.c_str(); }
 
  private:
   std::string text_;
 };
 
+// Whether nothing can be done on the device any more once it was reported.
+bool loses_context(cudaError_t error);
+
+// Throws DeviceMemoryError or CudaError; the latter says so where the context is lost with the error.
+[[noreturn]] void fail(cudaError_t error, const char* doing);
+
 inline void check(cudaError_t error, const char* doing) {
-  if (error == cudaSuccess) return;
-  cudaGetLastError();  // reported once
-  throw CudaError(std::string(doing) + ": " + cudaGetErrorString(error));
+  if (error != cudaSuccess) fail(error, doing);
+}
+
+// Memory of the current device, in stream order. Throws DeviceMemoryError with what is free.
+void* allocate(size_t bytes, cudaStream_t stream);
+
+// make(size), with half the size for as long as there is no room, down to `least`. size: what it was made with.
+template <class Make>
+auto made_to_fit(int64_t* size, int64_t least, const Make& make) {
+  for (;;) {
+    try {
+      return make(*size);
+    } catch (const DeviceMemoryError&) {
+      if (*size <= least) throw;
+      *size = *size / 2 > least ? *size / 2 : least;
+    }
+  }
 }
 
 // Makes a device current for as long as it lives.
@@ -50,15 +69,8 @@ class DeviceBuffer {
  public:
   DeviceBuffer() = default;
   DeviceBuffer(int64_t count, cudaStream_t stream) : count_(count), stream_(stream) {
-    const size_t bytes = static_cast<size_t>(count > 0 ? count : 1) * sizeof(T);
-    void* p = nullptr;
-    const cudaError_t error = cudaMallocAsync(&p, bytes, stream);
-    if (error == cudaErrorMemoryAllocation) {
-      cudaGetLastError();
-      throw DeviceMemoryError(bytes);
-    }
-    check(error, "allocating device memory");
-    data_ = static_cast<T*>(p);
+    data_ =
+        static_cast<T*>(allocate(static_cast<size_t>(count > 0 ? count : 1) * sizeof(T), stream));
   }
   DeviceBuffer(DeviceBuffer&& other) noexcept { swap(other); }
   DeviceBuffer& operator=(DeviceBuffer&& other) noexcept {

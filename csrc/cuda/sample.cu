@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "core/device_plan.hpp"
 #include "cuda/launch.cuh"
 #include "cuda/tile.cuh"
 #include "cuda/warp.cuh"
@@ -10,7 +11,6 @@
 namespace idsim::cuda {
 namespace {
 
-constexpr int64_t kSampleRows = 16384;
 constexpr int kThreads = 256;
 constexpr int kRowsPerBlock = kThreads / kWarpSize;
 
@@ -65,14 +65,8 @@ struct WriteKeys {
 
 }  // namespace
 
-SampleRule choose_sample(int64_t gallery_rows, int64_t k) {
-  const int64_t count = std::min(std::max(kSampleRows, 32 * k), gallery_rows / 8);
-  if (count < 4 * k) return {};
-  return {gallery_rows / count, count};
-}
-
 Sample::Sample(const Gallery& gallery, Metric metric, int64_t k, cudaStream_t stream)
-    : rule_(choose_sample(gallery.count(), k)),
+    : rule_(device_sample(gallery.count(), k)),
       stream_(stream),
       codes_(rule_.count * padded_dim(gallery.dim()), stream),
       terms_(rule_.count, stream) {

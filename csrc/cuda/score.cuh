@@ -6,11 +6,12 @@
 
 namespace idsim::cuda {
 
+// row: one that is there (Gallery::place).
 template <DType kType>
 __device__ inline float warp_score(const Queries::View& queries, const Gallery& gallery,
                                    int64_t query, int64_t row) {
   const float* q = queries.rows + query * queries.dim;
-  const Row<kType> x = row_of<kType>(gallery.rows, row);
+  const Row<kType> x = row_of<kType>(gallery.rows, gallery.place(row));
   const double dot = warp_dot(q, x, queries.dim);
   if (queries.metric == Metric::cosine) {
     return cosine_score(dot, queries.norms[query], gallery.coded.norm[row]);

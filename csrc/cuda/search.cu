@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <limits>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -12,54 +11,14 @@
 
 #include "core/error.hpp"
 #include "cuda/distribution.hpp"
+#include "cuda/fetch.hpp"
+#include "cuda/prepared.hpp"
 #include "cuda/tail.hpp"
 #include "cuda/topk.hpp"
 #include "cuda/upload.hpp"
 
 namespace idsim::cuda {
 namespace {
-
-cudaStream_t stream_of(const Target& target) { return static_cast<cudaStream_t>(target.stream); }
-
-void wait(cudaStream_t stream) { check(cudaStreamSynchronize(stream), "waiting for the device"); }
-
-// Codes of up to `rows` gallery rows, to be filled again and again.
-class CodeBuffers {
- public:
-  CodeBuffers(int64_t rows, int64_t d, Metric metric, cudaStream_t stream)
-      : codes_(rows * padded_dim(d), stream),
-        scale_(rows, stream),
-        residual_(rows, stream),
-        norm_(rows, stream),
-        u_(rows, stream),
-        v_(rows, stream),
-        w_(metric == Metric::l2 ? rows : 0, stream) {}
-
-  CodedRows rows() const {
-    return {codes_.data(),
-            scale_.data(),
-            residual_.data(),
-            norm_.data(),
-            u_.data(),
-            v_.data(),
-            w_.size() > 0 ? w_.data() : nullptr};
-  }
-  static int64_t bytes_per_row(int64_t d) { return padded_dim(d) + 5 * 4 + 8; }
-
- private:
-  DeviceBuffer<uint8_t> codes_;
-  DeviceBuffer<float> scale_, residual_;
-  DeviceBuffer<double> norm_;
-  DeviceBuffer<float> u_, v_, w_;
-};
-
-NonFinite fetch(const DeviceBuffer<NonFinite>& found, cudaStream_t stream) {
-  NonFinite out{};
-  check(cudaMemcpyAsync(&out, found.data(), sizeof out, cudaMemcpyDefault, stream),
-        "copying from the device");
-  wait(stream);
-  return out;
-}
 
 DeviceBuffer<int64_t> upload_groups(const int64_t* groups, int64_t n, cudaStream_t stream) {
   if (groups == nullptr) return {};
@@ -69,46 +28,6 @@ DeviceBuffer<int64_t> upload_groups(const int64_t* groups, int64_t n, cudaStream
 }
 
 }  // namespace
-
-struct PreparedGallery::State {
-  State(const Matrix& matrix, Metric by, const Target& to)
-      : target(to),
-        metric(by),
-        rows(matrix, stream_of(to)),
-        codes(matrix.view.rows, matrix.view.cols, by, stream_of(to)) {
-    gallery.rows = rows.view();
-    gallery.coded = codes.rows();
-  }
-
-  Target target;
-  Metric metric;
-  DeviceRows rows;
-  CodeBuffers codes;
-  Gallery gallery;
-  int64_t skipped = 0;
-};
-
-PreparedGallery::PreparedGallery(const Matrix& rows, Metric metric, bool skip_nonfinite,
-                                 const Target& target) {
-  const DeviceScope scope(target.device);
-  const cudaStream_t stream = stream_of(target);
-  state_ = std::make_unique<State>(rows, metric, target);
-  DeviceBuffer<NonFinite> found(1, stream);
-  clear(found.data(), stream);
-  quantize(state_->gallery.rows, metric, state_->gallery.coded, 0, found.data(), stream);
-  const NonFinite bad = fetch(found, stream);
-  if (bad.count > 0 && !skip_nonfinite) throw NonFiniteRow("gallery", bad.first);
-  state_->skipped = static_cast<int64_t>(bad.count);
-}
-
-PreparedGallery::~PreparedGallery() = default;
-int64_t PreparedGallery::count() const { return state_->gallery.count(); }
-int64_t PreparedGallery::dim() const { return state_->gallery.dim(); }
-Metric PreparedGallery::metric() const { return state_->metric; }
-int64_t PreparedGallery::skipped_rows() const { return state_->skipped; }
-int64_t PreparedGallery::code_bytes() const { return count() * CodeBuffers::bytes_per_row(dim()); }
-int64_t PreparedGallery::row_bytes() const { return state_->rows.bytes(); }
-const Target& PreparedGallery::target() const { return state_->target; }
 
 struct Scan::State {
   // Uploads the labels of the queries; the scan itself is made by the derived class.
@@ -159,57 +78,130 @@ int64_t Scan::dim() const { return state_->queries().dim; }
 Metric Scan::metric() const { return state_->metric; }
 const Target& Scan::target() const { return state_->target; }
 
+namespace {
+
+// A gallery that comes in parts: rows that hold NaN or Inf, labels, and what is told between parts.
+class PartedFeed {
+ public:
+  PartedFeed(Scan::State& state, int64_t first_id, const int64_t* groups, bool skip_nonfinite,
+             const Poll& poll)
+      : state_(state),
+        stream_(stream_of(state.target)),
+        first_id_(first_id),
+        groups_(groups),
+        skip_(skip_nonfinite),
+        poll_(poll),
+        seen_(sizeof(NonFinite)) {
+    clear(state.found.data(), stream_);
+    std::memset(seen_.data(), 0, sizeof(NonFinite));
+  }
+
+  // Rows first .. of the whole, quantised or their terms derived.
+  void take(Gallery part, int64_t first) {
+    check_seen();
+    const DeviceBuffer<int64_t> labels =
+        upload_groups(groups_ == nullptr ? nullptr : groups_ + first, part.count(), stream_);
+    if (groups_ != nullptr) part.groups = labels.data();
+    part.first_id = first_id_ + first;
+    part.first_row = first;
+    check(cudaMemcpyAsync(seen_.data(), state_.found.data(), sizeof(NonFinite),
+                          cudaMemcpyDeviceToHost, stream_),
+          "copying from the device");
+    state_.take(part);
+    state_.look();
+    state_.rows_scanned += part.count();
+    if (poll_) poll_(first);
+  }
+
+  // Waits, so that the caller's rows may go.
+  void finish(int64_t rows) {
+    const NonFinite bad = fetch(state_.found, stream_);
+    check_rows(bad);
+    state_.skipped += static_cast<int64_t>(bad.count);
+    if (poll_) poll_(rows);
+  }
+
+ private:
+  // The device's count, as of some part before: bad rows stop the scan early, and for certain at its end.
+  void check_seen() const {
+    NonFinite before{};
+    std::memcpy(&before, seen_.data(), sizeof before);
+    check_rows(before);
+  }
+  void check_rows(const NonFinite& bad) const {
+    if (bad.count > 0 && !skip_) throw NonFiniteRow("gallery", bad.first);
+  }
+
+  Scan::State& state_;
+  cudaStream_t stream_;
+  int64_t first_id_;
+  const int64_t* groups_;
+  bool skip_;
+  const Poll& poll_;
+  PinnedBuffer seen_;
+};
+
+}  // namespace
+
 void Scan::feed(const Matrix& rows, int64_t first_id, const int64_t* groups, bool skip_nonfinite,
                 int64_t budget, const Poll& poll) {
   State& s = *state_;
   const DeviceScope scope(s.target.device);
   const cudaStream_t stream = stream_of(s.target);
-  const int64_t n = rows.view.rows, d = rows.view.cols;
+  const int64_t n = rows.view.rows;
   if (n == 0) return;
-  const int64_t part_rows = std::clamp<int64_t>(
-      budget / (CodeBuffers::bytes_per_row(d) + 2 * RowStream::device_row_bytes(rows)), 1, n);
-  const CodeBuffers codes(part_rows, d, s.metric, stream);
-  const auto check_rows = [&](const NonFinite& bad) {
-    if (bad.count > 0 && !skip_nonfinite) throw NonFiniteRow("gallery", bad.first);
-  };
-  clear(s.found.data(), stream);
-  // The device's count, as of some part before: bad rows stop the scan early, and for certain at its end.
-  PinnedBuffer seen(sizeof(NonFinite));
-  std::memset(seen.data(), 0, sizeof(NonFinite));
-  RowStream parts(rows, part_rows, stream);
-  MatrixView part;
+  const auto form = rows.on_device ? GalleryForm::device_rows : GalleryForm::host_rows;
+  const auto parts = made_of_parts(form, rows, budget, [&](const PartPlan& plan) {
+    return std::make_unique<RowParts>(rows, plan.rows, s.metric, stream);
+  });
+  PartedFeed feed(s, first_id, groups, skip_nonfinite, poll);
+  Gallery part;
+  part.coded = parts->codes.rows();
   int64_t first = 0;
-  while (parts.next(&part, &first)) {
-    NonFinite before{};
-    std::memcpy(&before, seen.data(), sizeof before);
-    check_rows(before);
-    const DeviceBuffer<int64_t> labels =
-        upload_groups(groups == nullptr ? nullptr : groups + first, part.rows, stream);
-    Gallery gallery;
-    gallery.rows = part;
-    gallery.coded = codes.rows();
-    if (groups != nullptr) gallery.groups = labels.data();
-    gallery.first_id = first_id + first;
-    quantize(part, s.metric, gallery.coded, gallery.first_id, s.found.data(), stream);
-    check(cudaMemcpyAsync(seen.data(), s.found.data(), sizeof(NonFinite), cudaMemcpyDeviceToHost,
-                          stream),
-          "copying from the device");
-    s.take(gallery);
-    s.look();
-    s.rows_scanned += part.rows;
-    if (poll) poll(first);
+  while (parts->rows.next(&part.rows, &first)) {
+    quantize(part.rows, s.metric, part.coded, first_id + first, s.found.data(), stream);
+    feed.take(part, first);
   }
-  const NonFinite bad = fetch(s.found, stream);  // and the caller's rows may go
-  check_rows(bad);
-  s.skipped += static_cast<int64_t>(bad.count);
-  if (poll) poll(n);
+  feed.finish(n);
 }
 
-void Scan::feed(const PreparedGallery& prepared, int64_t first_id, const int64_t* groups) {
+void Scan::feed(const Matrix& rows, const CodeArrays& codes, int64_t first_id,
+                const int64_t* groups, bool skip_nonfinite, int64_t budget, const Poll& poll) {
+  State& s = *state_;
+  const DeviceScope scope(s.target.device);
+  const cudaStream_t stream = stream_of(s.target);
+  const int64_t n = rows.view.rows;
+  if (n == 0) return;
+  const auto parts =
+      made_of_parts(GalleryForm::host_codes, rows, budget, [&](const PartPlan& plan) {
+        return std::make_unique<CodedParts>(rows, codes, plan, s.metric, stream);
+      });
+  PartedFeed feed(s, first_id, groups, skip_nonfinite, poll);
+  Gallery part;
+  part.rows.cols = rows.view.cols;
+  part.fetcher = &parts->rows;
+  int64_t first = 0;
+  while (parts->codes.next(&part.coded, &first, &part.rows.rows, first_id, s.found.data())) {
+    feed.take(part, first);
+  }
+  feed.finish(n);
+}
+
+void Scan::feed(const PreparedGallery& prepared, int64_t first_id, const int64_t* groups,
+                int64_t budget) {
   State& s = *state_;
   const DeviceScope scope(s.target.device);
   const cudaStream_t stream = stream_of(s.target);
   Gallery gallery = prepared.state().gallery;
+  if (gallery.count() == 0) return;
+  std::unique_ptr<RowFetcher> fetcher;
+  if (prepared.row_place() == RowPlace::fetched) {
+    const Matrix& rows = prepared.state().given;
+    fetcher = made_of_parts(GalleryForm::host_index, rows, budget, [&](const PartPlan& plan) {
+      return std::make_unique<RowFetcher>(rows, plan.rows, plan.fetched_rows, stream);
+    });
+    gallery.fetcher = fetcher.get();
+  }
   const DeviceBuffer<int64_t> labels = upload_groups(groups, gallery.count(), stream);
   if (groups != nullptr) gallery.groups = labels.data();
   gallery.first_id = first_id;
@@ -269,9 +261,6 @@ TopKSearch::TopKSearch(const Matrix& queries, const QueryOptions& options, int64
       })) {}
 
 int64_t TopKSearch::k() const { return as<TopK>(*state_).scan->k(); }
-int64_t TopKSearch::bytes_per_query(int64_t dim, int64_t k) {
-  return TopK::bytes_per_query(dim, k);
-}
 
 void TopKSearch::finish(float* scores, int64_t* ids, bool on_device) {
   const DeviceScope scope(target().device);

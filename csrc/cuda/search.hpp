@@ -20,17 +20,34 @@ struct Matrix {
   FilePart file = {};
 };
 
+// One value or several of every row of a gallery, dense, on the host or in a file.
+struct HostColumn {
+  const void* data = nullptr;
+  FilePart file = {};
+};
+
+// Codes that were prepared (core/codes.hpp): [n, d_pad] bytes, and [n] float32, float32 and float64.
+struct CodeArrays {
+  HostColumn codes, scale, residual, norm;
+};
+
 // Where work goes. stream: a cudaStream_t; null: the legacy default stream.
 struct Target {
   int device = 0;
   void* stream = nullptr;
 };
 
-// A gallery's codes, stats and rows on a device. Rows that lie on the device are not copied and must outlive it.
+// Where the rows of a prepared gallery are read: on the device, by the device over the bus, or by the host, which sends
+// those that are asked for.
+enum class RowPlace { device, mapped, fetched };
+
+// A gallery's codes and stats on a device, and its rows there or on the host. Rows that are not copied must outlive it.
 class PreparedGallery {
  public:
-  // Waits for the device. Throws NonFiniteRow unless skip_nonfinite, DeviceMemoryError, CudaError.
-  PreparedGallery(const Matrix& rows, Metric metric, bool skip_nonfinite, const Target& target);
+  // host_rows: rows that lie on the host stay there. Waits for the device. Throws NonFiniteRow unless skip_nonfinite,
+  // DeviceMemoryError, CudaError.
+  PreparedGallery(const Matrix& rows, Metric metric, bool skip_nonfinite, bool host_rows,
+                  const Target& target);
   ~PreparedGallery();
 
   int64_t count() const;
@@ -40,6 +57,7 @@ class PreparedGallery {
   // Bytes of the device that it holds: codes with their stats, and copied rows.
   int64_t code_bytes() const;
   int64_t row_bytes() const;
+  RowPlace row_place() const;
   const Target& target() const;
 
   struct State;
@@ -70,8 +88,12 @@ class Scan {
   // NaN or Inf, which throw NonFiniteRow unless skip_nonfinite. poll: called between parts with the rows queued.
   void feed(const Matrix& rows, int64_t first_id, const int64_t* groups, bool skip_nonfinite,
             int64_t budget, const Poll& poll);
-  // In stream order.
-  void feed(const PreparedGallery& gallery, int64_t first_id, const int64_t* groups);
+  // The same for rows with codes: the codes are what is copied, and of the rows those that the codes cannot decide.
+  void feed(const Matrix& rows, const CodeArrays& codes, int64_t first_id, const int64_t* groups,
+            bool skip_nonfinite, int64_t budget, const Poll& poll);
+  // In stream order; waits for the device where rows are fetched, with up to `budget` bytes of it.
+  void feed(const PreparedGallery& gallery, int64_t first_id, const int64_t* groups,
+            int64_t budget);
 
   int64_t count() const;
   int64_t dim() const;
@@ -107,8 +129,6 @@ class TopKSearch : public Scan {
   int64_t k() const;
   SearchCertificate certificate() const;  // waits
   void reach(float* out) const;           // [q] on the host; waits
-
-  static int64_t bytes_per_query(int64_t dim, int64_t k);
 };
 
 class CountSearch : public Scan {

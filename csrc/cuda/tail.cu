@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "cuda/dispatch.hpp"
+#include "cuda/fetch.cuh"
 #include "cuda/launch.cuh"
 #include "cuda/pairs.cuh"
 #include "cuda/score.cuh"
@@ -72,33 +73,69 @@ __device__ void for_listed(const ListedPair* pairs, const unsigned long long* co
   }
 }
 
+struct Levels {
+  const float* values;
+  int count;
+
+  // Whether a score in this range may lie on either side of one.
+  __device__ bool split(Metric metric, const ScoreRange& range) const {
+    bool splits = false;
+    for (int t = 0; t < count; ++t) {
+      splits |=
+          !reaches(metric, range.certain, values[t]) && reaches(metric, range.possible, values[t]);
+    }
+    return splits;
+  }
+};
+
+__device__ ScoreRange range_of(const Queries::View& queries, const Gallery& gallery,
+                               const ListedPair& pair) {
+  return score_range(queries.metric, queries.bounds[pair.query], gallery.coded.scale[pair.row],
+                     gallery.coded.residual[pair.row], gallery.coded.norm[pair.row], pair.dot);
+}
+
 template <DType kType>
 __global__ __launch_bounds__(kThreads) void count_pairs(Queries::View queries, Gallery gallery,
                                                         Exclusion exclusion,
                                                         const ListedPair* pairs,
                                                         const unsigned long long* count,
-                                                        const float* levels, int thresholds,
-                                                        unsigned long long* counts) {
+                                                        Levels levels, unsigned long long* counts) {
   const Metric metric = queries.metric;
   for_listed(pairs, count, [&](const ListedPair& pair) {
     if (exclusion.drops(pair.query, gallery, pair.row)) return;
-    const ScoreRange range =
-        score_range(metric, queries.bounds[pair.query], gallery.coded.scale[pair.row],
-                    gallery.coded.residual[pair.row], gallery.coded.norm[pair.row], pair.dot);
-    bool undecided = false;
-    for (int t = 0; t < thresholds; ++t) {
-      undecided |=
-          !reaches(metric, range.certain, levels[t]) && reaches(metric, range.possible, levels[t]);
-    }
+    const ScoreRange range = range_of(queries, gallery, pair);
+    const bool undecided = levels.split(metric, range);
+    if (undecided ? gallery.place(pair.row) < 0 : !gallery.first_turn()) return;
     const float score =
         undecided ? warp_score<kType>(queries, gallery, pair.query, pair.row) : range.certain;
-    for (int t = lane_index(); t < thresholds; t += kWarpSize) {
-      if (reaches(metric, score, levels[t])) {
-        atomicAdd(&counts[int64_t{pair.query} * thresholds + t], 1ULL);
+    for (int t = lane_index(); t < levels.count; t += kWarpSize) {
+      if (reaches(metric, score, levels.values[t])) {
+        atomicAdd(&counts[int64_t{pair.query} * levels.count + t], 1ULL);
       }
     }
   });
 }
+
+struct NeededForCount {
+  Queries::View queries;
+  Gallery gallery;
+  Exclusion exclusion;
+  Levels levels;
+
+  __device__ bool operator()(const ListedPair& pair) const {
+    return !exclusion.drops(pair.query, gallery, pair.row) &&
+           levels.split(queries.metric, range_of(queries, gallery, pair));
+  }
+};
+
+struct NeededForPair {
+  Gallery gallery;
+  Exclusion exclusion;
+
+  __device__ bool operator()(const ListedPair& pair) const {
+    return !exclusion.drops(pair.query, gallery, pair.row);
+  }
+};
 
 template <DType kType>
 __global__ __launch_bounds__(kThreads) void keep_pairs(Queries::View queries, Gallery gallery,
@@ -107,7 +144,7 @@ __global__ __launch_bounds__(kThreads) void keep_pairs(Queries::View queries, Ga
                                                        float threshold, FoundPair* found,
                                                        unsigned long long* found_count) {
   for_listed(pairs, count, [&](const ListedPair& pair) {
-    if (exclusion.drops(pair.query, gallery, pair.row)) return;
+    if (exclusion.drops(pair.query, gallery, pair.row) || gallery.place(pair.row) < 0) return;
     const float score = warp_score<kType>(queries, gallery, pair.query, pair.row);
     if (lane_index() != 0 || !reaches(queries.metric, score, threshold)) return;
     found[atomicAdd(found_count, 1ULL)] = {pair.query, gallery.first_id + pair.row, score};
@@ -132,8 +169,8 @@ void TailScan::feed(const Gallery& gallery) {
   const Queries::View& view = queries_.view();
   for (int64_t first = 0; first < view.count; first += kMostQueries) {
     const int64_t padded = std::min(kMostQueries, view.padded - first);
-    const int64_t rows = std::min(slab_rows(padded), gallery.count());
-    if (pairs_.size() < padded * rows) pairs_ = DeviceBuffer<ListedPair>(padded * rows, stream_);
+    int64_t rows = std::min({slab_rows(padded), gallery.count(), most_slab_rows(gallery)});
+    make_room(pairs_, padded, &rows, stream_);
     const PairList list{pairs_.data(), count_.data()};
     for (int64_t begin = 0; begin < gallery.count(); begin += rows) {
       const Gallery slab = slice(gallery, begin, std::min(rows, gallery.count() - begin));
@@ -151,7 +188,9 @@ void TailScan::feed(const Gallery& gallery) {
       } else {
         scan(ListPairs<false>{slab.coded, a, b, c, first, slab.count(), list});
       }
-      decide(slab, pairs_.data(), count_.data());
+      with_rows(
+          slab, [&](const RowMarks& marks) { mark(slab, pairs_.data(), count_.data(), marks); },
+          [&](const Gallery& turn) { decide(turn, pairs_.data(), count_.data()); });
     }
   }
 }
@@ -174,8 +213,16 @@ void CountAbove::decide(const Gallery& slab, const ListedPair* pairs,
                         const unsigned long long* count) {
   with_dtype(slab.rows.dtype, [&](auto type) {
     launch("counting", count_pairs<type()>, blocks_for(kListBlocks, 1), kThreads, 0, stream_,
-           queries(), slab, exclusion_, pairs, count, levels_.data(), thresholds_, counts_.data());
+           queries(), slab, exclusion_, pairs, count, Levels{levels_.data(), thresholds_},
+           counts_.data());
   });
+}
+
+void CountAbove::mark(const Gallery& slab, const ListedPair* pairs, const unsigned long long* count,
+                      const RowMarks& marks) {
+  launch("marking rows", mark_pairs<NeededForCount>, blocks_for(kListBlocks, 1), kThreads, 0,
+         stream_, pairs, count,
+         NeededForCount{queries(), slab, exclusion_, {levels_.data(), thresholds_}}, marks);
 }
 
 void CountAbove::fetch(int64_t* counts) const {
@@ -192,6 +239,12 @@ PairsAbove::PairsAbove(const MatrixView& queries, Metric metric, float threshold
     : TailScan(queries, metric, threshold, exclusion, found, stream),
       threshold_(threshold),
       found_count_(1, stream) {}
+
+void PairsAbove::mark(const Gallery& slab, const ListedPair* pairs, const unsigned long long* count,
+                      const RowMarks& marks) {
+  launch("marking rows", mark_pairs<NeededForPair>, blocks_for(kListBlocks, 1), kThreads, 0,
+         stream_, pairs, count, NeededForPair{slab, exclusion_}, marks);
+}
 
 void PairsAbove::decide(const Gallery& slab, const ListedPair* pairs,
                         const unsigned long long* count) {

@@ -12,6 +12,7 @@
 namespace idsim::cuda {
 
 struct ListedPair;
+struct RowMarks;
 
 // What both questions share: queries, the term of the loosest threshold, and the scan for pairs that may reach it.
 class TailScan {
@@ -30,6 +31,9 @@ class TailScan {
   // Decides the listed pairs of a slab; their number is on the device.
   virtual void decide(const Gallery& slab, const ListedPair* pairs,
                       const unsigned long long* count) = 0;
+  // Marks the rows that this needs, where they have to be fetched.
+  virtual void mark(const Gallery& slab, const ListedPair* pairs, const unsigned long long* count,
+                    const RowMarks& marks) = 0;
 
   Exclusion exclusion_;
   cudaStream_t stream_;
@@ -54,6 +58,8 @@ class CountAbove : public TailScan {
  private:
   void decide(const Gallery& slab, const ListedPair* pairs,
               const unsigned long long* count) override;
+  void mark(const Gallery& slab, const ListedPair* pairs, const unsigned long long* count,
+            const RowMarks& marks) override;
 
   int thresholds_;
   DeviceBuffer<float> levels_;
@@ -71,6 +77,8 @@ class PairsAbove : public TailScan {
  private:
   void decide(const Gallery& slab, const ListedPair* pairs,
               const unsigned long long* count) override;
+  void mark(const Gallery& slab, const ListedPair* pairs, const unsigned long long* count,
+            const RowMarks& marks) override;
 
   float threshold_;
   std::vector<FoundPair> pairs_;

@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <limits>
 
+#include "core/device_plan.hpp"
 #include "core/slabs.hpp"
 #include "cuda/block.cuh"
 #include "cuda/dispatch.hpp"
+#include "cuda/fetch.cuh"
 #include "cuda/launch.cuh"
 #include "cuda/row_scan.cuh"
 #include "cuda/sample.hpp"
@@ -14,12 +16,6 @@
 
 namespace idsim::cuda {
 namespace {
-
-constexpr int64_t kLeastRoom = 1024;
-constexpr int64_t kLeastCapacity = 4096;
-// 32 candidates per wanted result: what the first slab lets through while thresholds come from a sample.
-constexpr int64_t capacity_for(int64_t k) { return std::max(kLeastCapacity, kSampleMargin * k); }
-constexpr int64_t stride_for(int64_t k) { return k + std::max(kLeastRoom, k); }
 
 __device__ bool better(Metric metric, float a, float b) {
   return metric == Metric::l2 ? a < b : a > b;
@@ -174,7 +170,7 @@ __global__ __launch_bounds__(kBlockThreads) void refine(Queries::View queries, G
         const float dot = static_cast<float>(candidates[i].dot);
         if (!(dot >= row_limit({a, b, c}, x))) continue;
       }
-      if (exclusion.drops(query, gallery, row)) continue;
+      if (exclusion.drops(query, gallery, row) || gallery.place(row) < 0) continue;
       const float score = warp_score<kType>(queries, gallery, query, row);
       if (lane_index() != 0) continue;
       atomicAdd(&s.rescored, 1U);
@@ -200,9 +196,27 @@ __global__ __launch_bounds__(kBlockThreads) void refine(Queries::View queries, G
   }
   if (threadIdx.x != 0) return;
   lists.sizes[query] = s.size;
-  atomicAdd(&filter.counts->candidates, static_cast<unsigned long long>(n));
   atomicAdd(&filter.counts->rescored, static_cast<unsigned long long>(s.rescored));
+  if (!gallery.first_turn()) return;
+  atomicAdd(&filter.counts->candidates, static_cast<unsigned long long>(n));
   if (overflow) atomicAdd(&filter.counts->overflows, 1ULL);
+}
+
+// One block per query: marks the rows that refine will score.
+__global__ __launch_bounds__(kBlockThreads) void mark_candidates(Gallery gallery,
+                                                                 TopK::Filter filter,
+                                                                 Exclusion exclusion,
+                                                                 RowMarks marks) {
+  const int64_t query = blockIdx.x;
+  const unsigned found = filter.found[query];
+  const bool overflow = found > filter.capacity;
+  const int64_t n = overflow ? gallery.count() : int64_t{found};
+  const Candidate* candidates = filter.candidates + query * filter.capacity;
+  for (int64_t i = threadIdx.x; i < n; i += kBlockThreads) {
+    const int64_t row = overflow ? i : int64_t{candidates[i].row};
+    if (overflow && std::isnan(gallery.coded.norm[row])) continue;
+    if (!exclusion.drops(query, gallery, row)) mark_row(marks, row);
+  }
 }
 
 // The threshold that a sample proves: the k-th best of what its rows certainly reach.
@@ -255,19 +269,13 @@ __global__ __launch_bounds__(kBlockThreads) void write_results(TopK::Lists lists
 
 }  // namespace
 
-int64_t TopK::bytes_per_query(int64_t dim, int64_t k) {
-  const int64_t lists = stride_for(k) * int64_t{sizeof(float) + sizeof(int64_t)};
-  const int64_t candidates = capacity_for(k) * int64_t{sizeof(Candidate)};
-  return lists + candidates + 4 * dim + padded_dim(dim) + 128;
-}
-
 TopK::TopK(const MatrixView& queries, Metric metric, int64_t k, float threshold,
            const Exclusion& exclusion, NonFinite* found, cudaStream_t stream)
     : k_(k), exclusion_(exclusion), stream_(stream), queries_(queries, metric, found, stream) {
   const int64_t q = count(), padded = queries_.view().padded;
   lists_.k = k;
-  lists_.stride = stride_for(k);
-  filter_.capacity = capacity_for(k);
+  lists_.stride = result_room(k);
+  filter_.capacity = candidate_capacity(k);
   scores_ = DeviceBuffer<float>(q * lists_.stride, stream);
   ids_ = DeviceBuffer<int64_t>(q * lists_.stride, stream);
   sizes_ = DeviceBuffer<int32_t>(q, stream);
@@ -292,12 +300,12 @@ void TopK::feed(const Gallery& gallery) {
   if (k_ == 0 || count() == 0 || gallery.count() == 0) return;
   int64_t sampled = 0;
   if (!seeded_) {
-    sampled = choose_sample(gallery.count(), k_).count;
+    sampled = device_sample(gallery.count(), k_).count;
     if (sampled > 0) seed(gallery);
     seeded_ = true;
   }
   // Candidates number their rows within a slab with 31 bits.
-  constexpr int64_t most = int64_t{1} << 30;
+  const int64_t most = std::min(int64_t{1} << 30, most_slab_rows(gallery));
   const SlabPlan plan{gallery.count(), sampled, k_, filter_.capacity, kTileRows};
   for (int64_t begin = 0; begin < gallery.count();) {
     const int64_t end = std::min(plan.end(begin), begin + most);
@@ -308,12 +316,12 @@ void TopK::feed(const Gallery& gallery) {
 
 void TopK::seed(const Gallery& gallery) {
   const Sample sample(gallery, queries_.view().metric, k_, stream_);
-  // Keys of a few tiles of queries at a time.
-  constexpr int64_t most_bytes = int64_t{64} << 20;
   const int64_t sampled = sample.rule().count;
-  const int64_t fit = most_bytes / (sampled * int64_t{sizeof(float)});
-  const int64_t chunk = std::max<int64_t>(fit / kTileQueries, 1) * kTileQueries;
-  DeviceBuffer<float> keys(std::min(chunk, queries_.view().padded) * sampled, stream_);
+  int64_t tiles = sampled_tiles(count(), sampled, k_);
+  const DeviceBuffer<float> keys = made_to_fit(&tiles, 1, [&](int64_t fewer) {
+    return DeviceBuffer<float>(fewer * kTileQueries * sampled, stream_);
+  });
+  const int64_t chunk = tiles * kTileQueries;
   for (int64_t first = 0; first < count(); first += chunk) {
     const int64_t n = std::min(chunk, count() - first);
     sample.keys(queries_.view(), gallery, exclusion_, first, n, keys.data());
@@ -342,9 +350,15 @@ void TopK::scan(const Gallery& slab) {
   } else {
     list(ListCandidates<false>{slab.coded, queries, filter_, slab.count()});
   }
-  with_dtype(slab.rows.dtype, [&](auto type) {
-    launch("rescoring", refine<type()>, blocks_for(count(), 1), kBlockThreads,
-           sizeof(RefineScratch), stream_, queries, slab, lists_, filter_, exclusion_);
+  const auto mark = [&](const RowMarks& marks) {
+    launch("marking candidates", mark_candidates, blocks_for(count(), 1), kBlockThreads, 0, stream_,
+           slab, filter_, exclusion_, marks);
+  };
+  with_rows(slab, mark, [&](const Gallery& gallery) {
+    with_dtype(gallery.rows.dtype, [&](auto type) {
+      launch("rescoring", refine<type()>, blocks_for(count(), 1), kBlockThreads,
+             sizeof(RefineScratch), stream_, queries, gallery, lists_, filter_, exclusion_);
+    });
   });
 }
 

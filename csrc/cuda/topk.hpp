@@ -64,9 +64,6 @@ class TopK {
     Counts* counts;
   };
 
-  // Bytes of device memory per query, of `dim` dimensions.
-  static int64_t bytes_per_query(int64_t dim, int64_t k);
-
  private:
   void seed(const Gallery& gallery);
   void scan(const Gallery& slab);

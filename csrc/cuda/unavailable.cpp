@@ -14,9 +14,10 @@ constexpr const char* kReason =
 }  // namespace
 
 BackendStatus backend_status() { return {false, false, 0, kReason}; }
+DeviceMemory device_memory(int) { refuse(); }
 
 struct PreparedGallery::State {};
-PreparedGallery::PreparedGallery(const Matrix&, Metric, bool, const Target&) { refuse(); }
+PreparedGallery::PreparedGallery(const Matrix&, Metric, bool, bool, const Target&) { refuse(); }
 PreparedGallery::~PreparedGallery() = default;
 int64_t PreparedGallery::count() const { refuse(); }
 int64_t PreparedGallery::dim() const { refuse(); }
@@ -24,13 +25,18 @@ Metric PreparedGallery::metric() const { refuse(); }
 int64_t PreparedGallery::skipped_rows() const { refuse(); }
 int64_t PreparedGallery::code_bytes() const { refuse(); }
 int64_t PreparedGallery::row_bytes() const { refuse(); }
+RowPlace PreparedGallery::row_place() const { refuse(); }
 const Target& PreparedGallery::target() const { refuse(); }
 
 struct Scan::State {};
 Scan::Scan(std::unique_ptr<State>) { refuse(); }
 Scan::~Scan() = default;
 void Scan::feed(const Matrix&, int64_t, const int64_t*, bool, int64_t, const Poll&) { refuse(); }
-void Scan::feed(const PreparedGallery&, int64_t, const int64_t*) { refuse(); }
+void Scan::feed(const Matrix&, const CodeArrays&, int64_t, const int64_t*, bool, int64_t,
+                const Poll&) {
+  refuse();
+}
+void Scan::feed(const PreparedGallery&, int64_t, const int64_t*, int64_t) { refuse(); }
 int64_t Scan::count() const { refuse(); }
 int64_t Scan::dim() const { refuse(); }
 Metric Scan::metric() const { refuse(); }
@@ -42,7 +48,6 @@ void TopKSearch::finish(float*, int64_t*, bool) { refuse(); }
 int64_t TopKSearch::k() const { refuse(); }
 SearchCertificate TopKSearch::certificate() const { refuse(); }
 void TopKSearch::reach(float*) const { refuse(); }
-int64_t TopKSearch::bytes_per_query(int64_t, int64_t) { refuse(); }
 
 CountSearch::CountSearch(const Matrix&, const QueryOptions&, const std::vector<float>&,
                          const Target&)

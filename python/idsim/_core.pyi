@@ -1,7 +1,7 @@
 """Types of the private extension module, kept by hand and checked with stubtest."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias, TypedDict
+from typing import Any, Literal, TypeAlias, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -126,8 +126,43 @@ class DistributionScan(_Scan):
     @property
     def worst_row(self) -> float: ...
 
+class _SearchPlan(TypedDict):
+    query_chunk: int
+    candidates: int
+    part_rows: int
+    fetched_rows: int
+    query_bytes: int
+    candidate_bytes: int
+    result_bytes: int
+    sample_bytes: int
+    part_bytes: int
+    fetch_bytes: int
+    pinned_bytes: int
+    total: int
+    least: int
+
+class _IndexPlan(TypedDict):
+    code_bytes: int
+    row_bytes: int
+    rows_fit: bool
+
+def plan_search(
+    queries: int,
+    query_bytes: int,
+    rows: int,
+    row_bytes: int,
+    dim: int,
+    k: int,
+    form: str,
+    budget: int,
+) -> _SearchPlan: ...
+def plan_index(rows: int, dim: int, row_bytes: int, budget: int) -> _IndexPlan: ...
+def cuda_memory(device: int) -> tuple[int, int]: ...
+
 class CudaPrepared:
-    def __init__(self, rows: Any, metric: str, skip_nonfinite: bool, device: int, stream: int) -> None: ...
+    def __init__(
+        self, rows: Any, metric: str, skip_nonfinite: bool, host_rows: bool, device: int, stream: int
+    ) -> None: ...
     @property
     def rows(self) -> int: ...
     @property
@@ -140,6 +175,8 @@ class CudaPrepared:
     def code_bytes(self) -> int: ...
     @property
     def row_bytes(self) -> int: ...
+    @property
+    def row_place(self) -> Literal["device", "mapped", "fetched"]: ...
 
 class _CudaScan:
     def feed(
@@ -152,7 +189,12 @@ class _CudaScan:
         progress: _Progress,
     ) -> None: ...
     def feed_prepared(
-        self, prepared: CudaPrepared, first_id: int, groups: _Groups, threads: int, progress: _Progress
+        self,
+        prepared: CudaPrepared | Prepared,
+        first_id: int,
+        groups: _Groups,
+        threads: int,
+        progress: _Progress,
     ) -> None: ...
     def feed_file(
         self,
@@ -181,8 +223,6 @@ class CudaTopKScan(_CudaScan):
     def finish(self, scores: NDArray[np.float32], ids: NDArray[np.int64]) -> None: ...
     def finish_on_device(self, scores: int, ids: int) -> None: ...
     def certificate(self) -> _Certificate: ...
-    @staticmethod
-    def bytes_per_query(dim: int, k: int) -> int: ...
 
 class CudaCountScan(_CudaScan):
     def __init__(

@@ -105,6 +105,7 @@ def score_distribution(
         # The first chunk meets every row of the other side, so the error does not depend on the chunks.
         worst_row = max(worst_row, scan.worst_row)
         max_error = max(max_error, scan.max_error(worst_row))
+        del scan  # its memory, before the next one is made
     return ScoreDistribution(
         edges=np.linspace(-1.0, 1.0, bins + 1),
         counts=non_mated + mated,

@@ -14,6 +14,7 @@ import numpy as np
 from idsim import _core
 from idsim.arrays import as_output, cuda_device, is_torch, like_queries
 from idsim.errors import CudaError
+from idsim.memory import DEFAULT_MEMORY_BUDGET, planned
 from idsim.options import resolve_threads
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ __all__ = [
     "stream_handle",
 ]
 
-DEFAULT_MEMORY_BUDGET = 1 << 30
 # Where arrays on the host are worked on when no device is named; tests set it to "cuda".
 default_device: str | None = None
 
@@ -94,6 +94,10 @@ class CpuEngine:
         """Return the bytes of scratch that a query of a top-k scan takes beside its row."""
         return dim + 24 * k
 
+    def query_chunk(self, queries: Any, gallery: Any, k: int) -> int | None:  # noqa: ARG002 - of a device
+        """Return how many queries of a top-k search go together; None: as many as the budget holds."""
+        return None
+
     def outputs(
         self, out: tuple[Any, Any] | None, queries: Any, shape: tuple[int, int]
     ) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
@@ -132,7 +136,8 @@ class CudaEngine(CpuEngine):
     stream : int
         The cudaStream_t that work goes on.
     memory_budget : int, optional
-        A quarter of it is for parts of galleries that are streamed to the device. Default 1 GiB.
+        Bytes of the device for a search (`idsim.memory`); of other scans, a quarter of it is for parts of galleries.
+        Default 1 GiB.
     """
 
     _topk = _core.CudaTopKScan
@@ -143,12 +148,23 @@ class CudaEngine(CpuEngine):
     def __init__(self, device: int, stream: int, memory_budget: int | None) -> None:
         self.device: int = device
         self.stream = stream
-        budget = DEFAULT_MEMORY_BUDGET if memory_budget is None else memory_budget
-        self._place = (device, stream, budget // 4)
+        self._budget = memory_budget
+        self._set_budget(DEFAULT_MEMORY_BUDGET if memory_budget is None else memory_budget)
 
-    def topk_bytes(self, dim: int, k: int) -> int:
-        """Return the bytes of device memory that a query of a top-k scan takes beside its row."""
-        return _core.CudaTopKScan.bytes_per_query(dim, k)
+    def _set_budget(self, budget: int) -> None:
+        self._place = (self.device, self.stream, budget // 4)
+
+    def query_chunk(self, queries: Any, gallery: Any, k: int) -> int | None:
+        """Return how many queries of a top-k search go together, as planned with the scans to come."""
+        plan, least = planned(queries, gallery, k, self.device, self._budget)
+        if plan.query_chunk == 0 < len(queries):
+            if self._budget is not None and plan.budget == self._budget:
+                msg = f"memory_budget must be at least {least} bytes for this search, not {plan.budget}"
+                raise ValueError(msg)
+            msg = f"the CUDA device has {plan.budget} bytes free; this search takes at least {least}"
+            raise MemoryError(msg)
+        self._set_budget(plan.budget)
+        return plan.query_chunk
 
     def outputs(
         self, out: tuple[Any, Any] | None, queries: Any, shape: tuple[int, int]
@@ -246,9 +262,7 @@ def engine_for(
     if device is None and gallery.pinned:
         number = gallery.device
     if gallery.pinned and gallery.device != number:
-        msg = (
-            f"the Index was made for {_place_name(gallery.device)}, the question is for {_place_name(number)}"
-        )
+        msg = f"the Index was made for device 'cuda:{gallery.device}', the question is for {_place_name(number)}"
         raise ValueError(msg)
     if number is None:
         return CpuEngine()

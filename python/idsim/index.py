@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
 from idsim import _core
 from idsim.arrays import as_matrix, cuda_device
 from idsim.engines import chosen_device, stream_handle
+from idsim.memory import budget_of_index, sent_row_bytes
 from idsim.options import resolve_threads, skips
 from idsim.search import search
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from idsim.results import TopK
 
 __all__ = ["Index"]
+
+Rows = Literal["auto", "device", "host"]
 
 
 class Index:
@@ -50,11 +53,18 @@ class Index:
         Where the index is kept and searched; rows that lie elsewhere are copied there. Default: where they lie.
     stream : object, optional
         Of the preparation; see `idsim.search`.
+    rows : {"auto", "device", "host"}
+        Where an index on a device keeps the rows that lie on the host: copied to the device, or on the host, from where
+        the few that the codes cannot decide are read. "auto": on the device if they fit the budget.
+    memory_budget : int, optional
+        Bytes of the device for codes and rows. Default: what is free, but for what a search takes.
 
     Raises
     ------
     ValueError, TypeError
         As in `idsim.search`.
+    MemoryError
+        The codes do not fit the device, or the budget.
 
     Examples
     --------
@@ -77,23 +87,29 @@ class Index:
         progress: Progress | None = None,
         device: str | None = None,
         stream: Any = None,
+        rows: Rows = "auto",
+        memory_budget: int | None = None,
     ) -> None:
-        rows = as_matrix(gallery, "gallery")
-        number = chosen_device(device, cuda_device(rows))
+        matrix = as_matrix(gallery, "gallery")
+        number = chosen_device(device, cuda_device(matrix))
+        if rows not in {"auto", "device", "host"}:
+            msg = f"rows must be 'auto', 'device' or 'host', not {rows!r}"
+            raise ValueError(msg)
         if number is not None:
-            handle = stream_handle(stream, number, rows)
-            self._set_on_device(
-                rows, metric, _core.CudaPrepared(rows, metric, skips(nonfinite), number, handle)
-            )
+            prepared = _prepared_on_device(matrix, metric, nonfinite, rows, memory_budget, number, stream)
+            self._set_on_device(matrix, metric, prepared)
             return
-        n, dim = int(rows.shape[0]), int(rows.shape[1])
+        if rows == "device":
+            msg = "rows='device' needs a device, and the index is made on the CPU"
+            raise ValueError(msg)
+        n, dim = int(matrix.shape[0]), int(matrix.shape[1])
         codes = np.empty((n, _core.padded_dim(dim)), np.uint8)
         scale, residual = np.empty(n, np.float32), np.empty(n, np.float32)
         norm = np.empty(n, np.float64)
         skipped = _core.prepare(
-            rows, codes, scale, residual, norm, resolve_threads(threads), skips(nonfinite), progress
+            matrix, codes, scale, residual, norm, resolve_threads(threads), skips(nonfinite), progress
         )
-        self._set(rows, codes, scale, residual, norm, metric, skipped)
+        self._set(matrix, codes, scale, residual, norm, metric, skipped)
         if four_bit:
             self._add_nibbles(threads)
 
@@ -135,13 +151,22 @@ class Index:
         """Columns of the gallery."""
         return self._prepared.dim
 
-    #: Of `idsim.feeding.Source`: an index is searched where it is kept.
-    pinned = True
+    @property
+    def pinned(self) -> bool:
+        """Whether only one engine can search it: codes on a device stay there, those of the CPU can be sent."""
+        return self.device is not None
 
     @property
     def device(self) -> int | None:
         """The number of the CUDA device that keeps the index; None: the CPU."""
         return self._prepared.device if isinstance(self._prepared, _core.CudaPrepared) else None
+
+    def sent_to_device(self) -> tuple[str, int]:
+        """Return how the rows reach a device, and the bytes of one; of `idsim.memory.form_of`."""
+        form = "host_codes"
+        if isinstance(self._prepared, _core.CudaPrepared):
+            form = "host_index" if self._prepared.row_place == "fetched" else "index"
+        return form, sent_row_bytes(self._rows)
 
     @property
     def array(self) -> Any:
@@ -205,8 +230,10 @@ class Index:
         dict
             ``rows``, ``dim``, ``metric``, ``dtype`` of the rows, ``skipped_rows``; ``code_bytes`` (8-bit codes and
             their stats), ``nibble_bytes`` (4-bit codes) and ``row_bytes`` (on a device: of the copy there, 0 where
-            the rows lay there before); ``tiers``: what is read to decide a pair, in order; ``instruction_set``, or
-            the device; ``mean_residual``: average share of a row that its codes do not hold, None on a device.
+            the rows lay there before); ``row_place``: where rows are read, "host", "device", "mapped" (by the device,
+            on the host) or "fetched" (by the host, for the device); ``tiers``: what is read to decide a pair, in order;
+            ``instruction_set``, or the device; ``mean_residual``: average share of a row that its codes do not hold,
+            None on a device.
         """
         if isinstance(self._prepared, _core.CudaPrepared):
             return self._info_of_device(self._prepared)
@@ -226,6 +253,7 @@ class Index:
             "code_bytes": self._codes.nbytes + stats + terms,
             "nibble_bytes": self._nibble_bytes,
             "row_bytes": int(np.prod(self._rows.shape)) * self._rows.dtype.itemsize,
+            "row_place": "host",
             "tiers": tiers,
             "instruction_set": _core.active_isa(),
             "mean_residual": float(share.mean()) if share.size else 0.0,
@@ -241,6 +269,7 @@ class Index:
             "code_bytes": prepared.code_bytes,
             "nibble_bytes": 0,
             "row_bytes": prepared.row_bytes,
+            "row_place": prepared.row_place,
             "tiers": ["int8 codes", "canonical float64 score of the rows"],
             "instruction_set": f"cuda:{prepared.device}",
             "mean_residual": None,
@@ -282,3 +311,37 @@ class Index:
         index._set(stored.rows, *stored.arrays, cast("Metric", stored.metric), stored.skipped_rows)
         index._add_nibbles(None)
         return index
+
+
+def _prepared_on_device(
+    matrix: Any,
+    metric: Metric,
+    nonfinite: Nonfinite,
+    rows: Rows,
+    memory_budget: int | None,
+    device: int,
+    stream: Any,
+) -> _core.CudaPrepared:
+    """Prepare rows on a device, and decide where they stay."""
+    n, dim = int(matrix.shape[0]), int(matrix.shape[1])
+    budget = budget_of_index(device) if memory_budget is None else memory_budget
+    plan = _core.plan_index(n, dim, sent_row_bytes(matrix), budget)
+    if memory_budget is not None and plan["code_bytes"] > budget:
+        msg = (
+            f"the codes of {n} rows of {dim} columns take {plan['code_bytes']} bytes, and memory_budget is {budget}; "
+            "an Index on the CPU is searched with device='cuda' too, its codes are streamed"
+        )
+        raise MemoryError(msg)
+
+    def prepared(on_host: bool) -> _core.CudaPrepared:
+        handle = stream_handle(stream, device, matrix)
+        return _core.CudaPrepared(matrix, metric, skips(nonfinite), on_host, device, handle)
+
+    if rows != "auto" or cuda_device(matrix) is not None:
+        return prepared(rows == "host")
+    if plan["rows_fit"]:
+        try:
+            return prepared(False)
+        except MemoryError:
+            pass  # others took what was free
+    return prepared(True)

@@ -6,13 +6,16 @@ batch, any instruction set and any order of work.
 
 from __future__ import annotations
 
+import operator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from idsim import _core
 from idsim.arrays import as_matrix
-from idsim.engines import engine_for
-from idsim.feeding import ScanFeed, as_source, check_dims, fed_scans, labels_of
+from idsim.engines import engine_for, parse_device
+from idsim.feeding import HostSource, ScanFeed, as_source, check_dims, fed_scans, labels_of
+from idsim.memory import planned
 from idsim.options import checked_k, resolve_exclude, resolve_threads, skips, worst_score
 from idsim.results import Certificate, TopK
 
@@ -21,9 +24,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from idsim.memory import MemoryPlan
     from idsim.options import Exclude, Metric, Nonfinite, Progress
 
-__all__ = ["TopKScan", "search"]
+__all__ = ["TopKScan", "memory_plan", "search"]
 
 
 class TopKScan(ScanFeed):
@@ -143,7 +147,8 @@ def search(
     threads : int, optional
         Default: one per core that the process may run on.
     memory_budget : int, optional
-        Bytes of scratch; queries are worked on in chunks that fit. Default 1 GiB.
+        Bytes of scratch, on a device of its memory (`memory_plan`); queries are worked on in chunks that fit. Default
+        1 GiB.
     progress : callable, optional
         Called with (rows done, rows in all) a few times a second; returning False cancels
         (KeyboardInterrupt).
@@ -168,6 +173,8 @@ def search(
         Shapes do not fit, or a row holds NaN or Inf (the first is named).
     TypeError
         A dtype or object that is not accepted.
+    MemoryError
+        There is no room even for 32 queries.
 
     Examples
     --------
@@ -195,6 +202,7 @@ def search(
         make,
         metric=metric,
         result_bytes=engine.topk_bytes(rows.dim, k),
+        query_chunk=engine.query_chunk(rows, source, k),
         groups=exclusion.gallery_groups,
         nonfinite=nonfinite,
         threads=threads,
@@ -207,10 +215,72 @@ def search(
         engine.finish(scan, scores[start:stop], ids[start:stop])
         if certificate:
             parts.append(_certificate(scan))
+        del scan  # its memory, before the next one is made
     result = TopK(*given)
     if certificate:
         result.certificate = _join_certificates(parts)
     return result
+
+
+class _Shape(HostSource):
+    """Rows of which only the shape is known."""
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        self._rows, self.dim = (operator.index(size) for size in shape)
+
+    def __len__(self) -> int:
+        return self._rows
+
+
+def _rows_or_shape(rows: Any, name: str) -> Any:
+    return _Shape(rows) if isinstance(rows, tuple) else as_source(rows, name)
+
+
+def memory_plan(
+    queries: Any,
+    gallery: Any,
+    k: int = 10,
+    *,
+    device: str = "cuda",
+    memory_budget: int | None = None,
+) -> MemoryPlan:
+    """Tell how a search on a CUDA device would be cut, and what it would take of the device's memory.
+
+    `search` with the same arguments does what the plan says, unless the device runs out of memory that was free.
+
+    Parameters
+    ----------
+    queries, gallery : array, Index or Gallery; or (int, int)
+        As of `search`; or their shape, for float32 rows on the host.
+    k : int
+        Results per query.
+    device : "cuda" or "cuda:N"
+        Its free memory bounds the budget; on a machine without a device nothing does.
+    memory_budget : int, optional
+        Bytes of the device that the search may take. Default 1 GiB.
+
+    Returns
+    -------
+    MemoryPlan
+        ``str`` of it is a table. Its ``query_chunk`` is 0 where the budget does not hold 32 queries.
+
+    Raises
+    ------
+    ValueError
+        The columns differ, or there is no such device.
+
+    Examples
+    --------
+    >>> import idsim
+    >>> plan = idsim.memory_plan((65_536, 512), (10_000_000, 512), k=10, memory_budget=1 << 32)
+    >>> plan.passes, plan.total <= plan.budget
+    (1, True)
+    """
+    rows, source = _rows_or_shape(queries, "queries"), _rows_or_shape(gallery, "gallery")
+    check_dims(rows, source)
+    number = parse_device(device) if _core.build_info()["cuda_devices"] else None
+    plan, _ = planned(rows, source, checked_k(k), number, memory_budget)
+    return plan
 
 
 def _certificate(scan: Any) -> Certificate:

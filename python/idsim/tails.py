@@ -86,6 +86,7 @@ def count_above(
     counts = np.empty((len(rows), levels.size), np.int64)
     for start, stop, scan in scans:
         scan.finish(counts[start:stop])
+        del scan  # its memory, before the next one is made
     return counts
 
 
@@ -161,6 +162,7 @@ def pairs_above(
         progress=progress,
     ):
         part = Pairs(*scan.finish())
+        del scan  # its memory, before the next one is made
         found += len(part.rows)
         parts.append(part._replace(rows=part.rows + start))
     return (

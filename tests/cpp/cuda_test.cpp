@@ -1,4 +1,5 @@
 // The CUDA backend on the emulator against the CPU engine: the same bytes.
+#include <cstdlib>
 #include <cstring>
 #include <string>
 #include <tuple>
@@ -259,17 +260,67 @@ void check_distribution(Rows kind, int64_t q, int64_t n, int64_t d, int bins, fl
          cpu_scan.max_error(cpu_scan.worst_row()));
 }
 
-// A device without room: an error that says so, and nothing lost.
-void check_memory() {
-  const size_t left = std::exchange(emulator::memory_left(), size_t{100'000});
-  bool told = false;
-  try {
-    cuda::DeviceBuffer<float> buffer(100'000, nullptr);
-  } catch (const std::bad_alloc& error) {
-    told = std::string(error.what()).find("no room for another 400000 bytes") != std::string::npos;
+// Sets a variable of the emulator (tests/emulator/faults.hpp) for as long as it lives.
+class Fault {
+ public:
+  Fault(const char* variable, int64_t value) : variable_(variable) {
+    setenv(variable, std::to_string(value).c_str(), 1);
   }
-  emulator::memory_left() = left;
-  expect(told, "no error where the device has no room");
+  ~Fault() { unsetenv(variable_); }
+  Fault(const Fault&) = delete;
+  Fault& operator=(const Fault&) = delete;
+
+ private:
+  const char* variable_;
+};
+
+template <class Error, class Do>
+bool throws(const char* part_of_message, const Do& act) {
+  try {
+    act();
+  } catch (const Error& error) {
+    return std::string(error.what()).find(part_of_message) != std::string::npos;
+  }
+  return false;
+}
+
+void check_memory() {
+  const auto taken = [] {
+    return emulator::device_memory.total() - emulator::device_memory.left();
+  };
+  const size_t before = taken();
+  {
+    const Fault limit("IDSIM_EMULATED_MEMORY", static_cast<int64_t>(before) + 100'000);
+    const auto make = [](int64_t size) { return cuda::DeviceBuffer<float>(size, nullptr); };
+    expect(throws<std::bad_alloc>("no room for another 400000 bytes: 100000 of its",
+                                  [&] { make(100'000); }),
+           "no error where the device has no room");
+    int64_t size = 100'000;
+    expect(cuda::made_to_fit(&size, 1000, make).size() == 25'000 && size == 25'000,
+           "a buffer made to fit has %lld elements", static_cast<long long>(size));
+    size = 100'000;
+    expect(throws<std::bad_alloc>("no room", [&] { cuda::made_to_fit(&size, 30'000, make); }),
+           "a buffer below its least size");
+  }
+  expect(taken() == before, "device memory leaked");
+}
+
+// After an error that loses the context, every use of the device says so.
+void check_lost_context() {
+  const std::vector<float> rows = make_rows(Rows::random, 20, 32, 1);
+  const auto use = [&] { const DeviceRows device(view_of(rows, 32), Metric::cosine); };
+  const char* text = "The CUDA context of this process is lost";
+  for (const int error :
+       {cudaErrorIllegalAddress, cudaErrorLaunchFailure, cudaErrorECCUncorrectable}) {
+    const Fault fault("IDSIM_EMULATED_FAILURE", error);
+    expect(throws<CudaError>(text, use) && throws<CudaError>(text, use), "error %d", error);
+    expect(throws<CudaError>(text, [] { cuda::DeviceBuffer<char>(1, nullptr); }),
+           "memory after error %d", error);
+  }
+  const Fault fault("IDSIM_EMULATED_FAILURE", cudaErrorInvalidValue);
+  expect(throws<CudaError>("invalid argument", use) && !throws<CudaError>(text, use),
+         "an error that leaves the context");
+  cudaGetLastError();
 }
 
 }  // namespace
@@ -293,6 +344,7 @@ int main() {
     check_topk({kind, Metric::cosine, 5, 3000, 32, 1, 0.3F, false, 1});
   }
   check_memory();
+  check_lost_context();
   for (const int64_t q : {1, 8, 13, 31, 64, 65}) {
     check_topk({Rows::random, Metric::cosine, q, 1030, 448, 4, -inf, false, 1});
   }

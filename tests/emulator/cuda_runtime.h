@@ -10,6 +10,7 @@
 #include <limits>
 
 #include "emulator.hpp"
+#include "faults.hpp"
 
 #define __host__
 #define __device__
@@ -22,7 +23,21 @@ using cudaError_t = int;
 inline constexpr cudaError_t cudaSuccess = 0;
 inline constexpr cudaError_t cudaErrorInvalidValue = 1;
 inline constexpr cudaError_t cudaErrorMemoryAllocation = 2;
+inline constexpr cudaError_t cudaErrorECCUncorrectable = 214;
+inline constexpr cudaError_t cudaErrorNvlinkUncorrectable = 220;
+inline constexpr cudaError_t cudaErrorIllegalAddress = 700;
+inline constexpr cudaError_t cudaErrorNotSupported = 801;
+inline constexpr cudaError_t cudaErrorLaunchTimeout = 702;
+inline constexpr cudaError_t cudaErrorContextIsDestroyed = 709;
+inline constexpr cudaError_t cudaErrorAssert = 710;
+inline constexpr cudaError_t cudaErrorHardwareStackError = 714;
+inline constexpr cudaError_t cudaErrorIllegalInstruction = 715;
+inline constexpr cudaError_t cudaErrorMisalignedAddress = 716;
+inline constexpr cudaError_t cudaErrorInvalidAddressSpace = 717;
+inline constexpr cudaError_t cudaErrorInvalidPc = 718;
 inline constexpr cudaError_t cudaErrorLaunchFailure = 719;
+inline constexpr cudaError_t cudaErrorMpsClientTerminated = 810;
+inline constexpr cudaError_t cudaErrorUnknown = 999;
 
 using cudaStream_t = struct EmulatedStream*;
 
@@ -55,7 +70,8 @@ enum cudaDeviceAttr {
   cudaDevAttrMultiProcessorCount,
   cudaDevAttrMaxSharedMemoryPerBlockOptin,
   cudaDevAttrComputeCapabilityMajor,
-  cudaDevAttrComputeCapabilityMinor
+  cudaDevAttrComputeCapabilityMinor,
+  cudaDevAttrHostRegisterReadOnlySupported
 };
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize };
 
@@ -63,24 +79,22 @@ namespace emulator {
 
 // Sticky until read, like CUDA's.
 inline cudaError_t& last_error() {
-  static cudaError_t error = cudaSuccess;
+  thread_local cudaError_t error = cudaSuccess;
   return error;
 }
 inline cudaError_t report(cudaError_t error) {
   if (error != cudaSuccess) last_error() = error;
   return error;
 }
-// Bytes that cudaMalloc still gives; tests lower it.
-inline size_t& memory_left() {
-  static size_t bytes = size_t{1} << 40;
-  return bytes;
-}
+// Success, or the error that a lost context answers with.
+inline cudaError_t status(bool launch = false) { return report(lost_context(launch)); }
 
 }  // namespace emulator
 
 inline const char* cudaGetErrorString(cudaError_t error) {
   if (error == cudaErrorMemoryAllocation) return "out of memory";
   if (error == cudaErrorLaunchFailure) return "unspecified launch failure";
+  if (error == cudaErrorIllegalAddress) return "an illegal memory access was encountered";
   return error == cudaSuccess ? "no error" : "invalid argument";
 }
 inline cudaError_t cudaGetLastError() {
@@ -114,42 +128,85 @@ inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, 
     case cudaDevAttrComputeCapabilityMinor:
       *value = 0;
       break;
+    case cudaDevAttrHostRegisterReadOnlySupported:
+      *value = 1;
+      break;
   }
   return cudaSuccess;
 }
 inline cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
-  *free = emulator::memory_left();
-  *total = size_t{1} << 40;
+  *free = emulator::device_memory.left();
+  *total = emulator::device_memory.total();
+  return emulator::status();
+}
+using cudaMemPool_t = struct EmulatedPool*;
+inline cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t* pool, int) {
+  *pool = nullptr;
   return cudaSuccess;
 }
+inline cudaError_t cudaMemPoolTrimTo(cudaMemPool_t, size_t) { return cudaSuccess; }
 inline cudaError_t cudaMallocAsync(void** p, size_t bytes, cudaStream_t) {
-  if (bytes > emulator::memory_left()) return emulator::report(cudaErrorMemoryAllocation);
-  *p = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
+  if (emulator::status() != cudaSuccess) return emulator::status();
+  *p = emulator::device_memory.take(bytes);
   if (*p == nullptr) return emulator::report(cudaErrorMemoryAllocation);
   std::memset(*p, 0xA5, bytes);
   return cudaSuccess;
 }
 inline cudaError_t cudaFreeAsync(void* p, cudaStream_t) {
-  std::free(p);
-  return cudaSuccess;
+  emulator::device_memory.give_back(p);
+  return emulator::status();
 }
 inline cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind,
                                    cudaStream_t) {
   if (bytes > 0) std::memcpy(to, from, bytes);
-  return cudaSuccess;
+  return emulator::status();
 }
 inline cudaError_t cudaMemsetAsync(void* p, int value, size_t bytes, cudaStream_t) {
   std::memset(p, value, bytes);
-  return cudaSuccess;
+  return emulator::status();
 }
-inline cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaGetLastError(); }
+inline cudaError_t cudaStreamSynchronize(cudaStream_t) {
+  emulator::status();
+  return cudaGetLastError();
+}
+inline cudaError_t cudaDeviceSynchronize() { return cudaStreamSynchronize(nullptr); }
 inline cudaError_t cudaMallocHost(void** p, size_t bytes) {
-  *p = std::malloc(bytes);
-  return *p == nullptr ? emulator::report(cudaErrorMemoryAllocation) : cudaSuccess;
+  *p = emulator::pinned_memory.take(bytes);
+  return *p == nullptr ? emulator::report(cudaErrorMemoryAllocation) : emulator::status();
 }
 inline cudaError_t cudaFreeHost(void* p) {
-  std::free(p);
+  emulator::pinned_memory.give_back(p);
   return cudaSuccess;
+}
+
+inline constexpr unsigned cudaHostRegisterPortable = 1;
+inline constexpr unsigned cudaHostRegisterMapped = 2;
+inline constexpr unsigned cudaHostRegisterReadOnly = 8;
+inline cudaError_t cudaHostRegister(void* p, size_t bytes, unsigned) {
+  if (!emulator::registered_memory.add(p, bytes)) return emulator::report(cudaErrorNotSupported);
+  return emulator::status();
+}
+inline cudaError_t cudaHostUnregister(void* p) {
+  const bool was = emulator::registered_memory.remove(p);
+  return was ? cudaSuccess : emulator::report(cudaErrorInvalidValue);
+}
+inline cudaError_t cudaHostGetDevicePointer(void** seen, void* p, unsigned) {
+  *seen = p;
+  const bool is = emulator::registered_memory.holds(p);
+  return is ? cudaSuccess : emulator::report(cudaErrorInvalidValue);
+}
+enum cudaMemoryType { cudaMemoryTypeUnregistered, cudaMemoryTypeHost, cudaMemoryTypeDevice };
+struct cudaPointerAttributes {
+  cudaMemoryType type;
+  int device;
+  void* devicePointer;
+  void* hostPointer;
+};
+inline cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* out, const void* p) {
+  auto* address = const_cast<void*>(p);
+  const bool is = emulator::registered_memory.holds(p);
+  *out = {is ? cudaMemoryTypeHost : cudaMemoryTypeUnregistered, 0, is ? address : nullptr, address};
+  return emulator::status();
 }
 
 // Streams run at once, so that every event has come when it is recorded.
@@ -189,6 +246,7 @@ struct cudaLaunchConfig_t {
 template <class... Wanted, class... Given>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Wanted...),
                                Given... given) {
+  if (emulator::status(true) != cudaSuccess) return emulator::status();
   const bool done = emulator::run_grid(config->gridDim, config->blockDim, config->dynamicSmemBytes,
                                        [&] { kernel(static_cast<Wanted>(given)...); });
   return emulator::report(done ? cudaSuccess : cudaErrorLaunchFailure);

@@ -1,0 +1,66 @@
+#include "cuda/prepared.hpp"
+
+#include <memory>
+
+#include "core/error.hpp"
+
+namespace idsim::cuda {
+namespace {
+
+// Of the device, for rows on their way to be coded: large enough for full transfer speed.
+constexpr int64_t kPartBytes = int64_t{128} << 20;
+
+}  // namespace
+
+NonFinite fetch(const DeviceBuffer<NonFinite>& found, cudaStream_t stream) {
+  NonFinite out{};
+  check(cudaMemcpyAsync(&out, found.data(), sizeof out, cudaMemcpyDefault, stream),
+        "copying from the device");
+  wait(stream);
+  return out;
+}
+
+void PreparedGallery::State::code(NonFinite* found) {
+  const cudaStream_t stream = stream_of(target);
+  if (rows) return quantize(gallery.rows, metric, gallery.coded, 0, found, stream);
+  if (given.view.rows == 0) return;
+  const auto parts = made_of_parts(
+      GalleryForm::host_rows, given, kPartBytes,
+      [&](const PartPlan& plan) { return std::make_unique<RowStream>(given, plan.rows, stream); });
+  MatrixView part;
+  int64_t first = 0;
+  while (parts->next(&part, &first)) {
+    quantize(part, metric, from_row(gallery.coded, gallery.dim(), first), first, found, stream);
+  }
+}
+
+PreparedGallery::PreparedGallery(const Matrix& rows, Metric metric, bool skip_nonfinite,
+                                 bool host_rows, const Target& target) {
+  const DeviceScope scope(target.device);
+  const cudaStream_t stream = stream_of(target);
+  state_ = std::make_unique<State>(rows, metric, host_rows, target);
+  DeviceBuffer<NonFinite> found(1, stream);
+  clear(found.data(), stream);
+  state_->code(found.data());
+  const NonFinite bad = fetch(found, stream);
+  if (bad.count > 0 && !skip_nonfinite) throw NonFiniteRow("gallery", bad.first);
+  state_->skipped = static_cast<int64_t>(bad.count);
+}
+
+PreparedGallery::~PreparedGallery() {
+  int before = 0;
+  cudaGetDevice(&before);
+  cudaSetDevice(state_->target.device);
+  state_.reset();
+  cudaSetDevice(before);
+}
+int64_t PreparedGallery::count() const { return state_->gallery.count(); }
+int64_t PreparedGallery::dim() const { return state_->gallery.dim(); }
+Metric PreparedGallery::metric() const { return state_->metric; }
+int64_t PreparedGallery::skipped_rows() const { return state_->skipped; }
+int64_t PreparedGallery::code_bytes() const { return count() * coded_row_bytes(dim()); }
+int64_t PreparedGallery::row_bytes() const { return state_->rows ? state_->rows->bytes() : 0; }
+RowPlace PreparedGallery::row_place() const { return state_->place(); }
+const Target& PreparedGallery::target() const { return state_->target; }
+
+}  // namespace idsim::cuda

@@ -1,0 +1,112 @@
+// Galleries that are kept on a device, and what parts of others are coded in.
+#pragma once
+
+#include <optional>
+
+#include "core/device_plan.hpp"
+#include "cuda/fetch.hpp"
+#include "cuda/gallery.hpp"
+#include "cuda/mapped_rows.hpp"
+#include "cuda/search.hpp"
+#include "cuda/upload.hpp"
+
+namespace idsim::cuda {
+
+inline cudaStream_t stream_of(const Target& target) {
+  return static_cast<cudaStream_t>(target.stream);
+}
+
+inline void wait(cudaStream_t stream) {
+  check(cudaStreamSynchronize(stream), "waiting for the device");
+}
+
+NonFinite fetch(const DeviceBuffer<NonFinite>& found, cudaStream_t stream);  // waits
+
+// Codes of up to `rows` gallery rows, to be filled again and again.
+class CodeBuffers {
+ public:
+  CodeBuffers(int64_t rows, int64_t d, Metric metric, cudaStream_t stream)
+      : codes_(rows * padded_dim(d), stream),
+        scale_(rows, stream),
+        residual_(rows, stream),
+        norm_(rows, stream),
+        u_(rows, stream),
+        v_(rows, stream),
+        w_(metric == Metric::l2 ? rows : 0, stream) {}
+
+  CodedRows rows() const {
+    return {codes_.data(),
+            scale_.data(),
+            residual_.data(),
+            norm_.data(),
+            u_.data(),
+            v_.data(),
+            w_.size() > 0 ? w_.data() : nullptr};
+  }
+
+ private:
+  DeviceBuffer<uint8_t> codes_;
+  DeviceBuffer<float> scale_, residual_;
+  DeviceBuffer<double> norm_;
+  DeviceBuffer<float> u_, v_, w_;
+};
+
+// How a gallery is cut, with half the budget for as long as the device has no room for make(plan).
+template <class Make>
+auto made_of_parts(GalleryForm form, const Matrix& rows, int64_t budget, const Make& make) {
+  constexpr int64_t least = int64_t{64} << 10;
+  return made_to_fit(&budget, least, [&](int64_t less) {
+    return make(plan_parts(form, rows.view.rows, rows.view.cols, HostRows(rows).row_bytes(), less));
+  });
+}
+
+// What parts of a gallery pass through: rows that are quantised here, or codes and the rows fetched for them.
+struct RowParts {
+  RowParts(const Matrix& matrix, int64_t part_rows, Metric metric, cudaStream_t stream)
+      : codes(part_rows, matrix.view.cols, metric, stream), rows(matrix, part_rows, stream) {}
+  CodeBuffers codes;
+  RowStream rows;
+};
+struct CodedParts {
+  CodedParts(const Matrix& matrix, const CodeArrays& arrays, const PartPlan& plan, Metric metric,
+             cudaStream_t stream)
+      : codes(arrays, matrix.view.rows, matrix.view.cols, metric, plan.rows, stream),
+        rows(matrix, plan.rows, plan.fetched_rows, stream) {}
+  CodeStream codes;
+  RowFetcher rows;
+};
+
+struct PreparedGallery::State {
+  State(const Matrix& matrix, Metric by, bool host_rows, const Target& to)
+      : target(to),
+        metric(by),
+        given(matrix),
+        codes(matrix.view.rows, matrix.view.cols, by, stream_of(to)) {
+    gallery.coded = codes.rows();
+    gallery.rows = matrix.view;
+    if (!host_rows || matrix.on_device) {
+      gallery.rows = rows.emplace(matrix, stream_of(to)).view();
+    } else if (mapped.emplace(matrix).readable()) {
+      gallery.rows = mapped->view();
+    }
+  }
+
+  RowPlace place() const {
+    if (rows) return RowPlace::device;
+    return mapped->readable() ? RowPlace::mapped : RowPlace::fetched;
+  }
+
+  // Updates found.
+  void code(NonFinite* found);
+
+  Target target;
+  Metric metric;
+  Matrix given;
+  std::optional<DeviceRows> rows;    // on the device
+  std::optional<MappedRows> mapped;  // or on the host
+  CodeBuffers codes;
+  Gallery gallery;
+  int64_t skipped = 0;
+};
+
+}  // namespace idsim::cuda
