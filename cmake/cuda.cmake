@@ -2,6 +2,7 @@
 # EMULATE for tests of the kernels on the CPU (tests/emulator).
 
 set(cuda_sources
+    csrc/cuda/buffer.cu
     csrc/cuda/device.cu
     csrc/cuda/distribution.cu
     csrc/cuda/rows.cu

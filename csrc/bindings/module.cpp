@@ -9,4 +9,5 @@ PYBIND11_MODULE(_core, m) {
   idsim::bindings::register_prepared(m);
   idsim::bindings::register_scans(m);
   idsim::bindings::register_cuda(m);
+  idsim::bindings::register_cuda_array(m);
 }

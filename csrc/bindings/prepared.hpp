@@ -1,6 +1,7 @@
 // Galleries as Python holds them: prepared ones, codes, their stats and the rows behind them; and files.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -49,6 +50,9 @@ class FileGallery {
   FileGallery& operator=(const FileGallery&) = delete;
 
   cpu::Gallery gallery(int64_t first_id) const;
+  // Rows first .. first + rows as a shard of their own.
+  std::unique_ptr<FileGallery> slice(int64_t first, int64_t rows) const;
+  int64_t rows() const { return gallery_.rows.view.rows; }
 
  private:
   std::vector<Part> parts_;

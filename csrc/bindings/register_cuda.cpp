@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "bindings/arguments.hpp"
+#include "bindings/cuda_target.hpp"
 #include "bindings/dlpack.hpp"
 #include "bindings/prepared.hpp"
 #include "bindings/registers.hpp"
@@ -17,11 +18,6 @@ namespace idsim::bindings {
 namespace {
 
 using Groups = std::optional<Array<int64_t>>;
-
-// stream: the number of a cudaStream_t, 0 for the legacy default stream.
-cuda::Target target_of(int device, uintptr_t stream) {
-  return {device, reinterpret_cast<void*>(stream)};
-}
 
 // An array that work on `target` will read. DLPack numbers the legacy default stream 1.
 class CudaArg {
@@ -52,11 +48,11 @@ class CudaArg {
 // A gallery on a device, and the array that it may point into.
 struct CudaPrepared {
   CudaPrepared(const py::object& rows, const std::string& metric, bool skip_nonfinite, int device,
-               uintptr_t stream)
+               uintptr_t stream, int64_t first_row)
       : target(target_of(device, stream)), arg(rows, "gallery", target) {
     const Metric by = metric_by_name(metric);
     const py::gil_scoped_release release;
-    gallery.emplace(arg.matrix(), by, skip_nonfinite, target);
+    gallery.emplace(arg.matrix(), by, skip_nonfinite, first_row, target);
   }
   cuda::Target target;
   CudaArg arg;
@@ -341,8 +337,9 @@ void normalize_on_device(const py::object& rows, uintptr_t out, int device, uint
 
 void register_cuda(py::module_& m) {
   py::class_<CudaPrepared>(m, "CudaPrepared")
-      .def(py::init<const py::object&, const std::string&, bool, int, uintptr_t>(), py::arg("rows"),
-           py::arg("metric"), py::arg("skip_nonfinite"), py::arg("device"), py::arg("stream"))
+      .def(py::init<const py::object&, const std::string&, bool, int, uintptr_t, int64_t>(),
+           py::arg("rows"), py::arg("metric"), py::arg("skip_nonfinite"), py::arg("device"),
+           py::arg("stream"), py::arg("first_row") = 0)
       .def_property_readonly("rows", [](const CudaPrepared& p) { return p.gallery->count(); })
       .def_property_readonly("dim", [](const CudaPrepared& p) { return p.gallery->dim(); })
       .def_property_readonly("device", [](const CudaPrepared& p) { return p.target.device; })

@@ -80,6 +80,20 @@ cpu::Gallery FileGallery::gallery(int64_t first_id) const {
   return out;
 }
 
+std::unique_ptr<FileGallery> FileGallery::slice(int64_t first, int64_t rows) const {
+  const MatrixView& view = gallery_.rows.view;
+  if (first < 0 || rows < 0 || first > view.rows - rows) {
+    throw py::value_error("rows " + std::to_string(first) + " to " + std::to_string(first + rows) +
+                          " are not within the " + std::to_string(view.rows) + " of the file");
+  }
+  // Bytes of a row: vectors, codes, scales, residuals, norms.
+  const int64_t row_bytes[] = {view.row_stride, padded_dim(view.cols), sizeof(float), sizeof(float),
+                               sizeof(double)};
+  std::vector<Part> parts = parts_;
+  for (size_t i = 0; i < parts.size(); ++i) parts[i].offset += first * row_bytes[i];
+  return std::make_unique<FileGallery>(std::move(parts), rows, view.cols, view.dtype);
+}
+
 namespace {
 
 DType dtype_by_name(const std::string& name) {
@@ -139,7 +153,9 @@ void register_prepared(py::module_& m) {
              return std::make_unique<FileGallery>(std::move(parts), rows, dim,
                                                   dtype_by_name(dtype));
            }),
-           py::arg("files"), py::arg("rows"), py::arg("dim"), py::arg("dtype"));
+           py::arg("files"), py::arg("rows"), py::arg("dim"), py::arg("dtype"))
+      .def_property_readonly("rows", &FileGallery::rows)
+      .def("slice", &FileGallery::slice, py::arg("first"), py::arg("rows"));
   m.def("padded_dim", &padded_dim, py::arg("dim"));
   m.def("prepare", &prepare, py::arg("rows"), py::arg("codes").noconvert(),
         py::arg("scale").noconvert(), py::arg("residual").noconvert(), py::arg("norm").noconvert(),

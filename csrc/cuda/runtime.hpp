@@ -44,6 +44,15 @@ class DeviceScope {
   int before_ = 0;
 };
 
+// Frees in order of a stream of `device`, whichever is current: the default stream is the current device's.
+inline void free_on(int device, void* p, cudaStream_t stream) {
+  int before = 0;
+  cudaGetDevice(&before);
+  if (before != device) cudaSetDevice(device);
+  cudaFreeAsync(p, stream);
+  if (before != device) cudaSetDevice(before);
+}
+
 // Memory of the current device, in stream order, not initialised.
 template <class T>
 class DeviceBuffer {
@@ -59,6 +68,7 @@ class DeviceBuffer {
     }
     check(error, "allocating device memory");
     data_ = static_cast<T*>(p);
+    cudaGetDevice(&device_);
   }
   DeviceBuffer(DeviceBuffer&& other) noexcept { swap(other); }
   DeviceBuffer& operator=(DeviceBuffer&& other) noexcept {
@@ -66,10 +76,12 @@ class DeviceBuffer {
     return *this;
   }
   ~DeviceBuffer() {
-    if (data_ != nullptr) cudaFreeAsync(data_, stream_);
+    if (data_ != nullptr) free_on(device_, data_, stream_);
   }
 
   T* data() const { return data_; }
+  // The caller frees it.
+  T* release() { return std::exchange(data_, nullptr); }
   int64_t size() const { return count_; }
 
   void upload(const T* from, int64_t count) {
@@ -87,11 +99,13 @@ class DeviceBuffer {
     std::swap(data_, other.data_);
     std::swap(count_, other.count_);
     std::swap(stream_, other.stream_);
+    std::swap(device_, other.device_);
   }
 
   T* data_ = nullptr;
   int64_t count_ = 0;
   cudaStream_t stream_ = nullptr;
+  int device_ = 0;
 };
 
 }  // namespace idsim::cuda

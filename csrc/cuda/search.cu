@@ -89,13 +89,13 @@ struct PreparedGallery::State {
 };
 
 PreparedGallery::PreparedGallery(const Matrix& rows, Metric metric, bool skip_nonfinite,
-                                 const Target& target) {
+                                 int64_t first_row, const Target& target) {
   const DeviceScope scope(target.device);
   const cudaStream_t stream = stream_of(target);
   state_ = std::make_unique<State>(rows, metric, target);
   DeviceBuffer<NonFinite> found(1, stream);
   clear(found.data(), stream);
-  quantize(state_->gallery.rows, metric, state_->gallery.coded, 0, found.data(), stream);
+  quantize(state_->gallery.rows, metric, state_->gallery.coded, first_row, found.data(), stream);
   const NonFinite bad = fetch(found, stream);
   if (bad.count > 0 && !skip_nonfinite) throw NonFiniteRow("gallery", bad.first);
   state_->skipped = static_cast<int64_t>(bad.count);

@@ -29,8 +29,10 @@ struct Target {
 // A gallery's codes, stats and rows on a device. Rows that lie on the device are not copied and must outlive it.
 class PreparedGallery {
  public:
-  // Waits for the device. Throws NonFiniteRow unless skip_nonfinite, DeviceMemoryError, CudaError.
-  PreparedGallery(const Matrix& rows, Metric metric, bool skip_nonfinite, const Target& target);
+  // Waits for the device. first_row: number of row 0, for messages. Throws NonFiniteRow unless skip_nonfinite,
+  // DeviceMemoryError, CudaError.
+  PreparedGallery(const Matrix& rows, Metric metric, bool skip_nonfinite, int64_t first_row,
+                  const Target& target);
   ~PreparedGallery();
 
   int64_t count() const;

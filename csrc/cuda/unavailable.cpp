@@ -1,5 +1,6 @@
 // Stands in for the CUDA backend in builds without it.
 #include "core/error.hpp"
+#include "cuda/buffer.hpp"
 #include "cuda/device.hpp"
 #include "cuda/search.hpp"
 
@@ -16,7 +17,7 @@ constexpr const char* kReason =
 BackendStatus backend_status() { return {false, false, 0, kReason}; }
 
 struct PreparedGallery::State {};
-PreparedGallery::PreparedGallery(const Matrix&, Metric, bool, const Target&) { refuse(); }
+PreparedGallery::PreparedGallery(const Matrix&, Metric, bool, int64_t, const Target&) { refuse(); }
 PreparedGallery::~PreparedGallery() = default;
 int64_t PreparedGallery::count() const { refuse(); }
 int64_t PreparedGallery::dim() const { refuse(); }
@@ -61,6 +62,12 @@ int DistributionSearch::bins() const { refuse(); }
 void DistributionSearch::add_to(uint64_t*, uint64_t*) const { refuse(); }
 double DistributionSearch::worst_row() const { refuse(); }
 double DistributionSearch::max_error(double) const { refuse(); }
+
+Buffer::Buffer(int64_t, const Target&) { refuse(); }
+Buffer::Buffer(const MatrixView&, const Target&, const Target&) { refuse(); }
+Buffer::~Buffer() = default;
+void Buffer::hand_to(void*) { refuse(); }
+void copy_to_device(const void*, int64_t, void*, const Target&) { refuse(); }
 
 void normalize(const Matrix&, float*, bool, const Target&) { refuse(); }
 

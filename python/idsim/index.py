@@ -9,15 +9,19 @@ import numpy as np
 
 from idsim import _core
 from idsim.arrays import as_matrix, cuda_device
-from idsim.engines import chosen_device, stream_handle
+from idsim.devices import device_name
+from idsim.engines import CudaEngine
 from idsim.options import resolve_threads, skips
+from idsim.placement import chosen_device, engine_at
 from idsim.search import search
+from idsim.split import SplitEngine, SplitPrepared
 
 if TYPE_CHECKING:
     import os
 
     from numpy.typing import NDArray
 
+    from idsim.devices import Place
     from idsim.feeding import ScanFeed
     from idsim.options import Exclude, Metric, Nonfinite, Progress
     from idsim.results import TopK
@@ -46,8 +50,9 @@ class Index:
         For the preparation. Default: one per core.
     progress : callable, optional
         As in `idsim.search`; not called for a CUDA device.
-    device : None, "cpu", "cuda" or "cuda:N", optional
-        Where the index is kept and searched; rows that lie elsewhere are copied there. Default: where they lie.
+    device : None, "cpu", "cuda", "cuda:N", "cuda:N,M" or "cuda:all", optional
+        Where the index is kept and searched, a range of the rows on each of several devices; rows that lie elsewhere
+        are copied there. Default: where they lie.
     stream : object, optional
         Of the preparation; see `idsim.search`.
 
@@ -79,12 +84,9 @@ class Index:
         stream: Any = None,
     ) -> None:
         rows = as_matrix(gallery, "gallery")
-        number = chosen_device(device, cuda_device(rows))
-        if number is not None:
-            handle = stream_handle(stream, number, rows)
-            self._set_on_device(
-                rows, metric, _core.CudaPrepared(rows, metric, skips(nonfinite), number, handle)
-            )
+        engine = engine_at(chosen_device(device, cuda_device(rows)), stream, None, rows)
+        if isinstance(engine, CudaEngine | SplitEngine):
+            self._set_on_device(rows, metric, engine.prepare(rows, metric, skips(nonfinite)))
             return
         n, dim = int(rows.shape[0]), int(rows.shape[1])
         codes = np.empty((n, _core.padded_dim(dim)), np.uint8)
@@ -112,11 +114,11 @@ class Index:
         self._metric: Metric = metric
         self._skipped = skipped
         self._nibble_bytes = 0
-        self._prepared: _core.Prepared | _core.CudaPrepared = _core.Prepared(
+        self._prepared: _core.Prepared | _core.CudaPrepared | SplitPrepared = _core.Prepared(
             rows, codes, scale, residual, norm, metric
         )
 
-    def _set_on_device(self, rows: Any, metric: Metric, prepared: _core.CudaPrepared) -> None:
+    def _set_on_device(self, rows: Any, metric: Metric, prepared: _core.CudaPrepared | SplitPrepared) -> None:
         self._rows = rows
         self._metric = metric
         self._skipped = prepared.skipped_rows
@@ -139,9 +141,9 @@ class Index:
     pinned = True
 
     @property
-    def device(self) -> int | None:
-        """The number of the CUDA device that keeps the index; None: the CPU."""
-        return self._prepared.device if isinstance(self._prepared, _core.CudaPrepared) else None
+    def device(self) -> Place:
+        """The number of the CUDA device that keeps the index, or those of several; None: the CPU."""
+        return None if isinstance(self._prepared, _core.Prepared) else self._prepared.device
 
     @property
     def array(self) -> Any:
@@ -208,7 +210,7 @@ class Index:
             the rows lay there before); ``tiers``: what is read to decide a pair, in order; ``instruction_set``, or
             the device; ``mean_residual``: average share of a row that its codes do not hold, None on a device.
         """
-        if isinstance(self._prepared, _core.CudaPrepared):
+        if not isinstance(self._prepared, _core.Prepared):
             return self._info_of_device(self._prepared)
         finite = self._norm > 0
         share = self._residual[finite] / self._norm[finite]
@@ -231,7 +233,7 @@ class Index:
             "mean_residual": float(share.mean()) if share.size else 0.0,
         }
 
-    def _info_of_device(self, prepared: _core.CudaPrepared) -> dict[str, Any]:
+    def _info_of_device(self, prepared: _core.CudaPrepared | SplitPrepared) -> dict[str, Any]:
         return {
             "rows": len(self),
             "dim": self.dim,
@@ -242,7 +244,7 @@ class Index:
             "nibble_bytes": 0,
             "row_bytes": prepared.row_bytes,
             "tiers": ["int8 codes", "canonical float64 score of the rows"],
-            "instruction_set": f"cuda:{prepared.device}",
+            "instruction_set": device_name(prepared.device),
             "mean_residual": None,
         }
 

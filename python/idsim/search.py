@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from idsim.arrays import as_matrix
-from idsim.engines import engine_for
 from idsim.feeding import ScanFeed, as_source, check_dims, fed_scans, labels_of
 from idsim.options import checked_k, resolve_exclude, resolve_threads, skips, worst_score
+from idsim.placement import engine_for
 from idsim.results import Certificate, TopK
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class TopKScan(ScanFeed):
         """Return the result; the scan is not to be fed again."""
         given, (scores, ids) = self._engine.outputs(out, self._queries, self._shape)
         self._engine.finish(self._top, scores, ids)
-        return TopK(*given)
+        return TopK(*(self._engine.handed_over(part, self._queries) for part in given))
 
     def certificate(self) -> Certificate:
         """Return what the filter did so far."""
@@ -149,11 +149,11 @@ def search(
         (KeyboardInterrupt).
     certificate : bool
         Attach a `Certificate` to the result.
-    device : None, "cpu", "cuda" or "cuda:N", optional
-        Where the work is done; what lies elsewhere is copied there, a gallery part by part. Default: where the
-        gallery lies, or else the queries.
+    device : None, "cpu", "cuda", "cuda:N", "cuda:N,M" or "cuda:all", optional
+        Where the work is done; what lies elsewhere is copied there, a gallery part by part. Several devices work
+        on a range of the gallery each. Default: where the gallery lies, or else the queries.
     stream : object, optional
-        On a CUDA device: the stream of the work, a handle or an object with ``__cuda_stream__``. Default: the current
+        On one CUDA device: the stream of the work, a handle or an object with ``__cuda_stream__``. Default: the current
         stream of the arrays' library.
 
     Returns
@@ -207,7 +207,7 @@ def search(
         engine.finish(scan, scores[start:stop], ids[start:stop])
         if certificate:
             parts.append(_certificate(scan))
-    result = TopK(*given)
+    result = TopK(*(engine.handed_over(part, queries) for part in given))
     if certificate:
         result.certificate = _join_certificates(parts)
     return result

@@ -77,6 +77,16 @@ inline cudaError_t report(cudaError_t error) {
   if (error != cudaSuccess) last_error() = error;
   return error;
 }
+// Whether an argument of a kernel points into memory of another device. Padding holds stale bytes, pointers too.
+template <class T>
+bool is_foreign(T argument, int device) {
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_clear_padding)
+  __builtin_clear_padding(&argument);
+#endif
+#endif
+  return points_elsewhere(&argument, sizeof argument, device);
+}
 // The default streams have no object.
 inline bool is_default(cudaStream_t stream) { return reinterpret_cast<uintptr_t>(stream) <= 2; }
 inline Graph* capture_of(cudaStream_t stream) {
@@ -321,7 +331,7 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
   emulator::note(emulator::kLaunches);
   const int device = emulator::current_device;
   return emulator::queue(config->stream, [=, config = *config] {
-    if ((emulator::points_elsewhere(&given, sizeof given, device) || ...)) {
+    if ((emulator::is_foreign<Wanted>(static_cast<Wanted>(given), device) || ...)) {
       std::fprintf(stderr, "emulator: a kernel on device %d was given memory of another device\n",
                    device);
       return cudaErrorIllegalAddress;
