@@ -94,8 +94,11 @@ class CpuEngine:
             as_output(out[1], "ids", shape, np.int64),
         )
 
-    def handed_over(self, result: Any, like: Any) -> Any:  # noqa: ARG002 - of devices
-        """Return an array of results, when all work on it is queued, as one of the library of `like`."""
+    def handed_over(self, result: Any, like: Any, rows: int = 0) -> Any:  # noqa: ARG002 - of devices
+        """Return an array of results, when all work on it is queued, as one of the library of `like`.
+
+        `rows` is how many ids there are, for a library that cuts integers to 32 bits.
+        """
         return result
 
     def finish(self, scan: Any, scores: Any, ids: Any) -> None:
@@ -156,9 +159,15 @@ class CudaEngine(CpuEngine):
             _check_on_device(array, name, shape, dtype, self.device)
         return out, out
 
-    def handed_over(self, result: Any, like: Any) -> Any:
+    def handed_over(self, result: Any, like: Any, rows: int = 0) -> Any:
         """Return an array of results, when all work on it is queued, as one of the library of `like`."""
-        return _importer(like)(result) if isinstance(result, _core.CudaArray) else result
+        if not isinstance(result, _core.CudaArray):
+            return result
+        taken = _importer(like)(result)
+        if str(taken.dtype) == "int32" and rows > 1 << 31:
+            msg = f"ids up to {rows - 1} do not fit the int32 of the queries' library; for JAX, set jax_enable_x64"
+            raise OverflowError(msg)
+        return taken
 
     def finish(self, scan: Any, scores: Any, ids: Any) -> None:
         """Write the results of a top-k scan, in stream order where they lie on the device."""

@@ -207,7 +207,7 @@ def search(
         engine.finish(scan, scores[start:stop], ids[start:stop])
         if certificate:
             parts.append(_certificate(scan))
-    result = TopK(*(engine.handed_over(part, queries) for part in given))
+    result = TopK(*(engine.handed_over(part, queries, len(source)) for part in given))
     if certificate:
         result.certificate = _join_certificates(parts)
     return result

@@ -102,9 +102,9 @@ class SplitEngine(CpuEngine):
             return super().outputs(out, queries, shape)
         return self._engine_of(home, holder).outputs(out, queries, shape)
 
-    def handed_over(self, result: Any, like: Any) -> Any:
+    def handed_over(self, result: Any, like: Any, rows: int = 0) -> Any:
         """Return an array of results as one of the library of `like`."""
-        return self.engines[0].handed_over(result, like)
+        return self.engines[0].handed_over(result, like, rows)
 
     def finish(self, scan: Any, scores: Any, ids: Any) -> None:
         """Write the merged results of a top-k scan; on a device, too, they are there when this returns."""
