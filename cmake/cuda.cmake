@@ -5,6 +5,8 @@ set(cuda_sources
     csrc/cuda/buffer.cu
     csrc/cuda/device.cu
     csrc/cuda/distribution.cu
+    csrc/cuda/kept_memory.cu
+    csrc/cuda/replay.cu
     csrc/cuda/rows.cu
     csrc/cuda/sample.cu
     csrc/cuda/search.cu

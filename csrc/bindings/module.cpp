@@ -10,4 +10,5 @@ PYBIND11_MODULE(_core, m) {
   idsim::bindings::register_scans(m);
   idsim::bindings::register_cuda(m);
   idsim::bindings::register_cuda_array(m);
+  idsim::bindings::register_cuda_replay(m);
 }

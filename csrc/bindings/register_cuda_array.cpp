@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "bindings/arguments.hpp"
-#include "bindings/cuda_target.hpp"
+#include "bindings/cuda_arguments.hpp"
 #include "bindings/dlpack.hpp"
 #include "bindings/registers.hpp"
 #include "bindings/tensor_arg.hpp"

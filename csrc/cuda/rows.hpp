@@ -31,6 +31,7 @@ void quantize(const MatrixView& rows, Metric metric, const CodedRows& out, int64
 // float32 unit rows, in float64 arithmetic, out [n, d] dense; a zero row stays zero.
 void normalize(const MatrixView& rows, float* out, NonFinite* found, cudaStream_t stream);
 
+NonFinite fetch(const NonFinite* found, cudaStream_t stream);  // waits
 void clear(NonFinite* found, cudaStream_t stream);
 
 inline constexpr int kTileQueries = 128;

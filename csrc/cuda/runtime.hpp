@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "core/error.hpp"
+#include "cuda/kept_memory.hpp"
 
 namespace idsim::cuda {
 
@@ -44,6 +45,36 @@ class DeviceScope {
   int before_ = 0;
 };
 
+inline bool is_capturing(cudaStream_t stream) {
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  const cudaError_t error = cudaStreamIsCapturing(stream, &status);
+  // What the default stream says while another stream, which it waits for, is captured.
+  if (error == cudaErrorStreamCaptureImplicit) return cudaGetLastError() != cudaSuccess;
+  check(error, "asking for a capture");
+  return status != cudaStreamCaptureStatusNone;
+}
+
+// For work that has to wait for the device, before it spoils the capture.
+inline void check_not_capturing(cudaStream_t stream) {
+  if (!is_capturing(stream)) return;
+  throw CudaError(
+      "the stream is being captured, and this waits for the device; Index.capture makes a search "
+      "that can be "
+      "captured");
+}
+
+// Memory of the current device, in stream order.
+inline void* allocate(size_t bytes, cudaStream_t stream) {
+  void* p = nullptr;
+  const cudaError_t error = cudaMallocAsync(&p, bytes, stream);
+  if (error == cudaErrorMemoryAllocation) {
+    cudaGetLastError();
+    throw DeviceMemoryError(bytes);
+  }
+  check(error, "allocating device memory");
+  return p;
+}
+
 // Frees in order of a stream of `device`, whichever is current: the default stream is the current device's.
 inline void free_on(int device, void* p, cudaStream_t stream) {
   int before = 0;
@@ -60,14 +91,9 @@ class DeviceBuffer {
   DeviceBuffer() = default;
   DeviceBuffer(int64_t count, cudaStream_t stream) : count_(count), stream_(stream) {
     const size_t bytes = static_cast<size_t>(count > 0 ? count : 1) * sizeof(T);
-    void* p = nullptr;
-    const cudaError_t error = cudaMallocAsync(&p, bytes, stream);
-    if (error == cudaErrorMemoryAllocation) {
-      cudaGetLastError();
-      throw DeviceMemoryError(bytes);
-    }
-    check(error, "allocating device memory");
-    data_ = static_cast<T*>(p);
+    KeptMemory* kept = KeptMemory::of_this_thread();
+    owned_ = kept == nullptr;
+    data_ = static_cast<T*>(owned_ ? allocate(bytes, stream) : kept->next(bytes));
     cudaGetDevice(&device_);
   }
   DeviceBuffer(DeviceBuffer&& other) noexcept { swap(other); }
@@ -76,7 +102,7 @@ class DeviceBuffer {
     return *this;
   }
   ~DeviceBuffer() {
-    if (data_ != nullptr) free_on(device_, data_, stream_);
+    if (data_ != nullptr && owned_) free_on(device_, data_, stream_);
   }
 
   T* data() const { return data_; }
@@ -100,12 +126,14 @@ class DeviceBuffer {
     std::swap(count_, other.count_);
     std::swap(stream_, other.stream_);
     std::swap(device_, other.device_);
+    std::swap(owned_, other.owned_);
   }
 
   T* data_ = nullptr;
   int64_t count_ = 0;
   cudaStream_t stream_ = nullptr;
   int device_ = 0;
+  bool owned_ = true;
 };
 
 }  // namespace idsim::cuda

@@ -53,19 +53,17 @@ class CodeBuffers {
   DeviceBuffer<float> u_, v_, w_;
 };
 
-NonFinite fetch(const DeviceBuffer<NonFinite>& found, cudaStream_t stream) {
-  NonFinite out{};
-  check(cudaMemcpyAsync(&out, found.data(), sizeof out, cudaMemcpyDefault, stream),
-        "copying from the device");
-  wait(stream);
-  return out;
-}
-
 DeviceBuffer<int64_t> upload_groups(const int64_t* groups, int64_t n, cudaStream_t stream) {
   if (groups == nullptr) return {};
   DeviceBuffer<int64_t> out(n, stream);
   out.upload(groups, n);
   return out;
+}
+
+// A target, before anything is queued there, whose stream the host may wait for if it is going to.
+const Target& usable(const Target& target, bool waits) {
+  if (waits) check_not_capturing(stream_of(target));
+  return target;
 }
 
 }  // namespace
@@ -92,11 +90,12 @@ PreparedGallery::PreparedGallery(const Matrix& rows, Metric metric, bool skip_no
                                  int64_t first_row, const Target& target) {
   const DeviceScope scope(target.device);
   const cudaStream_t stream = stream_of(target);
+  check_not_capturing(stream);
   state_ = std::make_unique<State>(rows, metric, target);
   DeviceBuffer<NonFinite> found(1, stream);
   clear(found.data(), stream);
   quantize(state_->gallery.rows, metric, state_->gallery.coded, first_row, found.data(), stream);
-  const NonFinite bad = fetch(found, stream);
+  const NonFinite bad = fetch(found.data(), stream);
   if (bad.count > 0 && !skip_nonfinite) throw NonFiniteRow("gallery", bad.first);
   state_->skipped = static_cast<int64_t>(bad.count);
 }
@@ -113,8 +112,9 @@ const Target& PreparedGallery::target() const { return state_->target; }
 struct Scan::State {
   // Uploads the labels of the queries; the scan itself is made by the derived class.
   State(const Matrix& queries, const QueryOptions& options, const Target& to)
-      : target(to),
+      : target(usable(to, options.checked)),
         metric(options.metric),
+        checked(options.checked),
         first_query_id(options.first_query_id),
         labels(upload_groups(options.query_groups, queries.view.rows, stream_of(to))),
         found(1, stream_of(to)) {
@@ -134,12 +134,14 @@ struct Scan::State {
   virtual void look() {}
 
   void check_queries() const {
-    const NonFinite bad = fetch(found, stream_of(target));
+    if (!checked) return;
+    const NonFinite bad = fetch(found.data(), stream_of(target));
     if (bad.count > 0) throw NonFiniteRow("queries", first_query_id + bad.first);
   }
 
   Target target;
   Metric metric;
+  bool checked;
   int64_t first_query_id;
   DeviceBuffer<int64_t> labels;
   DeviceBuffer<NonFinite> found;
@@ -158,6 +160,7 @@ int64_t Scan::count() const { return state_->queries().count; }
 int64_t Scan::dim() const { return state_->queries().dim; }
 Metric Scan::metric() const { return state_->metric; }
 const Target& Scan::target() const { return state_->target; }
+const NonFinite* Scan::found() const { return state_->found.data(); }
 
 void Scan::feed(const Matrix& rows, int64_t first_id, const int64_t* groups, bool skip_nonfinite,
                 int64_t budget, const Poll& poll) {
@@ -199,7 +202,7 @@ void Scan::feed(const Matrix& rows, int64_t first_id, const int64_t* groups, boo
     s.rows_scanned += part.rows;
     if (poll) poll(first);
   }
-  const NonFinite bad = fetch(s.found, stream);  // and the caller's rows may go
+  const NonFinite bad = fetch(s.found.data(), stream);  // and the caller's rows may go
   check_rows(bad);
   s.skipped += static_cast<int64_t>(bad.count);
   if (poll) poll(n);
@@ -377,6 +380,7 @@ double DistributionSearch::max_error(double worst_row) const {
 void normalize(const Matrix& rows, float* out, bool out_on_device, const Target& target) {
   const DeviceScope scope(target.device);
   const cudaStream_t stream = stream_of(target);
+  check_not_capturing(stream);
   const DeviceRows on_device(rows, stream);
   const int64_t n = rows.view.rows * rows.view.cols;
   DeviceBuffer<NonFinite> found(1, stream);
@@ -388,7 +392,7 @@ void normalize(const Matrix& rows, float* out, bool out_on_device, const Target&
                           cudaMemcpyDefault, stream),
           "copying results");
   }
-  const NonFinite bad = fetch(found, stream);
+  const NonFinite bad = fetch(found.data(), stream);
   if (bad.count > 0) throw NonFiniteRow("x", bad.first);
 }
 

@@ -12,6 +12,8 @@
 
 namespace idsim::cuda {
 
+struct NonFinite;
+
 // A matrix of embeddings on the host, on the device or in a file.
 // Rows in a file are dense; of the view rows, cols and dtype count.
 struct Matrix {
@@ -58,6 +60,8 @@ struct QueryOptions {
   bool triangle = false;      // keep only id > first_query_id + query
   int64_t first_query_id = 0;
   const int64_t* query_groups = nullptr;  // [q] leave out rows of the same label; or null
+  // False: the host does not wait to look for queries with NaN or Inf; those of a top-k search get padding.
+  bool checked = true;
 };
 
 // A question about queries and a gallery that may come in parts.
@@ -79,6 +83,7 @@ class Scan {
   int64_t dim() const;
   Metric metric() const;
   const Target& target() const;
+  const NonFinite* found() const;  // on the device: queries with NaN or Inf
 
   struct State;
 
@@ -96,7 +101,7 @@ struct SearchCertificate {
   int64_t scanned_again = 0;  // query-slab pairs whose candidates overflowed
 };
 
-// Constructors of the scans wait for the device and throw NonFiniteRow for a query with NaN or Inf.
+// Constructors of the scans wait for the device and throw NonFiniteRow for a query with NaN or Inf, where these are checked.
 
 class TopKSearch : public Scan {
  public:

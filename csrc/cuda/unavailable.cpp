@@ -2,6 +2,7 @@
 #include "core/error.hpp"
 #include "cuda/buffer.hpp"
 #include "cuda/device.hpp"
+#include "cuda/replay.hpp"
 #include "cuda/search.hpp"
 
 namespace idsim::cuda {
@@ -36,6 +37,7 @@ int64_t Scan::count() const { refuse(); }
 int64_t Scan::dim() const { refuse(); }
 Metric Scan::metric() const { refuse(); }
 const Target& Scan::target() const { refuse(); }
+const NonFinite* Scan::found() const { refuse(); }
 
 TopKSearch::TopKSearch(const Matrix&, const QueryOptions&, int64_t, float, const Target&)
     : Scan(nullptr) {}
@@ -68,6 +70,15 @@ Buffer::Buffer(const MatrixView&, const Target&, const Target&) { refuse(); }
 Buffer::~Buffer() = default;
 void Buffer::hand_to(void*) { refuse(); }
 void copy_to_device(const void*, int64_t, void*, const Target&) { refuse(); }
+
+struct Replay::State {};
+Replay::Replay(const Matrix&, const PreparedGallery&, const QueryOptions&, int64_t, float, float*,
+               int64_t*, const Target&) {
+  refuse();
+}
+Replay::~Replay() = default;
+void Replay::launch(void*) { refuse(); }
+int64_t Replay::nonfinite_query(void*) const { refuse(); }
 
 void normalize(const Matrix&, float*, bool, const Target&) { refuse(); }
 

@@ -169,6 +169,21 @@ class CudaArray:
         copy: bool | None = None,
     ) -> Any: ...
 
+class CudaReplay:
+    def __init__(
+        self,
+        queries: Any,
+        prepared: CudaPrepared,
+        k: int,
+        threshold: float,
+        exclude_self: bool,
+        scores: int,
+        ids: int,
+        stream: int,
+    ) -> None: ...
+    def launch(self, stream: int) -> None: ...
+    def nonfinite_query(self, stream: int) -> int: ...
+
 class _CudaScan:
     def feed(
         self,

@@ -9,6 +9,7 @@ import numpy as np
 
 from idsim import _core
 from idsim.arrays import as_matrix, cuda_device
+from idsim.captured import CapturedSearch
 from idsim.devices import device_name
 from idsim.engines import CudaEngine
 from idsim.options import resolve_threads, skips
@@ -18,6 +19,7 @@ from idsim.split import SplitEngine, SplitPrepared
 
 if TYPE_CHECKING:
     import os
+    from typing import Literal
 
     from numpy.typing import NDArray
 
@@ -181,6 +183,46 @@ class Index:
             progress=progress,
             certificate=certificate,
         )
+
+    def capture(
+        self,
+        queries: Any,
+        k: int = 10,
+        *,
+        exclude: Literal["self"] | None = None,
+        threshold: float | None = None,
+        out: tuple[Any, Any] | None = None,
+        stream: Any = None,
+    ) -> CapturedSearch:
+        """Make a search that can be launched many times and captured into a CUDA graph.
+
+        Parameters
+        ----------
+        queries : array
+            [q, d] on the device of the index. Each launch searches for what its memory then holds.
+        k, exclude, threshold, out
+            As in `idsim.search`, but that labels cannot be excluded; results lie on the device.
+        stream : object, optional
+            That the queries are ready on; see `idsim.search`.
+
+        Returns
+        -------
+        CapturedSearch
+            All memory is allocated, for all queries at once.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Index and queries are not on one device, and as in `idsim.search`.
+        CudaError
+            The stream is being captured.
+        """
+        return CapturedSearch(self, queries, k, exclude=exclude, threshold=threshold, out=out, stream=stream)
+
+    @property
+    def prepared(self) -> _core.Prepared | _core.CudaPrepared | SplitPrepared:
+        """What the engine keeps of the gallery."""
+        return self._prepared
 
     def vectors(self, start: int = 0, stop: int | None = None) -> Any:
         """Return rows `start` to `stop` of the gallery as they were given, not copied."""
