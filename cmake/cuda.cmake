@@ -2,12 +2,15 @@
 # EMULATE for tests of the kernels on the CPU (tests/emulator).
 
 set(cuda_sources
+    csrc/cuda/buffer.cu
     csrc/cuda/device.cu
     csrc/cuda/distribution.cu
     csrc/cuda/fetch.cu
     csrc/cuda/host_rows.cu
+    csrc/cuda/kept_memory.cu
     csrc/cuda/mapped_rows.cu
     csrc/cuda/prepared.cu
+    csrc/cuda/replay.cu
     csrc/cuda/rows.cu
     csrc/cuda/runtime.cu
     csrc/cuda/sample.cu

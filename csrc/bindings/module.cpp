@@ -10,4 +10,6 @@ PYBIND11_MODULE(_core, m) {
   idsim::bindings::register_prepared(m);
   idsim::bindings::register_scans(m);
   idsim::bindings::register_cuda(m);
+  idsim::bindings::register_cuda_array(m);
+  idsim::bindings::register_cuda_replay(m);
 }

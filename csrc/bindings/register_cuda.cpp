@@ -7,30 +7,15 @@
 #include <vector>
 
 #include "bindings/arguments.hpp"
-#include "bindings/cuda_arg.hpp"
+#include "bindings/cuda_arguments.hpp"
 #include "bindings/prepared.hpp"
 #include "bindings/registers.hpp"
-#include "bindings/tensor_arg.hpp"
 #include "cuda/search.hpp"
 
 namespace idsim::bindings {
 namespace {
 
 using Groups = std::optional<Array<int64_t>>;
-
-// A gallery on a device, and the array that it may point into.
-struct CudaPrepared {
-  CudaPrepared(const py::object& rows, const std::string& metric, bool skip_nonfinite,
-               bool host_rows, int device, uintptr_t stream)
-      : target(target_of(device, stream)), arg(rows, "gallery", target) {
-    const Metric by = metric_by_name(metric);
-    const py::gil_scoped_release release;
-    gallery.emplace(arg.matrix(), by, skip_nonfinite, host_rows, target);
-  }
-  cuda::Target target;
-  CudaArg arg;
-  std::optional<cuda::PreparedGallery> gallery;
-};
 
 template <class Search>
 struct CudaScan {
@@ -85,6 +70,16 @@ void feed_coded(CudaScan<Search>& scan, const cpu::Gallery& gallery, const Group
                     scan.budget, poll);
 }
 
+// Rows start .. stop of a gallery that the CPU prepared; the first has the id first_id.
+template <class Search>
+void feed_range(CudaScan<Search>& scan, const Prepared& prepared, int64_t start, int64_t stop,
+                int64_t first_id, const Groups& groups, const py::object& progress) {
+  if (prepared.metric() != scan.search->metric()) {
+    throw py::value_error("the gallery was prepared for another metric");
+  }
+  feed_coded(scan, prepared.range(start, stop, first_id), groups, true, progress);
+}
+
 // feed, feed_prepared and feed_file, as the scans of the CPU have them; threads count for nothing here.
 template <class Search, class Class>
 void define_feeds(Class& type) {
@@ -121,13 +116,12 @@ void define_feeds(Class& type) {
       "feed_prepared",
       [](CudaScan<Search>& scan, const Prepared& prepared, int64_t first_id, const Groups& groups,
          int, const py::object& progress) {
-        if (prepared.metric() != scan.search->metric()) {
-          throw py::value_error("the gallery was prepared for another metric");
-        }
-        feed_coded(scan, prepared.gallery(first_id), groups, true, progress);
+        feed_range(scan, prepared, 0, prepared.count(), first_id, groups, progress);
       },
       py::arg("prepared"), py::arg("first_id"), py::arg("groups"), py::arg("threads"),
       py::arg("progress"));
+  type.def("feed_range", &feed_range<Search>, py::arg("prepared"), py::arg("start"),
+           py::arg("stop"), py::arg("first_id"), py::arg("groups"), py::arg("progress"));
   type.def(
       "feed_file",
       [](CudaScan<Search>& scan, const FileGallery& file, int64_t first_id, const Groups& groups,
@@ -347,9 +341,9 @@ void normalize_on_device(const py::object& rows, uintptr_t out, int device, uint
 
 void register_cuda(py::module_& m) {
   py::class_<CudaPrepared>(m, "CudaPrepared")
-      .def(py::init<const py::object&, const std::string&, bool, bool, int, uintptr_t>(),
+      .def(py::init<const py::object&, const std::string&, bool, bool, int, uintptr_t, int64_t>(),
            py::arg("rows"), py::arg("metric"), py::arg("skip_nonfinite"), py::arg("host_rows"),
-           py::arg("device"), py::arg("stream"))
+           py::arg("device"), py::arg("stream"), py::arg("first_row") = 0)
       .def_property_readonly("rows", [](const CudaPrepared& p) { return p.gallery->count(); })
       .def_property_readonly("dim", [](const CudaPrepared& p) { return p.gallery->dim(); })
       .def_property_readonly("device", [](const CudaPrepared& p) { return p.target.device; })

@@ -12,17 +12,9 @@ constexpr int64_t kPartBytes = int64_t{128} << 20;
 
 }  // namespace
 
-NonFinite fetch(const DeviceBuffer<NonFinite>& found, cudaStream_t stream) {
-  NonFinite out{};
-  check(cudaMemcpyAsync(&out, found.data(), sizeof out, cudaMemcpyDefault, stream),
-        "copying from the device");
-  wait(stream);
-  return out;
-}
-
-void PreparedGallery::State::code(NonFinite* found) {
+void PreparedGallery::State::code(NonFinite* found, int64_t first_row) {
   const cudaStream_t stream = stream_of(target);
-  if (rows) return quantize(gallery.rows, metric, gallery.coded, 0, found, stream);
+  if (rows) return quantize(gallery.rows, metric, gallery.coded, first_row, found, stream);
   if (given.view.rows == 0) return;
   const auto parts = made_of_parts(
       GalleryForm::host_rows, given, kPartBytes,
@@ -30,19 +22,21 @@ void PreparedGallery::State::code(NonFinite* found) {
   MatrixView part;
   int64_t first = 0;
   while (parts->next(&part, &first)) {
-    quantize(part, metric, from_row(gallery.coded, gallery.dim(), first), first, found, stream);
+    quantize(part, metric, from_row(gallery.coded, gallery.dim(), first), first_row + first, found,
+             stream);
   }
 }
 
 PreparedGallery::PreparedGallery(const Matrix& rows, Metric metric, bool skip_nonfinite,
-                                 bool host_rows, const Target& target) {
+                                 bool host_rows, int64_t first_row, const Target& target) {
   const DeviceScope scope(target.device);
   const cudaStream_t stream = stream_of(target);
+  check_not_capturing(stream);
   state_ = std::make_unique<State>(rows, metric, host_rows, target);
   DeviceBuffer<NonFinite> found(1, stream);
   clear(found.data(), stream);
-  state_->code(found.data());
-  const NonFinite bad = fetch(found, stream);
+  state_->code(found.data(), first_row);
+  const NonFinite bad = fetch(found.data(), stream);
   if (bad.count > 0 && !skip_nonfinite) throw NonFiniteRow("gallery", bad.first);
   state_->skipped = static_cast<int64_t>(bad.count);
 }

@@ -20,8 +20,6 @@ inline void wait(cudaStream_t stream) {
   check(cudaStreamSynchronize(stream), "waiting for the device");
 }
 
-NonFinite fetch(const DeviceBuffer<NonFinite>& found, cudaStream_t stream);  // waits
-
 // Codes of up to `rows` gallery rows, to be filled again and again.
 class CodeBuffers {
  public:
@@ -96,8 +94,8 @@ struct PreparedGallery::State {
     return mapped->readable() ? RowPlace::mapped : RowPlace::fetched;
   }
 
-  // Updates found.
-  void code(NonFinite* found);
+  // Updates found, in which rows count from first_row.
+  void code(NonFinite* found, int64_t first_row);
 
   Target target;
   Metric metric;

@@ -139,6 +139,14 @@ void clear(NonFinite* found, cudaStream_t stream) {
   launch("clearing a counter", clear_nonfinite, dim3(1), kWarpSize, 0, stream, found);
 }
 
+NonFinite fetch(const NonFinite* found, cudaStream_t stream) {
+  NonFinite out{};
+  check(cudaMemcpyAsync(&out, found, sizeof out, cudaMemcpyDefault, stream),
+        "copying from the device");
+  check(cudaStreamSynchronize(stream), "waiting for the device");
+  return out;
+}
+
 Queries::Queries(const MatrixView& rows, Metric metric, NonFinite* found, cudaStream_t stream) {
   const int64_t n = rows.rows, d = rows.cols, d_pad = padded_dim(d);
   const int64_t padded = (n + kTileQueries - 1) / kTileQueries * kTileQueries;

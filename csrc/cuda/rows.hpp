@@ -35,6 +35,7 @@ void derive_terms(const CodedRows& rows, int64_t n, Metric metric, int64_t first
 // float32 unit rows, in float64 arithmetic, out [n, d] dense; a zero row stays zero.
 void normalize(const MatrixView& rows, float* out, NonFinite* found, cudaStream_t stream);
 
+NonFinite fetch(const NonFinite* found, cudaStream_t stream);  // waits
 void clear(NonFinite* found, cudaStream_t stream);
 
 inline constexpr int kTileQueries = 128;

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "core/error.hpp"
+#include "cuda/kept_memory.hpp"
 
 namespace idsim::cuda {
 
@@ -63,14 +64,44 @@ class DeviceScope {
   int before_ = 0;
 };
 
+inline bool is_capturing(cudaStream_t stream) {
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  const cudaError_t error = cudaStreamIsCapturing(stream, &status);
+  // What the default stream says while another stream, which it waits for, is captured.
+  if (error == cudaErrorStreamCaptureImplicit) return cudaGetLastError() != cudaSuccess;
+  check(error, "asking for a capture");
+  return status != cudaStreamCaptureStatusNone;
+}
+
+// For work that has to wait for the device, before it spoils the capture.
+inline void check_not_capturing(cudaStream_t stream) {
+  if (!is_capturing(stream)) return;
+  throw CudaError(
+      "the stream is being captured, and this waits for the device; Index.capture makes a search "
+      "that can be "
+      "captured");
+}
+
+// Frees in order of a stream of `device`, whichever is current: the default stream is the current device's.
+inline void free_on(int device, void* p, cudaStream_t stream) {
+  int before = 0;
+  cudaGetDevice(&before);
+  if (before != device) cudaSetDevice(device);
+  cudaFreeAsync(p, stream);
+  if (before != device) cudaSetDevice(before);
+}
+
 // Memory of the current device, in stream order, not initialised.
 template <class T>
 class DeviceBuffer {
  public:
   DeviceBuffer() = default;
   DeviceBuffer(int64_t count, cudaStream_t stream) : count_(count), stream_(stream) {
-    data_ =
-        static_cast<T*>(allocate(static_cast<size_t>(count > 0 ? count : 1) * sizeof(T), stream));
+    const size_t bytes = static_cast<size_t>(count > 0 ? count : 1) * sizeof(T);
+    KeptMemory* kept = KeptMemory::of_this_thread();
+    owned_ = kept == nullptr;
+    data_ = static_cast<T*>(owned_ ? allocate(bytes, stream) : kept->next(bytes));
+    cudaGetDevice(&device_);
   }
   DeviceBuffer(DeviceBuffer&& other) noexcept { swap(other); }
   DeviceBuffer& operator=(DeviceBuffer&& other) noexcept {
@@ -78,10 +109,12 @@ class DeviceBuffer {
     return *this;
   }
   ~DeviceBuffer() {
-    if (data_ != nullptr) cudaFreeAsync(data_, stream_);
+    if (data_ != nullptr && owned_) free_on(device_, data_, stream_);
   }
 
   T* data() const { return data_; }
+  // The caller frees it.
+  T* release() { return std::exchange(data_, nullptr); }
   int64_t size() const { return count_; }
 
   void upload(const T* from, int64_t count) {
@@ -99,11 +132,15 @@ class DeviceBuffer {
     std::swap(data_, other.data_);
     std::swap(count_, other.count_);
     std::swap(stream_, other.stream_);
+    std::swap(device_, other.device_);
+    std::swap(owned_, other.owned_);
   }
 
   T* data_ = nullptr;
   int64_t count_ = 0;
   cudaStream_t stream_ = nullptr;
+  int device_ = 0;
+  bool owned_ = true;
 };
 
 }  // namespace idsim::cuda

@@ -27,13 +27,20 @@ DeviceBuffer<int64_t> upload_groups(const int64_t* groups, int64_t n, cudaStream
   return out;
 }
 
+// A target, before anything is queued there, whose stream the host may wait for if it is going to.
+const Target& usable(const Target& target, bool waits) {
+  if (waits) check_not_capturing(stream_of(target));
+  return target;
+}
+
 }  // namespace
 
 struct Scan::State {
   // Uploads the labels of the queries; the scan itself is made by the derived class.
   State(const Matrix& queries, const QueryOptions& options, const Target& to)
-      : target(to),
+      : target(usable(to, options.checked)),
         metric(options.metric),
+        checked(options.checked),
         first_query_id(options.first_query_id),
         labels(upload_groups(options.query_groups, queries.view.rows, stream_of(to))),
         found(1, stream_of(to)) {
@@ -53,12 +60,14 @@ struct Scan::State {
   virtual void look() {}
 
   void check_queries() const {
-    const NonFinite bad = fetch(found, stream_of(target));
+    if (!checked) return;
+    const NonFinite bad = fetch(found.data(), stream_of(target));
     if (bad.count > 0) throw NonFiniteRow("queries", first_query_id + bad.first);
   }
 
   Target target;
   Metric metric;
+  bool checked;
   int64_t first_query_id;
   DeviceBuffer<int64_t> labels;
   DeviceBuffer<NonFinite> found;
@@ -77,6 +86,7 @@ int64_t Scan::count() const { return state_->queries().count; }
 int64_t Scan::dim() const { return state_->queries().dim; }
 Metric Scan::metric() const { return state_->metric; }
 const Target& Scan::target() const { return state_->target; }
+const NonFinite* Scan::found() const { return state_->found.data(); }
 
 namespace {
 
@@ -115,7 +125,7 @@ class PartedFeed {
 
   // Waits, so that the caller's rows may go.
   void finish(int64_t rows) {
-    const NonFinite bad = fetch(state_.found, stream_);
+    const NonFinite bad = fetch(state_.found.data(), stream_);
     check_rows(bad);
     state_.skipped += static_cast<int64_t>(bad.count);
     if (poll_) poll_(rows);
@@ -366,6 +376,7 @@ double DistributionSearch::max_error(double worst_row) const {
 void normalize(const Matrix& rows, float* out, bool out_on_device, const Target& target) {
   const DeviceScope scope(target.device);
   const cudaStream_t stream = stream_of(target);
+  check_not_capturing(stream);
   const DeviceRows on_device(rows, stream);
   const int64_t n = rows.view.rows * rows.view.cols;
   DeviceBuffer<NonFinite> found(1, stream);
@@ -377,7 +388,7 @@ void normalize(const Matrix& rows, float* out, bool out_on_device, const Target&
                           cudaMemcpyDefault, stream),
           "copying results");
   }
-  const NonFinite bad = fetch(found, stream);
+  const NonFinite bad = fetch(found.data(), stream);
   if (bad.count > 0) throw NonFiniteRow("x", bad.first);
 }
 

@@ -12,6 +12,8 @@
 
 namespace idsim::cuda {
 
+struct NonFinite;
+
 // A matrix of embeddings on the host, on the device or in a file.
 // Rows in a file are dense; of the view rows, cols and dtype count.
 struct Matrix {
@@ -44,10 +46,10 @@ enum class RowPlace { device, mapped, fetched };
 // A gallery's codes and stats on a device, and its rows there or on the host. Rows that are not copied must outlive it.
 class PreparedGallery {
  public:
-  // host_rows: rows that lie on the host stay there. Waits for the device. Throws NonFiniteRow unless skip_nonfinite,
-  // DeviceMemoryError, CudaError.
+  // host_rows: rows that lie on the host stay there. first_row: number of row 0, for messages. Waits for the device. Throws
+  // NonFiniteRow unless skip_nonfinite, DeviceMemoryError, CudaError.
   PreparedGallery(const Matrix& rows, Metric metric, bool skip_nonfinite, bool host_rows,
-                  const Target& target);
+                  int64_t first_row, const Target& target);
   ~PreparedGallery();
 
   int64_t count() const;
@@ -74,6 +76,8 @@ struct QueryOptions {
   bool triangle = false;      // keep only id > first_query_id + query
   int64_t first_query_id = 0;
   const int64_t* query_groups = nullptr;  // [q] leave out rows of the same label; or null
+  // False: the host does not wait to look for queries with NaN or Inf; those of a top-k search get padding.
+  bool checked = true;
 };
 
 // A question about queries and a gallery that may come in parts.
@@ -99,6 +103,7 @@ class Scan {
   int64_t dim() const;
   Metric metric() const;
   const Target& target() const;
+  const NonFinite* found() const;  // on the device: queries with NaN or Inf
 
   struct State;
 
@@ -116,7 +121,7 @@ struct SearchCertificate {
   int64_t scanned_again = 0;  // query-slab pairs whose candidates overflowed
 };
 
-// Constructors of the scans wait for the device and throw NonFiniteRow for a query with NaN or Inf.
+// Constructors of the scans wait for the device and throw NonFiniteRow for a query with NaN or Inf, where these are checked.
 
 class TopKSearch : public Scan {
  public:

@@ -27,17 +27,17 @@ __device__ void set_reach(const Queries::View& queries, const TopK::Filter& filt
   filter.a[query] = query_terms(queries.metric, queries.bounds[query], reach).a;
 }
 
-// Queries that only fill the last tile get a = +inf, which no row reaches.
+// Queries that only fill the last tile, or hold NaN or Inf, get a = +inf, which no row reaches.
 __global__ void start(Queries::View queries, TopK::Filter filter, TopK::Lists lists,
                       float threshold) {
   const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (i == 0) *filter.counts = {0, 0, 0};
   if (i >= queries.padded) return;
-  if (i >= queries.count) {
+  if (i < queries.count) lists.sizes[i] = 0;
+  if (i >= queries.count || std::isnan(queries.norms[i])) {
     filter.a[i] = std::numeric_limits<float>::infinity();
     return;
   }
-  lists.sizes[i] = 0;
   set_reach(queries, filter, i, threshold);
 }
 

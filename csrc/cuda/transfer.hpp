@@ -37,6 +37,7 @@ class Event {
   void record(cudaStream_t stream);
   void wait() const;                     // on the host
   void hold(cudaStream_t stream) const;  // what is queued on the stream from now on
+  cudaEvent_t get() const { return event_; }
 
  private:
   cudaEvent_t event_ = nullptr;

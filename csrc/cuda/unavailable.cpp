@@ -1,6 +1,8 @@
 // Stands in for the CUDA backend in builds without it.
 #include "core/error.hpp"
+#include "cuda/buffer.hpp"
 #include "cuda/device.hpp"
+#include "cuda/replay.hpp"
 #include "cuda/search.hpp"
 
 namespace idsim::cuda {
@@ -17,7 +19,9 @@ BackendStatus backend_status() { return {false, false, 0, kReason}; }
 DeviceMemory device_memory(int) { refuse(); }
 
 struct PreparedGallery::State {};
-PreparedGallery::PreparedGallery(const Matrix&, Metric, bool, bool, const Target&) { refuse(); }
+PreparedGallery::PreparedGallery(const Matrix&, Metric, bool, bool, int64_t, const Target&) {
+  refuse();
+}
 PreparedGallery::~PreparedGallery() = default;
 int64_t PreparedGallery::count() const { refuse(); }
 int64_t PreparedGallery::dim() const { refuse(); }
@@ -41,6 +45,7 @@ int64_t Scan::count() const { refuse(); }
 int64_t Scan::dim() const { refuse(); }
 Metric Scan::metric() const { refuse(); }
 const Target& Scan::target() const { refuse(); }
+const NonFinite* Scan::found() const { refuse(); }
 
 TopKSearch::TopKSearch(const Matrix&, const QueryOptions&, int64_t, float, const Target&)
     : Scan(nullptr) {}
@@ -66,6 +71,21 @@ int DistributionSearch::bins() const { refuse(); }
 void DistributionSearch::add_to(uint64_t*, uint64_t*) const { refuse(); }
 double DistributionSearch::worst_row() const { refuse(); }
 double DistributionSearch::max_error(double) const { refuse(); }
+
+Buffer::Buffer(int64_t, const Target&) { refuse(); }
+Buffer::Buffer(const MatrixView&, const Target&, const Target&) { refuse(); }
+Buffer::~Buffer() = default;
+void Buffer::hand_to(void*) { refuse(); }
+void copy_to_device(const void*, int64_t, void*, const Target&) { refuse(); }
+
+struct Replay::State {};
+Replay::Replay(const Matrix&, const PreparedGallery&, const QueryOptions&, int64_t, float, float*,
+               int64_t*, const Target&) {
+  refuse();
+}
+Replay::~Replay() = default;
+void Replay::launch(void*) { refuse(); }
+int64_t Replay::nonfinite_query(void*) const { refuse(); }
 
 void normalize(const Matrix&, float*, bool, const Target&) { refuse(); }
 

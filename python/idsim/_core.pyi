@@ -45,6 +45,9 @@ class Prepared:
 
 class FileGallery:
     def __init__(self, files: Sequence[tuple[int, int, bytes]], rows: int, dim: int, dtype: str) -> None: ...
+    @property
+    def rows(self) -> int: ...
+    def slice(self, first: int, rows: int) -> FileGallery: ...
 
 class _Scan:
     def feed(
@@ -161,7 +164,14 @@ def cuda_memory(device: int) -> tuple[int, int]: ...
 
 class CudaPrepared:
     def __init__(
-        self, rows: Any, metric: str, skip_nonfinite: bool, host_rows: bool, device: int, stream: int
+        self,
+        rows: Any,
+        metric: str,
+        skip_nonfinite: bool,
+        host_rows: bool,
+        device: int,
+        stream: int,
+        first_row: int = 0,
     ) -> None: ...
     @property
     def rows(self) -> int: ...
@@ -177,6 +187,44 @@ class CudaPrepared:
     def row_bytes(self) -> int: ...
     @property
     def row_place(self) -> Literal["device", "mapped", "fetched"]: ...
+
+class CudaArray:
+    def __init__(self, shape: tuple[int, int], dtype: str, device: int, stream: int) -> None: ...
+    @staticmethod
+    def copy_of(rows: Any, device: int, stream: int, source_stream: int) -> CudaArray: ...
+    @property
+    def shape(self) -> tuple[int, int]: ...
+    @property
+    def dtype(self) -> str: ...
+    @property
+    def nbytes(self) -> int: ...
+    def __getitem__(self, rows: slice) -> CudaArray: ...
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]: ...
+    def __dlpack_device__(self) -> tuple[int, int]: ...
+    def __dlpack__(
+        self,
+        *,
+        stream: int | None = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[int, int] | None = None,
+        copy: bool | None = None,
+    ) -> Any: ...
+
+class CudaReplay:
+    def __init__(
+        self,
+        queries: Any,
+        prepared: CudaPrepared,
+        k: int,
+        threshold: float,
+        exclude_self: bool,
+        scores: int,
+        ids: int,
+        stream: int,
+    ) -> None: ...
+    def launch(self, stream: int) -> None: ...
+    def nonfinite_query(self, stream: int) -> int: ...
 
 class _CudaScan:
     def feed(
@@ -194,6 +242,15 @@ class _CudaScan:
         first_id: int,
         groups: _Groups,
         threads: int,
+        progress: _Progress,
+    ) -> None: ...
+    def feed_range(
+        self,
+        prepared: Prepared,
+        start: int,
+        stop: int,
+        first_id: int,
+        groups: _Groups,
         progress: _Progress,
     ) -> None: ...
     def feed_file(
@@ -276,6 +333,7 @@ class CudaDistributionScan(_CudaScan):
     @property
     def worst_row(self) -> float: ...
 
+def cuda_copy_to_device(array: NDArray[Any], to: int, device: int, stream: int) -> None: ...
 def cuda_normalize(rows: Any, out: NDArray[np.float32], device: int, stream: int) -> None: ...
 def cuda_normalize_on_device(rows: Any, out: int, device: int, stream: int) -> None: ...
 def active_isa() -> str: ...

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from idsim.engines import engine_for
 from idsim.feeding import as_source, check_dims, fed_scans, labels_of
 from idsim.options import as_groups, float32_thresholds
+from idsim.placement import engine_for
 from idsim.results import ScoreDistribution
 
 if TYPE_CHECKING:

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from idsim import _core
+    from idsim.devices import Place
     from idsim.options import Metric, Nonfinite, Progress
+    from idsim.split import SplitPrepared
 
 __all__ = ["HostSource", "ScanFeed", "Source", "as_source", "check_dims", "fed_scans", "labels_of"]
 
@@ -73,7 +75,7 @@ class ScanFeed:
 
     def feed_prepared(
         self,
-        prepared: _core.Prepared | _core.CudaPrepared,
+        prepared: _core.Prepared | _core.CudaPrepared | SplitPrepared,
         first_id: int = 0,
         *,
         groups: NDArray[np.int64] | None = None,
@@ -101,8 +103,8 @@ class Source(Protocol):
     """A gallery that can be fed to a scan."""
 
     @property
-    def device(self) -> int | None:
-        """The CUDA device that the rows lie on; None: the host, or files."""
+    def device(self) -> Place:
+        """The CUDA device, or devices, that the rows lie on; None: the host, or files."""
 
     @property
     def pinned(self) -> bool:
@@ -133,7 +135,7 @@ class Source(Protocol):
 class HostSource:
     """What a `Source` says whose rows lie on the host or in files: any engine can be fed with them."""
 
-    device: int | None = None
+    device: Place = None
     pinned = False
     array: Any = None
 

@@ -9,23 +9,26 @@ import numpy as np
 
 from idsim import _core
 from idsim.arrays import as_matrix, cuda_device
-from idsim.engines import chosen_device, stream_handle
-from idsim.memory import budget_of_index, sent_row_bytes
+from idsim.captured import CapturedSearch
+from idsim.devices import device_name
+from idsim.engines import CudaEngine, RowPlace
+from idsim.memory import sent_row_bytes
 from idsim.options import resolve_threads, skips
+from idsim.placement import chosen_device, engine_at
 from idsim.search import search
+from idsim.split import SplitEngine, SplitPrepared
 
 if TYPE_CHECKING:
     import os
 
     from numpy.typing import NDArray
 
+    from idsim.devices import Place
     from idsim.feeding import ScanFeed
     from idsim.options import Exclude, Metric, Nonfinite, Progress
     from idsim.results import TopK
 
 __all__ = ["Index"]
-
-Rows = Literal["auto", "device", "host"]
 
 
 class Index:
@@ -49,15 +52,16 @@ class Index:
         For the preparation. Default: one per core.
     progress : callable, optional
         As in `idsim.search`; not called for a CUDA device.
-    device : None, "cpu", "cuda" or "cuda:N", optional
-        Where the index is kept and searched; rows that lie elsewhere are copied there. Default: where they lie.
+    device : None, "cpu", "cuda", "cuda:N", "cuda:N,M" or "cuda:all", optional
+        Where the index is kept and searched, a range of the rows on each of several devices; rows that lie elsewhere
+        are copied there. Default: where they lie.
     stream : object, optional
         Of the preparation; see `idsim.search`.
     rows : {"auto", "device", "host"}
         Where an index on a device keeps the rows that lie on the host: copied to the device, or on the host, from where
         the few that the codes cannot decide are read. "auto": on the device if they fit the budget.
     memory_budget : int, optional
-        Bytes of the device for codes and rows. Default: what is free, but for what a search takes.
+        Bytes of each device for codes and rows. Default: what is free, but for what a search takes.
 
     Raises
     ------
@@ -87,17 +91,16 @@ class Index:
         progress: Progress | None = None,
         device: str | None = None,
         stream: Any = None,
-        rows: Rows = "auto",
+        rows: RowPlace = "auto",
         memory_budget: int | None = None,
     ) -> None:
         matrix = as_matrix(gallery, "gallery")
-        number = chosen_device(device, cuda_device(matrix))
         if rows not in {"auto", "device", "host"}:
             msg = f"rows must be 'auto', 'device' or 'host', not {rows!r}"
             raise ValueError(msg)
-        if number is not None:
-            prepared = _prepared_on_device(matrix, metric, nonfinite, rows, memory_budget, number, stream)
-            self._set_on_device(matrix, metric, prepared)
+        engine = engine_at(chosen_device(device, cuda_device(matrix)), stream, memory_budget, matrix)
+        if isinstance(engine, CudaEngine | SplitEngine):
+            self._set_on_device(matrix, metric, engine.prepare(matrix, metric, skips(nonfinite), rows))
             return
         if rows == "device":
             msg = "rows='device' needs a device, and the index is made on the CPU"
@@ -128,11 +131,11 @@ class Index:
         self._metric: Metric = metric
         self._skipped = skipped
         self._nibble_bytes = 0
-        self._prepared: _core.Prepared | _core.CudaPrepared = _core.Prepared(
+        self._prepared: _core.Prepared | _core.CudaPrepared | SplitPrepared = _core.Prepared(
             rows, codes, scale, residual, norm, metric
         )
 
-    def _set_on_device(self, rows: Any, metric: Metric, prepared: _core.CudaPrepared) -> None:
+    def _set_on_device(self, rows: Any, metric: Metric, prepared: _core.CudaPrepared | SplitPrepared) -> None:
         self._rows = rows
         self._metric = metric
         self._skipped = prepared.skipped_rows
@@ -157,14 +160,14 @@ class Index:
         return self.device is not None
 
     @property
-    def device(self) -> int | None:
-        """The number of the CUDA device that keeps the index; None: the CPU."""
-        return self._prepared.device if isinstance(self._prepared, _core.CudaPrepared) else None
+    def device(self) -> Place:
+        """The number of the CUDA device that keeps the index, or those of several; None: the CPU."""
+        return None if isinstance(self._prepared, _core.Prepared) else self._prepared.device
 
     def sent_to_device(self) -> tuple[str, int]:
         """Return how the rows reach a device, and the bytes of one; of `idsim.memory.form_of`."""
         form = "host_codes"
-        if isinstance(self._prepared, _core.CudaPrepared):
+        if not isinstance(self._prepared, _core.Prepared):
             form = "host_index" if self._prepared.row_place == "fetched" else "index"
         return form, sent_row_bytes(self._rows)
 
@@ -205,6 +208,47 @@ class Index:
             certificate=certificate,
         )
 
+    def capture(
+        self,
+        queries: Any,
+        k: int = 10,
+        *,
+        exclude: Literal["self"] | None = None,
+        threshold: float | None = None,
+        out: tuple[Any, Any] | None = None,
+        stream: Any = None,
+    ) -> CapturedSearch:
+        """Make a search that can be launched many times and captured into a CUDA graph.
+
+        Parameters
+        ----------
+        queries : array
+            [q, d] on the device of the index. Each launch searches for what its memory then holds.
+        k, exclude, threshold, out
+            As in `idsim.search`, but that labels cannot be excluded; results lie on the device.
+        stream : object, optional
+            That the queries are ready on; see `idsim.search`.
+
+        Returns
+        -------
+        CapturedSearch
+            All memory is allocated, for all queries at once.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Index and queries are not on one device, or the device cannot read the rows (`info`: "fetched"), and as in
+            `idsim.search`.
+        CudaError
+            The stream is being captured.
+        """
+        return CapturedSearch(self, queries, k, exclude=exclude, threshold=threshold, out=out, stream=stream)
+
+    @property
+    def prepared(self) -> _core.Prepared | _core.CudaPrepared | SplitPrepared:
+        """What the engine keeps of the gallery."""
+        return self._prepared
+
     def vectors(self, start: int = 0, stop: int | None = None) -> Any:
         """Return rows `start` to `stop` of the gallery as they were given, not copied."""
         return self._rows[start:stop]
@@ -235,7 +279,7 @@ class Index:
             ``instruction_set``, or the device; ``mean_residual``: average share of a row that its codes do not hold,
             None on a device.
         """
-        if isinstance(self._prepared, _core.CudaPrepared):
+        if not isinstance(self._prepared, _core.Prepared):
             return self._info_of_device(self._prepared)
         finite = self._norm > 0
         share = self._residual[finite] / self._norm[finite]
@@ -259,7 +303,7 @@ class Index:
             "mean_residual": float(share.mean()) if share.size else 0.0,
         }
 
-    def _info_of_device(self, prepared: _core.CudaPrepared) -> dict[str, Any]:
+    def _info_of_device(self, prepared: _core.CudaPrepared | SplitPrepared) -> dict[str, Any]:
         return {
             "rows": len(self),
             "dim": self.dim,
@@ -271,7 +315,7 @@ class Index:
             "row_bytes": prepared.row_bytes,
             "row_place": prepared.row_place,
             "tiers": ["int8 codes", "canonical float64 score of the rows"],
-            "instruction_set": f"cuda:{prepared.device}",
+            "instruction_set": device_name(prepared.device),
             "mean_residual": None,
         }
 
@@ -311,37 +355,3 @@ class Index:
         index._set(stored.rows, *stored.arrays, cast("Metric", stored.metric), stored.skipped_rows)
         index._add_nibbles(None)
         return index
-
-
-def _prepared_on_device(
-    matrix: Any,
-    metric: Metric,
-    nonfinite: Nonfinite,
-    rows: Rows,
-    memory_budget: int | None,
-    device: int,
-    stream: Any,
-) -> _core.CudaPrepared:
-    """Prepare rows on a device, and decide where they stay."""
-    n, dim = int(matrix.shape[0]), int(matrix.shape[1])
-    budget = budget_of_index(device) if memory_budget is None else memory_budget
-    plan = _core.plan_index(n, dim, sent_row_bytes(matrix), budget)
-    if memory_budget is not None and plan["code_bytes"] > budget:
-        msg = (
-            f"the codes of {n} rows of {dim} columns take {plan['code_bytes']} bytes, and memory_budget is {budget}; "
-            "an Index on the CPU is searched with device='cuda' too, its codes are streamed"
-        )
-        raise MemoryError(msg)
-
-    def prepared(on_host: bool) -> _core.CudaPrepared:
-        handle = stream_handle(stream, device, matrix)
-        return _core.CudaPrepared(matrix, metric, skips(nonfinite), on_host, device, handle)
-
-    if rows != "auto" or cuda_device(matrix) is not None:
-        return prepared(rows == "host")
-    if plan["rows_fit"]:
-        try:
-            return prepared(False)
-        except MemoryError:
-            pass  # others took what was free
-    return prepared(True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from idsim import _core
+from idsim.devices import Place, device_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,6 +20,7 @@ __all__ = [
     "DEFAULT_MEMORY_BUDGET",
     "MemoryPlan",
     "budget_of_index",
+    "chunk_within",
     "form_of",
     "planned",
     "sent_row_bytes",
@@ -111,7 +113,7 @@ class MemoryPlan:
             yield "device", f"{_size(self.free)} free of {_size(self.total_memory)}"
 
     def __str__(self) -> str:
-        return "\n".join(f"{name:<20}{text}" for name, text in self._lines())
+        return "\n".join(f"{name:<22}{text}" for name, text in self._lines())
 
 
 def _size(count: int) -> str:
@@ -149,7 +151,7 @@ def budget_of_index(device: int) -> int:
 
 
 def planned(
-    queries: Any, gallery: Any, k: int, device: int | None, memory_budget: int | None
+    queries: Any, gallery: Any, k: int, place: Place, memory_budget: int | None
 ) -> tuple[MemoryPlan, int]:
     """Plan a search, and return the plan with the least budget that would do.
 
@@ -159,8 +161,8 @@ def planned(
         The question's rows.
     k : int
         Results per query.
-    device : int, optional
-        The device whose free memory bounds the budget; None: none does.
+    place : int, tuple of int, or None
+        The device, or devices, whose free memory bounds the budget; None: none does.
     memory_budget : int, optional
         Bytes of the device. Default 1 GiB.
     """
@@ -174,8 +176,8 @@ def planned(
         )
 
     made, free, total = plan(budget), None, None
-    if device is not None and made["total"] > _ALWAYS_FREE:
-        free, total = _core.cuda_memory(device)
+    if place is not None and made["total"] > _ALWAYS_FREE:
+        free, total = min(_core.cuda_memory(n) for n in ((place,) if isinstance(place, int) else place))
         if free < budget:
             budget = free
             made = plan(budget)
@@ -190,3 +192,30 @@ def planned(
     numbers = made["query_chunk"], made["part_rows"], made["fetched_rows"], made["candidates"]
     question = len(queries), len(gallery), int(queries.dim), k, form
     return MemoryPlan(*question, budget, free, total, *numbers, buffers, made["pinned_bytes"]), made["least"]
+
+
+def chunk_within(
+    memory_budget: int | None, queries: Any, gallery: Any, k: int, place: Place
+) -> tuple[int, int]:
+    """Return how many queries of a search go together, and the bytes of a device that it may take.
+
+    Parameters
+    ----------
+    memory_budget, queries, gallery, k, place
+        See `planned`.
+
+    Raises
+    ------
+    ValueError
+        The budget does not hold 32 queries.
+    MemoryError
+        What is free does not.
+    """
+    plan, least = planned(queries, gallery, k, place, memory_budget)
+    if plan.query_chunk == 0 < len(queries):
+        if plan.budget == memory_budget:
+            msg = f"memory_budget must be at least {least} bytes for this search, not {plan.budget}"
+            raise ValueError(msg)
+        msg = f"{device_name(place)}: {plan.budget} bytes are free; this search takes at least {least}"
+        raise MemoryError(msg)
+    return plan.query_chunk, plan.budget

@@ -13,10 +13,11 @@ import numpy as np
 
 from idsim import _core
 from idsim.arrays import as_matrix
-from idsim.engines import engine_for, parse_device
+from idsim.devices import parse_device
 from idsim.feeding import HostSource, ScanFeed, as_source, check_dims, fed_scans, labels_of
 from idsim.memory import planned
 from idsim.options import checked_k, resolve_exclude, resolve_threads, skips, worst_score
+from idsim.placement import engine_for
 from idsim.results import Certificate, TopK
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class TopKScan(ScanFeed):
         """Return the result; the scan is not to be fed again."""
         given, (scores, ids) = self._engine.outputs(out, self._queries, self._shape)
         self._engine.finish(self._top, scores, ids)
-        return TopK(*given)
+        return TopK(*(self._engine.handed_over(part, self._queries) for part in given))
 
     def certificate(self) -> Certificate:
         """Return what the filter did so far."""
@@ -154,11 +155,11 @@ def search(
         (KeyboardInterrupt).
     certificate : bool
         Attach a `Certificate` to the result.
-    device : None, "cpu", "cuda" or "cuda:N", optional
-        Where the work is done; what lies elsewhere is copied there, a gallery part by part. Default: where the
-        gallery lies, or else the queries.
+    device : None, "cpu", "cuda", "cuda:N", "cuda:N,M" or "cuda:all", optional
+        Where the work is done; what lies elsewhere is copied there, a gallery part by part. Several devices work
+        on a range of the gallery each. Default: where the gallery lies, or else the queries.
     stream : object, optional
-        On a CUDA device: the stream of the work, a handle or an object with ``__cuda_stream__``. Default: the current
+        On one CUDA device: the stream of the work, a handle or an object with ``__cuda_stream__``. Default: the current
         stream of the arrays' library.
 
     Returns
@@ -216,7 +217,7 @@ def search(
         if certificate:
             parts.append(_certificate(scan))
         del scan  # its memory, before the next one is made
-    result = TopK(*given)
+    result = TopK(*(engine.handed_over(part, queries, len(source)) for part in given))
     if certificate:
         result.certificate = _join_certificates(parts)
     return result
@@ -254,10 +255,10 @@ def memory_plan(
         As of `search`; or their shape, for float32 rows on the host.
     k : int
         Results per query.
-    device : "cuda" or "cuda:N"
-        Its free memory bounds the budget; on a machine without a device nothing does.
+    device : "cuda", "cuda:N", "cuda:N,M" or "cuda:all"
+        Its free memory, of several devices the least, bounds the budget; on a machine without a device nothing does.
     memory_budget : int, optional
-        Bytes of the device that the search may take. Default 1 GiB.
+        Bytes of the device, or of each, that the search may take. Default 1 GiB.
 
     Returns
     -------
@@ -278,8 +279,8 @@ def memory_plan(
     """
     rows, source = _rows_or_shape(queries, "queries"), _rows_or_shape(gallery, "gallery")
     check_dims(rows, source)
-    number = parse_device(device) if _core.build_info()["cuda_devices"] else None
-    plan, _ = planned(rows, source, checked_k(k), number, memory_budget)
+    place = parse_device(device) if _core.build_info()["cuda_devices"] else None
+    plan, _ = planned(rows, source, checked_k(k), place, memory_budget)
     return plan
 
 

@@ -57,4 +57,4 @@ def test_the_same_matches(files, run):
 def test_no_such_device(files, run):
     code, _, text = run("search", *files, "--device", "gpu")
     assert code == 2
-    assert "device must be 'cpu', 'cuda' or 'cuda:N', not 'gpu'" in text
+    assert "device must be 'cpu', 'cuda', 'cuda:N', 'cuda:N,M' or 'cuda:all', not 'gpu'" in text

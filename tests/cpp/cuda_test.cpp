@@ -285,9 +285,7 @@ bool throws(const char* part_of_message, const Do& act) {
 }
 
 void check_memory() {
-  const auto taken = [] {
-    return emulator::device_memory.total() - emulator::device_memory.left();
-  };
+  const auto taken = [] { return emulator::memory_of(0) - emulator::memory_left(0); };
   const size_t before = taken();
   {
     const Fault limit("IDSIM_EMULATED_MEMORY", static_cast<int64_t>(before) + 100'000);

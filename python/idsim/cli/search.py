@@ -67,7 +67,8 @@ def search(
     ] = Nonfinite.refuse,
     threads: Annotated[int | None, typer.Option(min=1, help="Default: one per core.")] = None,
     device: Annotated[
-        str | None, typer.Option(help="Where the work is done: cpu, cuda or cuda:N. Default: cpu.")
+        str | None,
+        typer.Option(help="Where the work is done: cpu, cuda, cuda:N, cuda:N,M or cuda:all. Default: cpu."),
     ] = None,
     memory_budget: Annotated[
         int | None, typer.Option(min=1, help="MiB of scratch, on a device of its memory. Default: 1024.")

@@ -1,8 +1,11 @@
-// Arrays that work on a CUDA device will read.
+// What the functions for CUDA devices share: where work goes, arrays that it reads, and prepared galleries.
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string>
 
+#include "bindings/arguments.hpp"
 #include "bindings/dlpack.hpp"
 #include "bindings/tensor_arg.hpp"
 #include "cuda/search.hpp"
@@ -38,6 +41,20 @@ class CudaArg {
   }
 
   TensorArg arg_;
+};
+
+// A gallery on a device, and the array that it may point into.
+struct CudaPrepared {
+  CudaPrepared(const py::object& rows, const std::string& metric, bool skip_nonfinite,
+               bool host_rows, int device, uintptr_t stream, int64_t first_row)
+      : target(target_of(device, stream)), arg(rows, "gallery", target) {
+    const Metric by = metric_by_name(metric);
+    const py::gil_scoped_release release;
+    gallery.emplace(arg.matrix(), by, skip_nonfinite, host_rows, first_row, target);
+  }
+  cuda::Target target;
+  CudaArg arg;
+  std::optional<cuda::PreparedGallery> gallery;
 };
 
 }  // namespace idsim::bindings
