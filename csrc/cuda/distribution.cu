@@ -14,8 +14,6 @@ namespace idsim::cuda {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int kWarps = kThreads / kWarpSize;
-constexpr int64_t kListBlocks = 2048;
 // Two histograms of so many bins fit the memory of the tile's stages.
 constexpr int kSharedBins = static_cast<int>(kTileSharedBytes / (2 * sizeof(unsigned)));
 
@@ -95,20 +93,17 @@ struct BinEstimates {
 };
 
 template <DType kType>
-__global__ __launch_bounds__(kThreads) void bin_exactly(Distribution::View view,
-                                                        Queries::View queries, Gallery gallery,
-                                                        const ListedPair* pairs,
-                                                        const unsigned long long* count) {
-  const auto n = static_cast<int64_t>(*count);
-  const int64_t step = int64_t{gridDim.x} * kWarps;
-  for (int64_t i = int64_t{blockIdx.x} * kWarps + threadIdx.x / kWarpSize; i < n; i += step) {
-    const ListedPair pair = pairs[i];
+__global__ __launch_bounds__(kListThreads) void bin_exactly(Distribution::View view,
+                                                            Queries::View queries, Gallery gallery,
+                                                            const ListedPair* pairs,
+                                                            const unsigned long long* count) {
+  for_listed(pairs, count, [&](const ListedPair& pair) {
     const float score = warp_score<kType>(queries, gallery, pair.query, pair.row);
-    if (lane_index() != 0) continue;
+    if (lane_index() != 0) return;
     const int bin = exact_bin(static_cast<double>(score), view.bins);
     const bool mated = is_mated(view, gallery, pair.query, pair.row);
     atomicAdd(&view.counts[bin + (mated ? view.bins : 0)], 1ULL);
-  }
+  });
 }
 
 // A row that always passes is always binned by its canonical score.
@@ -165,7 +160,7 @@ void Distribution::feed(const Gallery& gallery) {
              kTileSharedBytes, stream_, tiles,
              BinEstimates{view_, queries, slab, first, {pairs_.data(), count_.data()}});
       with_dtype(slab.rows.dtype, [&](auto type) {
-        launch("binning the tail", bin_exactly<type()>, blocks_for(kListBlocks, 1), kThreads, 0,
+        launch("binning the tail", bin_exactly<type()>, blocks_for(kListBlocks, 1), kListThreads, 0,
                stream_, view_, queries, slab, pairs_.data(), count_.data());
       });
     }

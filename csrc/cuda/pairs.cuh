@@ -7,6 +7,7 @@
 
 #include "cuda/gallery.hpp"
 #include "cuda/tile.cuh"
+#include "cuda/warp.cuh"
 
 namespace idsim::cuda {
 
@@ -30,6 +31,22 @@ inline int64_t slab_rows(int64_t queries) {
 }
 // Queries worked on at a time, so that even one row of tiles fits.
 inline constexpr int64_t kMostQueries = kListedPairs / kTileRows;
+
+// Threads of a block, and blocks, that go through a list whose length only the device knows.
+inline constexpr int kListThreads = 256;
+inline constexpr int64_t kListBlocks = 2048;
+
+// Calls visit(pair) for each listed pair, with all lanes of a warp.
+template <class Visit>
+__device__ void for_listed(const ListedPair* pairs, const unsigned long long* count,
+                           const Visit& visit) {
+  constexpr int warps = kListThreads / kWarpSize;
+  const auto n = static_cast<int64_t>(*count);
+  const int64_t step = int64_t{gridDim.x} * warps;
+  for (int64_t i = int64_t{blockIdx.x} * warps + threadIdx.x / kWarpSize; i < n; i += step) {
+    visit(pairs[i]);
+  }
+}
 
 // Appends the pairs of a tile whose bit is set: bit 32 half + 8 i + 2 j + e of `hits` stands for element 2 half + e of
 // fragment (i, j).

@@ -11,9 +11,6 @@ namespace idsim::cuda {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int kWarps = kThreads / kWarpSize;
-// Blocks that go through a list whose length only the device knows.
-constexpr int64_t kListBlocks = 2048;
 
 __device__ bool reaches(Metric metric, float score, float threshold) {
   return metric == Metric::l2 ? score <= threshold : score >= threshold;
@@ -61,24 +58,13 @@ struct ListPairs {
   }
 };
 
-// Calls visit(pair) for each listed pair, with all lanes of a warp.
-template <class Visit>
-__device__ void for_listed(const ListedPair* pairs, const unsigned long long* count,
-                           const Visit& visit) {
-  const auto n = static_cast<int64_t>(*count);
-  const int64_t step = int64_t{gridDim.x} * kWarps;
-  for (int64_t i = int64_t{blockIdx.x} * kWarps + threadIdx.x / kWarpSize; i < n; i += step) {
-    visit(pairs[i]);
-  }
-}
-
 template <DType kType>
-__global__ __launch_bounds__(kThreads) void count_pairs(Queries::View queries, Gallery gallery,
-                                                        Exclusion exclusion,
-                                                        const ListedPair* pairs,
-                                                        const unsigned long long* count,
-                                                        const float* levels, int thresholds,
-                                                        unsigned long long* counts) {
+__global__ __launch_bounds__(kListThreads) void count_pairs(Queries::View queries, Gallery gallery,
+                                                            Exclusion exclusion,
+                                                            const ListedPair* pairs,
+                                                            const unsigned long long* count,
+                                                            const float* levels, int thresholds,
+                                                            unsigned long long* counts) {
   const Metric metric = queries.metric;
   for_listed(pairs, count, [&](const ListedPair& pair) {
     if (exclusion.drops(pair.query, gallery, pair.row)) return;
@@ -101,11 +87,12 @@ __global__ __launch_bounds__(kThreads) void count_pairs(Queries::View queries, G
 }
 
 template <DType kType>
-__global__ __launch_bounds__(kThreads) void keep_pairs(Queries::View queries, Gallery gallery,
-                                                       Exclusion exclusion, const ListedPair* pairs,
-                                                       const unsigned long long* count,
-                                                       float threshold, FoundPair* found,
-                                                       unsigned long long* found_count) {
+__global__ __launch_bounds__(kListThreads) void keep_pairs(Queries::View queries, Gallery gallery,
+                                                           Exclusion exclusion,
+                                                           const ListedPair* pairs,
+                                                           const unsigned long long* count,
+                                                           float threshold, FoundPair* found,
+                                                           unsigned long long* found_count) {
   for_listed(pairs, count, [&](const ListedPair& pair) {
     if (exclusion.drops(pair.query, gallery, pair.row)) return;
     const float score = warp_score<kType>(queries, gallery, pair.query, pair.row);
@@ -173,7 +160,7 @@ CountAbove::CountAbove(const MatrixView& queries, Metric metric,
 void CountAbove::decide(const Gallery& slab, const ListedPair* pairs,
                         const unsigned long long* count) {
   with_dtype(slab.rows.dtype, [&](auto type) {
-    launch("counting", count_pairs<type()>, blocks_for(kListBlocks, 1), kThreads, 0, stream_,
+    launch("counting", count_pairs<type()>, blocks_for(kListBlocks, 1), kListThreads, 0, stream_,
            queries(), slab, exclusion_, pairs, count, levels_.data(), thresholds_, counts_.data());
   });
 }
@@ -206,8 +193,8 @@ void PairsAbove::decide(const Gallery& slab, const ListedPair* pairs,
   if (found_.size() < listed) found_ = DeviceBuffer<FoundPair>(listed, stream_);
   found_count_.set_bytes(0);
   with_dtype(slab.rows.dtype, [&](auto type) {
-    launch("scoring pairs", keep_pairs<type()>, blocks_for(kListBlocks, 1), kThreads, 0, stream_,
-           queries(), slab, exclusion_, pairs, count, threshold_, found_.data(),
+    launch("scoring pairs", keep_pairs<type()>, blocks_for(kListBlocks, 1), kListThreads, 0,
+           stream_, queries(), slab, exclusion_, pairs, count, threshold_, found_.data(),
            found_count_.data());
   });
   const auto kept = static_cast<size_t>(fetch_count(found_count_.data()));

@@ -73,6 +73,17 @@ __device__ inline void load_stage(const TileScan& scan, int64_t row0, int64_t qu
   }
 }
 
+// 64 bytes of 16 rows (`low`: row lane / 4, `high`: 8 further on) by 8 queries.
+__device__ __forceinline__ void multiply_fragments(int32_t (&acc)[4], const uint4& low,
+                                                   const uint4& high, const uint4& queries) {
+  const uint32_t first[4] = {low.x, high.x, low.y, high.y};
+  const uint32_t second[4] = {low.z, high.z, low.w, high.w};
+  const uint32_t b0[2] = {queries.x, queries.y};
+  const uint32_t b1[2] = {queries.z, queries.w};
+  ptx::mma_u8_s8(acc, first, b0);
+  ptx::mma_u8_s8(acc, second, b1);
+}
+
 __device__ inline void multiply_stage(const char* stage, TileProducts& p) {
   const int at = p.lane / 4 * kStep + p.lane % 4 * 16;
   const char* queries = stage + (kTileRows + p.warp_query) * kStep + at;
@@ -86,27 +97,21 @@ __device__ inline void multiply_stage(const char* stage, TileProducts& p) {
   for (int i = 0; i < kRowFragments; ++i) {
     const uint4 low = *reinterpret_cast<const uint4*>(rows + 16 * i * kStep);
     const uint4 high = *reinterpret_cast<const uint4*>(rows + (16 * i + 8) * kStep);
-    const uint32_t first[4] = {low.x, high.x, low.y, high.y};
-    const uint32_t second[4] = {low.z, high.z, low.w, high.w};
 #pragma unroll
-    for (int j = 0; j < kQueryFragments; ++j) {
-      const uint32_t b0[2] = {b[j].x, b[j].y};
-      const uint32_t b1[2] = {b[j].z, b[j].w};
-      ptx::mma_u8_s8(p.acc[i][j], first, b0);
-      ptx::mma_u8_s8(p.acc[i][j], second, b1);
-    }
+    for (int j = 0; j < kQueryFragments; ++j) multiply_fragments(p.acc[i][j], low, high, b[j]);
   }
 }
 
 // Codes are stored as c + 128; starting at -128 * sum(query codes) makes the sum that of the signed codes.
-__device__ inline void start_products(const TileScan& scan, int64_t query0, TileProducts& p) {
+template <int kRows, int kQueries>
+__device__ void start_products(const TileScan& scan, int64_t query0, Products<kRows, kQueries>& p) {
 #pragma unroll
-  for (int j = 0; j < kQueryFragments; ++j) {
+  for (int j = 0; j < kQueries; ++j) {
 #pragma unroll
     for (int e = 0; e < 4; ++e) {
       const int32_t start = scan.starts[query0 + p.query(j, e)];
 #pragma unroll
-      for (int i = 0; i < kRowFragments; ++i) p.acc[i][j][e] = start;
+      for (int i = 0; i < kRows; ++i) p.acc[i][j][e] = start;
     }
   }
 }

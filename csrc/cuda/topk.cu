@@ -60,35 +60,38 @@ struct ListCandidates {
 
   template <class P>
   __device__ void operator()(const P& p, int64_t row0, int64_t query0) const {
-    float a[P::kQueryCount][2], b[P::kQueryCount][2], c[P::kQueryCount][2];
-#pragma unroll
-    for (int j = 0; j < P::kQueryCount; ++j) {
-#pragma unroll
-      for (int e = 0; e < 2; ++e) {
-        const int64_t query = query0 + p.query(j, e);
-        a[j][e] = filter.a[query];
-        b[j][e] = queries.b[query];
-        c[j][e] = kThree ? queries.c[query] : 0.0F;
-      }
-    }
+    // The terms of the rows stay in registers: there are few, whatever the shape.
+    RowTerms rows[P::kRowCount][2];
 #pragma unroll
     for (int i = 0; i < P::kRowCount; ++i) {
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
         const int64_t row = row0 + p.row(i, 2 * half);
-        if (row >= n_rows) continue;
-        const float u = coded.u[row], v = coded.v[row], w = kThree ? coded.w[row] : 0.0F;
+        rows[i][half] = row < n_rows ? terms_of(row) : skipped_row();
+      }
+    }
 #pragma unroll
-        for (int j = 0; j < P::kQueryCount; ++j) {
+    for (int j = 0; j < P::kQueryCount; ++j) {
 #pragma unroll
-          for (int e = 0; e < 2; ++e) {
+      for (int e = 0; e < 2; ++e) {
+        const int64_t query = query0 + p.query(j, e);
+        const QueryTerms terms{filter.a[query], queries.b[query], kThree ? queries.c[query] : 0.0F};
+#pragma unroll
+        for (int i = 0; i < P::kRowCount; ++i) {
+#pragma unroll
+          for (int half = 0; half < 2; ++half) {
             const int32_t dot = p.acc[i][j][2 * half + e];
-            const float limit = a[j][e] * u + (c[j][e] * w - b[j][e] * v);
-            if (static_cast<float>(dot) >= limit) append(query0 + p.query(j, e), row, dot);
+            if (static_cast<float>(dot) >= row_limit(terms, rows[i][half])) {
+              append(query, row0 + p.row(i, 2 * half), dot);
+            }
           }
         }
       }
     }
+  }
+
+  __device__ RowTerms terms_of(int64_t row) const {
+    return {coded.u[row], coded.v[row], kThree ? coded.w[row] : 0.0F};
   }
 
   __device__ void append(int64_t query, int64_t row, int32_t dot) const {

@@ -293,9 +293,12 @@ int main() {
     check_topk({kind, Metric::cosine, 5, 3000, 32, 1, 0.3F, false, 1});
   }
   check_memory();
-  for (const int64_t q : {1, 8, 13, 31, 64, 65}) {
+  // Every shape of the row scan; 129 are too many, 100 of 1024 dimensions too large for the emulator's shared memory.
+  for (const int64_t q : {1, 8, 13, 31, 64, 65, 128, 129}) {
     check_topk({Rows::random, Metric::cosine, q, 1030, 448, 4, -inf, false, 1});
   }
+  check_topk({Rows::clustered, Metric::l2, 128, 1001, 100, 4, inf, false, 1});
+  check_topk({Rows::random, Metric::cosine, 100, 300, 1024, 4, -inf, false, 1});
   for (const Rows kind : kAllRows) {
     check_tail(kind, Metric::cosine, 70, 500, 64, {0.2F, 0.9F, 0.5F});
     check_tail(kind, Metric::dot, 5, 300, 100, {20.0F});
