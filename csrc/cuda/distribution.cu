@@ -40,7 +40,7 @@ struct BinEstimates {
   int64_t first_query;
   PairList list;
 
-  __device__ void operator()(const TileProducts& p, int64_t row0, int64_t query0) const {
+  __device__ void operator()(const TileProducts<Int8Codes>& p, int64_t row0, int64_t query0) const {
     auto* histogram = reinterpret_cast<unsigned*>(ptx::shared_memory());
     const bool shared = view.bins <= kSharedBins;
     __syncthreads();  // the stages are no longer read
@@ -132,6 +132,7 @@ Distribution::Distribution(const MatrixView& queries, int bins, float tail,
       counts_(2 * int64_t{bins}, stream),
       worst_row_(1, stream),
       count_(1, stream) {
+  queries_.use(Precision::int8);
   counts_.set_bytes(0);
   worst_row_.set_bytes(0);
   launch("preparing queries", set_queries,
@@ -153,12 +154,9 @@ void Distribution::feed(const Gallery& gallery) {
     for (int64_t begin = 0; begin < gallery.count(); begin += rows) {
       const Gallery slab = slice(gallery, begin, std::min(rows, gallery.count() - begin));
       count_.set_bytes(0);
-      const TileScan tiles{slab.coded.codes,       slab.count(),
-                           queries.d_pad,          queries.codes + first * queries.d_pad,
-                           queries.starts + first, padded / kTileQueries};
-      launch("binning", scan_tiles<BinEstimates>, blocks_for(tiles.tiles(), 1), kTileThreads,
-             kTileSharedBytes, stream_, tiles,
-             BinEstimates{view_, queries, slab, first, {pairs_.data(), count_.data()}});
+      launch_tiles<Int8Codes>(
+          "binning", tile_scan(slab.coded.codes, slab.count(), queries, first, padded),
+          BinEstimates{view_, queries, slab, first, {pairs_.data(), count_.data()}}, stream_);
       with_dtype(slab.rows.dtype, [&](auto type) {
         launch("binning the tail", bin_exactly<type()>, blocks_for(kListBlocks, 1), kListThreads, 0,
                stream_, view_, queries, slab, pairs_.data(), count_.data());

@@ -22,7 +22,7 @@ inline Gallery slice(const Gallery& gallery, int64_t first, int64_t n) {
   Gallery out = gallery;
   out.rows.data = static_cast<const char*>(gallery.rows.data) + first * gallery.rows.row_stride;
   out.rows.rows = n;
-  out.coded.codes += first * padded_dim(gallery.dim());
+  out.coded.codes += first * code_bytes(gallery.coded.precision, gallery.dim());
   out.coded.scale += first;
   out.coded.residual += first;
   out.coded.norm += first;

@@ -14,7 +14,7 @@ namespace idsim::cuda {
 struct ListedPair {
   int32_t query;
   int32_t row;  // of the slab
-  int32_t dot;
+  StoredSum dot;
 };
 
 struct PairList {
@@ -60,8 +60,9 @@ struct TileHits {
 };
 static_assert(kRowFragments * kQueryFragments * 4 == 64);
 
-__device__ inline void append_hits(const TileProducts& p, const TileHits& hits, int64_t row0,
-                                   int64_t query0, const PairList& list) {
+template <class P>
+__device__ void append_hits(const P& p, const TileHits& hits, int64_t row0, int64_t query0,
+                            const PairList& list) {
   if (hits.bits == 0) return;
   const auto found = static_cast<unsigned long long>(__popcll(hits.bits));
   unsigned long long at = atomicAdd(list.count, found);
@@ -73,7 +74,7 @@ __device__ inline void append_hits(const TileProducts& p, const TileHits& hits, 
       for (int e = 0; e < 4; ++e) {
         if ((hits.bits >> TileHits::bit(i, j, e / 2, e % 2) & 1U) == 0) continue;
         list.pairs[at++] = {static_cast<int32_t>(query0 + p.query(j, e)),
-                            static_cast<int32_t>(row0 + p.row(i, e)), p.acc[i][j][e]};
+                            static_cast<int32_t>(row0 + p.row(i, e)), stored(p.acc[i][j][e])};
       }
     }
   }

@@ -30,24 +30,24 @@ struct RowScanShape {
 constexpr int few_fragments(int64_t queries) {
   return queries <= 8 ? 1 : queries <= 16 ? 2 : queries <= 32 ? 4 : queries <= 64 ? 8 : 16;
 }
-constexpr int64_t row_scan_bytes(int64_t queries, int64_t d_pad) {
-  return 8 * few_fragments(queries) * d_pad;
+constexpr int64_t row_scan_bytes(int64_t queries, int64_t pitch) {
+  return 8 * few_fragments(queries) * pitch;
 }
-inline bool fits_row_scan(int64_t queries, int64_t d_pad) {
+inline bool fits_row_scan(int64_t queries, int64_t pitch) {
   return queries <= kMostFewQueries &&
-         row_scan_bytes(queries, d_pad) <=
+         row_scan_bytes(queries, pitch) <=
              device_attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin);
 }
 
 // Shared memory holds 64 bytes of every query, then the next 64 of every query: eight lanes read 128 contiguous bytes.
 template <int kQueries>
 __device__ void stage_queries(const TileScan& scan, char* shared) {
-  const int64_t chunks = scan.d_pad / 16;
+  const int64_t chunks = scan.pitch / 16;
   for (int64_t i = threadIdx.x; i < 8 * kQueries * chunks; i += kRowScanThreads) {
     const int64_t query = i / chunks, chunk = i % chunks;
     const int64_t to = chunk / 4 * (8 * kQueries * kStep) + query * kStep + chunk % 4 * 16;
     *reinterpret_cast<uint4*>(shared + to) =
-        *reinterpret_cast<const uint4*>(scan.queries + query * scan.d_pad + chunk * 16);
+        *reinterpret_cast<const uint4*>(scan.queries + query * scan.pitch + chunk * 16);
   }
 }
 
@@ -59,12 +59,12 @@ struct HeldRows {
 
   // Rows past the end are read as the last one; the epilogue leaves them out.
   __device__ __forceinline__ void load(const TileScan& scan, int64_t row0, int64_t step, int lane) {
-    const int64_t left = scan.d_pad / kStep - step, last = scan.n_rows - 1;
+    const int64_t left = scan.pitch / kStep - step, last = scan.n_rows - 1;
 #pragma unroll
     for (int h = 0; h < kCount; ++h) {
       const int64_t row = row0 + lane / 4 + 8 * h;
       const uint8_t* from =
-          scan.codes + (row < last ? row : last) * scan.d_pad + step * kStep + lane % 4 * 16;
+          scan.codes + (row < last ? row : last) * scan.pitch + step * kStep + lane % 4 * 16;
 #pragma unroll
       for (int i = 0; i < Shape::kAhead; ++i) {
         if (i < left) codes[i][h] = __ldg(reinterpret_cast<const uint4*>(from + i * kStep));
@@ -74,38 +74,37 @@ struct HeldRows {
 };
 
 // One step of the held rows with every query.
-template <class Shape>
+template <class Codes, class Shape>
 __device__ __forceinline__ void multiply_rows(const uint4 (&rows)[2 * Shape::kRows],
                                               const char* queries,
-                                              Products<Shape::kRows, Shape::kQueries>& p) {
+                                              Products<Codes, Shape::kRows, Shape::kQueries>& p) {
 #pragma unroll
   for (int j = 0; j < Shape::kQueries; ++j) {
     const uint4 b = *reinterpret_cast<const uint4*>(queries + 8 * j * kStep);
 #pragma unroll
-    for (int i = 0; i < Shape::kRows; ++i)
-      multiply_fragments(p.acc[i][j], rows[2 * i], rows[2 * i + 1], b);
+    for (int i = 0; i < Shape::kRows; ++i) p.add(i, j, rows[2 * i], rows[2 * i + 1], b);
   }
 }
 
 // Epilogue as for scan_tiles.
-template <class Shape, class Epilogue>
+template <class Codes, class Shape, class Epilogue>
 __global__ __launch_bounds__(kRowScanThreads) void scan_rows(TileScan scan, Epilogue epilogue) {
   constexpr int kQueries = Shape::kQueries, kRows = Shape::kRows, kAhead = Shape::kAhead;
   char* shared = ptx::shared_memory();
   stage_queries<kQueries>(scan, shared);
   __syncthreads();
-  Products<kRows, kQueries> p;
+  Products<Codes, kRows, kQueries> p;
   p.lane = static_cast<int>(threadIdx.x) % 32;
   p.warp_row = p.warp_query = 0;
   const char* queries = shared + p.lane / 4 * kStep + p.lane % 4 * 16;
-  const int64_t steps = scan.d_pad / kStep;
+  const int64_t steps = scan.pitch / kStep;
   const int64_t stride = int64_t{gridDim.x} * (kRowScanThreads / 32) * (16 * kRows);
   int64_t row0 = (int64_t{blockIdx.x} * (kRowScanThreads / 32) + threadIdx.x / 32) * (16 * kRows);
   if (row0 >= scan.n_rows) return;
   HeldRows<Shape> next;
   next.load(scan, row0, 0, p.lane);
   for (; row0 < scan.n_rows; row0 += stride) {
-    start_products(scan, 0, p);
+    p.start(scan, 0);
     for (int64_t step = 0; step < steps; step += kAhead) {
       const HeldRows<Shape> rows = next;
       const bool ends = step + kAhead >= steps;
@@ -114,22 +113,23 @@ __global__ __launch_bounds__(kRowScanThreads) void scan_rows(TileScan scan, Epil
 #pragma unroll
       for (int i = 0; i < kAhead; ++i) {
         if (step + i >= steps) break;
-        multiply_rows<Shape>(rows.codes[i], queries + (step + i) * (8 * kQueries * kStep), p);
+        multiply_rows<Codes, Shape>(rows.codes[i], queries + (step + i) * (8 * kQueries * kStep),
+                                    p);
       }
     }
     epilogue(p, row0, 0);
   }
 }
 
-// fits_row_scan(queries, scan.d_pad) holds.
-template <class Epilogue>
+// fits_row_scan(queries, scan.pitch) holds.
+template <class Codes, class Epilogue>
 void launch_row_scan(const TileScan& scan, int64_t queries, const Epilogue& epilogue,
                      cudaStream_t stream) {
   const auto run = [&](auto fragments) {
     using Shape = RowScanShape<fragments()>;
     constexpr int64_t rows_per_block = 16 * Shape::kRows * (kRowScanThreads / 32);
-    const auto shared = static_cast<size_t>(row_scan_bytes(queries, scan.d_pad));
-    const auto kernel = scan_rows<Shape, Epilogue>;
+    const auto shared = static_cast<size_t>(row_scan_bytes(queries, scan.pitch));
+    const auto kernel = scan_rows<Codes, Shape, Epilogue>;
     const int64_t resident = resident_blocks(kernel, kRowScanThreads, shared);
     const int64_t wanted = (scan.n_rows + rows_per_block - 1) / rows_per_block;
     launch("scanning", kernel, dim3(static_cast<unsigned>(std::min(wanted, resident))),

@@ -33,7 +33,8 @@ struct ListPairs {
   int64_t n_rows;
   PairList list;
 
-  __device__ void operator()(const TileProducts& p, int64_t row0, int64_t query0) const {
+  template <class P>
+  __device__ void operator()(const P& p, int64_t row0, int64_t query0) const {
     TileHits hits;
 #pragma unroll
     for (int j = 0; j < kQueryFragments; ++j) {
@@ -70,7 +71,8 @@ __global__ __launch_bounds__(kListThreads) void count_pairs(Queries::View querie
     if (exclusion.drops(pair.query, gallery, pair.row)) return;
     const ScoreRange range =
         score_range(metric, queries.bounds[pair.query], gallery.coded.scale[pair.row],
-                    gallery.coded.residual[pair.row], gallery.coded.norm[pair.row], pair.dot);
+                    gallery.coded.residual[pair.row], gallery.coded.norm[pair.row],
+                    sum_as<double>(pair.dot, queries.precision));
     bool undecided = false;
     for (int t = 0; t < thresholds; ++t) {
       undecided |=
@@ -107,16 +109,17 @@ TailScan::TailScan(const MatrixView& queries, Metric metric, float loosest,
                    const Exclusion& exclusion, NonFinite* found, cudaStream_t stream)
     : exclusion_(exclusion),
       stream_(stream),
+      loosest_(loosest),
       queries_(queries, metric, found, stream),
       a_(queries_.view().padded, stream),
-      count_(1, stream) {
-  launch("setting thresholds", set_terms,
-         blocks_for(std::max<int64_t>(queries_.view().padded, 1), kThreads), kThreads, 0, stream,
-         queries_.view(), loosest, a_.data());
-}
+      count_(1, stream) {}
 
 void TailScan::feed(const Gallery& gallery) {
   const Queries::View& view = queries_.view();
+  if (queries_.use(gallery.coded.precision)) {
+    launch("setting thresholds", set_terms, blocks_for(view.padded, kThreads), kThreads, 0, stream_,
+           view, loosest_, a_.data());
+  }
   for (int64_t first = 0; first < view.count; first += kMostQueries) {
     const int64_t padded = std::min(kMostQueries, view.padded - first);
     const int64_t rows = std::min(slab_rows(padded), gallery.count());
@@ -125,12 +128,11 @@ void TailScan::feed(const Gallery& gallery) {
     for (int64_t begin = 0; begin < gallery.count(); begin += rows) {
       const Gallery slab = slice(gallery, begin, std::min(rows, gallery.count() - begin));
       count_.set_bytes(0);
-      const TileScan tiles{slab.coded.codes,    slab.count(),
-                           view.d_pad,          view.codes + first * view.d_pad,
-                           view.starts + first, padded / kTileQueries};
-      const auto scan = [&](auto epilogue) {
-        launch("scanning", scan_tiles<decltype(epilogue)>, blocks_for(tiles.tiles(), 1),
-               kTileThreads, kTileSharedBytes, stream_, tiles, epilogue);
+      const TileScan tiles = tile_scan(slab.coded.codes, slab.count(), view, first, padded);
+      const auto scan = [&](const auto& epilogue) {
+        with_codes(view.precision, [&](auto codes) {
+          launch_tiles<decltype(codes)>("scanning", tiles, epilogue, stream_);
+        });
       };
       const float *a = a_.data() + first, *b = view.b + first, *c = view.c + first;
       if (view.metric == Metric::l2) {

@@ -35,6 +35,7 @@ class TailScan {
   cudaStream_t stream_;
 
  private:
+  float loosest_;
   Queries queries_;
   DeviceBuffer<float> a_;
   DeviceBuffer<ListedPair> pairs_;

@@ -13,12 +13,20 @@
 #include "cuda/tile.cuh"
 
 namespace idsim::cuda {
+
+struct Candidate {
+  int32_t row;  // of the slab
+  StoredSum dot;
+};
+
 namespace {
 
 constexpr int64_t kLeastRoom = 1024;
 constexpr int64_t kLeastCapacity = 4096;
 // 32 candidates per wanted result: what the first slab lets through while thresholds come from a sample.
-constexpr int64_t capacity_for(int64_t k) { return std::max(kLeastCapacity, kSampleMargin * k); }
+constexpr int64_t capacity_for(int64_t k) {
+  return std::max(kLeastCapacity, kInt8Margins.sample * k);
+}
 constexpr int64_t stride_for(int64_t k) { return k + std::max(kLeastRoom, k); }
 
 __device__ bool better(Metric metric, float a, float b) {
@@ -31,18 +39,24 @@ __device__ void set_reach(const Queries::View& queries, const TopK::Filter& filt
   filter.a[query] = query_terms(queries.metric, queries.bounds[query], reach).a;
 }
 
-// Queries that only fill the last tile get a = +inf, which no row reaches.
 __global__ void start(Queries::View queries, TopK::Filter filter, TopK::Lists lists,
                       float threshold) {
   const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (i == 0) *filter.counts = {0, 0, 0};
-  if (i >= queries.padded) return;
-  if (i >= queries.count) {
-    filter.a[i] = std::numeric_limits<float>::infinity();
-    return;
-  }
+  if (i >= queries.count) return;
   lists.sizes[i] = 0;
-  set_reach(queries, filter, i, threshold);
+  filter.reach[i] = threshold;
+}
+
+// Queries that only fill the last tile get a = +inf, which no row reaches.
+__global__ void set_terms(Queries::View queries, TopK::Filter filter) {
+  const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  if (i >= queries.padded) return;
+  if (i < queries.count) {
+    set_reach(queries, filter, i, filter.reach[i]);
+  } else {
+    filter.a[i] = std::numeric_limits<float>::infinity();
+  }
 }
 
 __global__ void forget_candidates(TopK::Filter filter, int64_t queries) {
@@ -80,7 +94,7 @@ struct ListCandidates {
         for (int i = 0; i < P::kRowCount; ++i) {
 #pragma unroll
           for (int half = 0; half < 2; ++half) {
-            const int32_t dot = p.acc[i][j][2 * half + e];
+            const auto dot = p.acc[i][j][2 * half + e];
             if (static_cast<float>(dot) >= row_limit(terms, rows[i][half])) {
               append(query, row0 + p.row(i, 2 * half), dot);
             }
@@ -94,10 +108,11 @@ struct ListCandidates {
     return {coded.u[row], coded.v[row], kThree ? coded.w[row] : 0.0F};
   }
 
-  __device__ void append(int64_t query, int64_t row, int32_t dot) const {
+  template <class Sum>
+  __device__ void append(int64_t query, int64_t row, Sum dot) const {
     const unsigned slot = atomicAdd(&filter.found[query], 1U);
     if (slot < filter.capacity) {
-      filter.candidates[query * filter.capacity + slot] = {static_cast<int32_t>(row), dot};
+      filter.candidates[query * filter.capacity + slot] = {static_cast<int32_t>(row), stored(dot)};
     }
   }
 };
@@ -174,7 +189,7 @@ __global__ __launch_bounds__(kBlockThreads) void refine(Queries::View queries, G
       } else {
         const RowTerms x{gallery.coded.u[row], gallery.coded.v[row],
                          metric == Metric::l2 ? gallery.coded.w[row] : 0.0F};
-        const float dot = static_cast<float>(candidates[i].dot);
+        const auto dot = sum_as<float>(candidates[i].dot, queries.precision);
         if (!(dot >= row_limit({a, b, c}, x))) continue;
       }
       if (exclusion.drops(query, gallery, row)) continue;
@@ -261,7 +276,7 @@ __global__ __launch_bounds__(kBlockThreads) void write_results(TopK::Lists lists
 int64_t TopK::bytes_per_query(int64_t dim, int64_t k) {
   const int64_t lists = stride_for(k) * int64_t{sizeof(float) + sizeof(int64_t)};
   const int64_t candidates = capacity_for(k) * int64_t{sizeof(Candidate)};
-  return lists + candidates + 4 * dim + padded_dim(dim) + 128;
+  return lists + candidates + 4 * dim + code_bytes(Precision::float16, dim) + 128;
 }
 
 TopK::TopK(const MatrixView& queries, Metric metric, int64_t k, float threshold,
@@ -287,12 +302,13 @@ TopK::TopK(const MatrixView& queries, Metric metric, int64_t k, float threshold,
   filter_.candidates = candidates_.data();
   filter_.found = found_.data();
   filter_.counts = counts_.data();
-  launch("starting a search", start, blocks_for(std::max<int64_t>(padded, 1), kBlockThreads),
-         kBlockThreads, 0, stream, queries_.view(), filter_, lists_, threshold);
+  launch("starting a search", start, blocks_for(q, kBlockThreads), kBlockThreads, 0, stream,
+         queries_.view(), filter_, lists_, threshold);
 }
 
 void TopK::feed(const Gallery& gallery) {
   if (k_ == 0 || count() == 0 || gallery.count() == 0) return;
+  use(gallery.coded.precision);
   int64_t sampled = 0;
   if (!seeded_) {
     sampled = choose_sample(gallery.count(), k_).count;
@@ -301,12 +317,23 @@ void TopK::feed(const Gallery& gallery) {
   }
   // Candidates number their rows within a slab with 31 bits.
   constexpr int64_t most = int64_t{1} << 30;
-  const SlabPlan plan{gallery.count(), sampled, k_, filter_.capacity, kTileRows};
+  const SlabPlan plan{gallery.count(),
+                      sampled,
+                      k_,
+                      filter_.capacity,
+                      kTileRows,
+                      gallery.coded.precision == Precision::float16 ? kHalfMargins : kInt8Margins};
   for (int64_t begin = 0; begin < gallery.count();) {
     const int64_t end = std::min(plan.end(begin), begin + most);
     scan(slice(gallery, begin, end - begin));
     begin = end;
   }
+}
+
+void TopK::use(Precision precision) {
+  if (!queries_.use(precision)) return;
+  launch("setting thresholds", set_terms, blocks_for(queries_.view().padded, kBlockThreads),
+         kBlockThreads, 0, stream_, queries_.view(), filter_);
 }
 
 void TopK::seed(const Gallery& gallery) {
@@ -330,15 +357,15 @@ void TopK::scan(const Gallery& slab) {
   const Queries::View& queries = queries_.view();
   launch("clearing candidates", forget_candidates, blocks_for(count(), kBlockThreads),
          kBlockThreads, 0, stream_, filter_, count());
-  const TileScan tiles{slab.coded.codes, slab.count(),   queries.d_pad,
-                       queries.codes,    queries.starts, queries.padded / kTileQueries};
-  const auto list = [&](auto epilogue) {
-    if (fits_row_scan(count(), queries.d_pad)) {
-      launch_row_scan(tiles, count(), epilogue, stream_);
-    } else {
-      launch("scanning", scan_tiles<decltype(epilogue)>, blocks_for(tiles.tiles(), 1), kTileThreads,
-             kTileSharedBytes, stream_, tiles, epilogue);
-    }
+  const TileScan tiles = tile_scan(slab.coded.codes, slab.count(), queries, 0, queries.padded);
+  const auto list = [&](const auto& epilogue) {
+    with_codes(queries.precision, [&](auto codes) {
+      if (fits_row_scan(count(), queries.pitch)) {
+        launch_row_scan<decltype(codes)>(tiles, count(), epilogue, stream_);
+      } else {
+        launch_tiles<decltype(codes)>("scanning", tiles, epilogue, stream_);
+      }
+    });
   };
   if (queries.metric == Metric::l2) {
     list(ListCandidates<true>{slab.coded, queries, filter_, slab.count()});

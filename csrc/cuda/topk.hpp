@@ -13,11 +13,8 @@
 
 namespace idsim::cuda {
 
-// A row that the filter let through, by number within its slab, and its int8 product.
-struct Candidate {
-  int32_t row;
-  int32_t dot;
-};
+// A row that the filter let through.
+struct Candidate;
 
 // What the filter did; counts depend on the order of work, results do not.
 struct Counts {
@@ -68,6 +65,7 @@ class TopK {
   static int64_t bytes_per_query(int64_t dim, int64_t k);
 
  private:
+  void use(Precision precision);
   void seed(const Gallery& gallery);
   void scan(const Gallery& slab);
 
