@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 
+#include "core/precision.hpp"
 #include "core/threads.hpp"
 #include "core/types.hpp"
 
@@ -47,6 +48,13 @@ inline Metric metric_by_name(const std::string& name) {
   if (name == "dot") return Metric::dot;
   if (name == "l2") return Metric::l2;
   throw py::value_error("metric must be 'cosine', 'dot' or 'l2', not '" + name + "'");
+}
+
+inline Precision precision_by_name(const std::string& name) {
+  if (name == "auto") return Precision::automatic;
+  if (name == "int8") return Precision::int8;
+  if (name == "float16") return Precision::float16;
+  throw py::value_error("precision must be 'auto', 'int8' or 'float16', not '" + name + "'");
 }
 
 class Cancelled : public std::exception {};

@@ -7,11 +7,13 @@
 #include <stdexcept>
 #include <string>
 #include <tuple>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
 #include "core/error.hpp"
 #include "cuda/distribution.hpp"
+#include "cuda/launch.cuh"
 #include "cuda/tail.hpp"
 #include "cuda/topk.hpp"
 #include "cuda/upload.hpp"
@@ -26,8 +28,9 @@ void wait(cudaStream_t stream) { check(cudaStreamSynchronize(stream), "waiting f
 // Codes of up to `rows` gallery rows, to be filled again and again.
 class CodeBuffers {
  public:
-  CodeBuffers(int64_t rows, int64_t d, Metric metric, cudaStream_t stream)
-      : codes_(rows * padded_dim(d), stream),
+  CodeBuffers(int64_t rows, int64_t d, Metric metric, Precision precision, cudaStream_t stream)
+      : precision_(precision),
+        codes_(rows * idsim::code_bytes(precision, d), stream),
         scale_(rows, stream),
         residual_(rows, stream),
         norm_(rows, stream),
@@ -42,11 +45,15 @@ class CodeBuffers {
             norm_.data(),
             u_.data(),
             v_.data(),
-            w_.size() > 0 ? w_.data() : nullptr};
+            w_.size() > 0 ? w_.data() : nullptr,
+            precision_};
   }
-  static int64_t bytes_per_row(int64_t d) { return padded_dim(d) + 5 * 4 + 8; }
+  static int64_t bytes_per_row(int64_t d, Precision precision) {
+    return idsim::code_bytes(precision, d) + 5 * 4 + 8;
+  }
 
  private:
+  Precision precision_;
   DeviceBuffer<uint8_t> codes_;
   DeviceBuffer<float> scale_, residual_;
   DeviceBuffer<double> norm_;
@@ -61,6 +68,15 @@ NonFinite fetch(const DeviceBuffer<NonFinite>& found, cudaStream_t stream) {
   return out;
 }
 
+// Of the current device.
+bool int8_tensor_cores() {
+  return has_int8_tensor_cores(device_attribute(cudaDevAttrComputeCapabilityMajor),
+                               device_attribute(cudaDevAttrComputeCapabilityMinor));
+}
+
+// Device memory for the rows of a prepared gallery that is fed anew.
+constexpr int64_t kRefeedBytes = int64_t{256} << 20;
+
 DeviceBuffer<int64_t> upload_groups(const int64_t* groups, int64_t n, cudaStream_t stream) {
   if (groups == nullptr) return {};
   DeviceBuffer<int64_t> out(n, stream);
@@ -71,11 +87,11 @@ DeviceBuffer<int64_t> upload_groups(const int64_t* groups, int64_t n, cudaStream
 }  // namespace
 
 struct PreparedGallery::State {
-  State(const Matrix& matrix, Metric by, const Target& to)
+  State(const Matrix& matrix, Metric by, Precision precision, const Target& to)
       : target(to),
         metric(by),
         rows(matrix, stream_of(to)),
-        codes(matrix.view.rows, matrix.view.cols, by, stream_of(to)) {
+        codes(matrix.view.rows, matrix.view.cols, by, precision, stream_of(to)) {
     gallery.rows = rows.view();
     gallery.coded = codes.rows();
   }
@@ -88,11 +104,13 @@ struct PreparedGallery::State {
   int64_t skipped = 0;
 };
 
-PreparedGallery::PreparedGallery(const Matrix& rows, Metric metric, bool skip_nonfinite,
-                                 const Target& target) {
+PreparedGallery::PreparedGallery(const Matrix& rows, Metric metric, Precision precision,
+                                 bool skip_nonfinite, const Target& target) {
   const DeviceScope scope(target.device);
   const cudaStream_t stream = stream_of(target);
-  state_ = std::make_unique<State>(rows, metric, target);
+  // What will be asked is not known, so that k counts for nothing.
+  const Work work{0, 0, rows.view.rows, int8_tensor_cores()};
+  state_ = std::make_unique<State>(rows, metric, chosen_precision(precision, work), target);
   DeviceBuffer<NonFinite> found(1, stream);
   clear(found.data(), stream);
   quantize(state_->gallery.rows, metric, state_->gallery.coded, 0, found.data(), stream);
@@ -105,8 +123,11 @@ PreparedGallery::~PreparedGallery() = default;
 int64_t PreparedGallery::count() const { return state_->gallery.count(); }
 int64_t PreparedGallery::dim() const { return state_->gallery.dim(); }
 Metric PreparedGallery::metric() const { return state_->metric; }
+Precision PreparedGallery::precision() const { return state_->gallery.coded.precision; }
 int64_t PreparedGallery::skipped_rows() const { return state_->skipped; }
-int64_t PreparedGallery::code_bytes() const { return count() * CodeBuffers::bytes_per_row(dim()); }
+int64_t PreparedGallery::code_bytes() const {
+  return count() * CodeBuffers::bytes_per_row(dim(), precision());
+}
 int64_t PreparedGallery::row_bytes() const { return state_->rows.bytes(); }
 const Target& PreparedGallery::target() const { return state_->target; }
 
@@ -115,6 +136,7 @@ struct Scan::State {
   State(const Matrix& queries, const QueryOptions& options, const Target& to)
       : target(to),
         metric(options.metric),
+        precision(options.precision),
         first_query_id(options.first_query_id),
         labels(upload_groups(options.query_groups, queries.view.rows, stream_of(to))),
         found(1, stream_of(to)) {
@@ -130,6 +152,7 @@ struct Scan::State {
 
   virtual void take(const Gallery& gallery) = 0;
   virtual const Queries::View& queries() const = 0;
+  virtual int64_t wanted() const { return 0; }  // k of a top-k search
   // Called between parts, so that a scan can stop one that found too much.
   virtual void look() {}
 
@@ -140,6 +163,7 @@ struct Scan::State {
 
   Target target;
   Metric metric;
+  Precision precision;  // that was asked for
   int64_t first_query_id;
   DeviceBuffer<int64_t> labels;
   DeviceBuffer<NonFinite> found;
@@ -166,9 +190,12 @@ void Scan::feed(const Matrix& rows, int64_t first_id, const int64_t* groups, boo
   const cudaStream_t stream = stream_of(s.target);
   const int64_t n = rows.view.rows, d = rows.view.cols;
   if (n == 0) return;
+  const Precision precision =
+      chosen_precision(s.precision, {count(), s.wanted(), n, int8_tensor_cores()});
   const int64_t part_rows = std::clamp<int64_t>(
-      budget / (CodeBuffers::bytes_per_row(d) + 2 * RowStream::device_row_bytes(rows)), 1, n);
-  const CodeBuffers codes(part_rows, d, s.metric, stream);
+      budget / (CodeBuffers::bytes_per_row(d, precision) + 2 * RowStream::device_row_bytes(rows)),
+      1, n);
+  const CodeBuffers codes(part_rows, d, s.metric, precision, stream);
   const auto check_rows = [&](const NonFinite& bad) {
     if (bad.count > 0 && !skip_nonfinite) throw NonFiniteRow("gallery", bad.first);
   };
@@ -210,6 +237,9 @@ void Scan::feed(const PreparedGallery& prepared, int64_t first_id, const int64_t
   const DeviceScope scope(s.target.device);
   const cudaStream_t stream = stream_of(s.target);
   Gallery gallery = prepared.state().gallery;
+  if (s.precision != Precision::automatic && s.precision != prepared.precision()) {
+    return feed({gallery.rows, true}, first_id, groups, true, kRefeedBytes, {});
+  }
   const DeviceBuffer<int64_t> labels = upload_groups(groups, gallery.count(), stream);
   if (groups != nullptr) gallery.groups = labels.data();
   gallery.first_id = first_id;
@@ -228,6 +258,10 @@ struct StateOf : Scan::State {
       : State(matrix, options, to), rows(matrix, stream_of(to)) {}
   void take(const Gallery& gallery) override { scan->feed(gallery); }
   const Queries::View& queries() const override { return scan->queries(); }
+  int64_t wanted() const override {
+    if constexpr (std::is_same_v<C, TopK>) return scan->k();
+    return 0;
+  }
 
   DeviceRows rows;  // read by the constructor of the scan
   std::optional<C> scan;
@@ -351,6 +385,7 @@ std::vector<FoundPair> PairSearch::finish() const {
 DistributionSearch::DistributionSearch(const Matrix& queries, const QueryOptions& options, int bins,
                                        float tail, const Target& target)
     : Scan(make_state<Distribution>(queries, options, target, [&](StateOf<Distribution>& s) {
+        s.precision = Precision::int8;  // its estimates are those of the CPU
         Exclusion exclusion = s.exclusion;
         const int64_t* labels = std::exchange(exclusion.query_groups, nullptr);
         s.scan.emplace(s.rows.view(), bins, tail, exclusion, labels, s.found.data(),

@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include "core/precision.hpp"
 #include "core/rows.hpp"
 #include "core/threads.hpp"
 #include "core/types.hpp"
@@ -30,12 +31,14 @@ struct Target {
 class PreparedGallery {
  public:
   // Waits for the device. Throws NonFiniteRow unless skip_nonfinite, DeviceMemoryError, CudaError.
-  PreparedGallery(const Matrix& rows, Metric metric, bool skip_nonfinite, const Target& target);
+  PreparedGallery(const Matrix& rows, Metric metric, Precision precision, bool skip_nonfinite,
+                  const Target& target);
   ~PreparedGallery();
 
   int64_t count() const;
   int64_t dim() const;
   Metric metric() const;
+  Precision precision() const;  // of its codes
   int64_t skipped_rows() const;
   // Bytes of the device that it holds: codes with their stats, and copied rows.
   int64_t code_bytes() const;
@@ -52,6 +55,7 @@ class PreparedGallery {
 // Queries and which of their pairs to leave out. Labels lie on the host.
 struct QueryOptions {
   Metric metric = Metric::cosine;
+  Precision precision = Precision::automatic;
   bool exclude_self = false;  // leave out id == first_query_id + query
   bool triangle = false;      // keep only id > first_query_id + query
   int64_t first_query_id = 0;
@@ -70,7 +74,7 @@ class Scan {
   // NaN or Inf, which throw NonFiniteRow unless skip_nonfinite. poll: called between parts with the rows queued.
   void feed(const Matrix& rows, int64_t first_id, const int64_t* groups, bool skip_nonfinite,
             int64_t budget, const Poll& poll);
-  // In stream order.
+  // In stream order, where its codes are of the precision that was asked for; else its rows are fed.
   void feed(const PreparedGallery& gallery, int64_t first_id, const int64_t* groups);
 
   int64_t count() const;

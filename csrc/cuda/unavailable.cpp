@@ -16,11 +16,14 @@ constexpr const char* kReason =
 BackendStatus backend_status() { return {false, false, 0, kReason}; }
 
 struct PreparedGallery::State {};
-PreparedGallery::PreparedGallery(const Matrix&, Metric, bool, const Target&) { refuse(); }
+PreparedGallery::PreparedGallery(const Matrix&, Metric, Precision, bool, const Target&) {
+  refuse();
+}
 PreparedGallery::~PreparedGallery() = default;
 int64_t PreparedGallery::count() const { refuse(); }
 int64_t PreparedGallery::dim() const { refuse(); }
 Metric PreparedGallery::metric() const { refuse(); }
+Precision PreparedGallery::precision() const { refuse(); }
 int64_t PreparedGallery::skipped_rows() const { refuse(); }
 int64_t PreparedGallery::code_bytes() const { refuse(); }
 int64_t PreparedGallery::row_bytes() const { refuse(); }

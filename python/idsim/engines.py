@@ -14,7 +14,7 @@ import numpy as np
 from idsim import _core
 from idsim.arrays import as_output, cuda_device, is_torch, like_queries
 from idsim.errors import CudaError
-from idsim.options import resolve_threads
+from idsim.options import checked_precision, resolve_threads
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,8 +45,8 @@ class CpuEngine:
     _pairs: Any = _core.PairScan
     _distribution: Any = _core.DistributionScan
     _place: tuple[
-        int, ...
-    ] = ()  # last arguments of every scan: device, stream and bytes for parts of a gallery
+        Any, ...
+    ] = ()  # last arguments of every scan: device, stream, bytes for parts of a gallery, and precision
 
     def topk(
         self, rows: Any, metric: str, k: int, worst: float, exclude_self: bool, first: int, groups: Groups
@@ -133,6 +133,8 @@ class CudaEngine(CpuEngine):
         The cudaStream_t that work goes on.
     memory_budget : int, optional
         A quarter of it is for parts of galleries that are streamed to the device. Default 1 GiB.
+    precision : {"auto", "int8", "float16"}
+        Of the codes that scans make.
     """
 
     _topk = _core.CudaTopKScan
@@ -140,11 +142,11 @@ class CudaEngine(CpuEngine):
     _pairs = _core.CudaPairScan
     _distribution = _core.CudaDistributionScan
 
-    def __init__(self, device: int, stream: int, memory_budget: int | None) -> None:
+    def __init__(self, device: int, stream: int, memory_budget: int | None, precision: str = "auto") -> None:
         self.device: int = device
         self.stream = stream
         budget = DEFAULT_MEMORY_BUDGET if memory_budget is None else memory_budget
-        self._place = (device, stream, budget // 4)
+        self._place = (device, stream, budget // 4, precision)
 
     def topk_bytes(self, dim: int, k: int) -> int:
         """Return the bytes of device memory that a query of a top-k scan takes beside its row."""
@@ -227,6 +229,7 @@ def engine_for(
     memory_budget: int | None,
     queries: Any,
     gallery: Any,
+    precision: str = "auto",
 ) -> Engine:
     """Return the engine for a question.
 
@@ -241,6 +244,13 @@ def engine_for(
         Bytes of scratch.
     queries, gallery : Source
         The question's rows.
+    precision : {"auto", "int8", "float16"}
+        How closely the filter is to look at pairs.
+
+    Raises
+    ------
+    ValueError
+        The engine does not have the precision, or the gallery is an Index that keeps other codes.
     """
     number = chosen_device(device, gallery.device if gallery.device is not None else queries.device)
     if device is None and gallery.pinned:
@@ -250,9 +260,14 @@ def engine_for(
             f"the Index was made for {_place_name(gallery.device)}, the question is for {_place_name(number)}"
         )
         raise ValueError(msg)
+    checked_precision(precision, number)
+    if gallery.pinned and precision not in {"auto", gallery.precision}:
+        msg = f"the Index keeps {gallery.precision} codes; make one with precision={precision!r}"
+        raise ValueError(msg)
     if number is None:
         return CpuEngine()
-    return CudaEngine(number, stream_handle(stream, number, gallery.array, queries.array), memory_budget)
+    handle = stream_handle(stream, number, gallery.array, queries.array)
+    return CudaEngine(number, handle, memory_budget, precision)
 
 
 def _place_name(device: int | None) -> str:
