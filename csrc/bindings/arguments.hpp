@@ -54,7 +54,9 @@ inline Precision precision_by_name(const std::string& name) {
   if (name == "auto") return Precision::automatic;
   if (name == "int8") return Precision::int8;
   if (name == "float16") return Precision::float16;
-  throw py::value_error("precision must be 'auto', 'int8' or 'float16', not '" + name + "'");
+  if (name == "float32") return Precision::float32;
+  throw py::value_error("precision must be 'auto', 'int8', 'float16' or 'float32', not '" + name +
+                        "'");
 }
 
 class Cancelled : public std::exception {};

@@ -12,6 +12,7 @@ struct Gallery {
   CodedRows coded;
   const int64_t* groups = nullptr;  // [n] labels on the device, or null
   int64_t first_id = 0;             // id of row 0
+  NonFinite* found = nullptr;  // for rows that are not coded: where a scan notes NaN and Inf, by id
 
   IDSIM_HD int64_t count() const { return rows.rows; }
   IDSIM_HD int64_t dim() const { return rows.cols; }
@@ -22,14 +23,17 @@ inline Gallery slice(const Gallery& gallery, int64_t first, int64_t n) {
   Gallery out = gallery;
   out.rows.data = static_cast<const char*>(gallery.rows.data) + first * gallery.rows.row_stride;
   out.rows.rows = n;
-  out.coded.codes += first * code_bytes(gallery.coded.precision, gallery.dim());
-  out.coded.scale += first;
-  out.coded.residual += first;
-  out.coded.norm += first;
-  out.coded.u += first;
-  out.coded.v += first;
-  if (gallery.coded.w != nullptr) out.coded.w += first;
-  if (gallery.groups != nullptr) out.groups += first;
+  const auto advance = [](auto*& column, int64_t by) {
+    if (column != nullptr) column += by;
+  };
+  advance(out.coded.codes, first * code_bytes(gallery.coded.precision, gallery.dim()));
+  advance(out.coded.scale, first);
+  advance(out.coded.residual, first);
+  advance(out.coded.norm, first);
+  advance(out.coded.u, first);
+  advance(out.coded.v, first);
+  advance(out.coded.w, first);
+  advance(out.groups, first);
   out.first_id += first;
   return out;
 }

@@ -58,8 +58,9 @@ struct HeldRows {
   uint4 codes[Shape::kAhead][kCount];
 
   // Rows past the end are read as the last one; the epilogue leaves them out.
-  __device__ __forceinline__ void load(const TileScan& scan, int64_t row0, int64_t step, int lane) {
-    const int64_t left = scan.pitch / kStep - step, last = scan.n_rows - 1;
+  __device__ __forceinline__ void load(const TileScan& scan, int64_t row0, int step, int lane) {
+    const int left = static_cast<int>(scan.pitch) / kStep - step;
+    const int64_t last = scan.n_rows - 1;
 #pragma unroll
     for (int h = 0; h < kCount; ++h) {
       const int64_t row = row0 + lane / 4 + 8 * h;
@@ -97,7 +98,7 @@ __global__ __launch_bounds__(kRowScanThreads) void scan_rows(TileScan scan, Epil
   p.lane = static_cast<int>(threadIdx.x) % 32;
   p.warp_row = p.warp_query = 0;
   const char* queries = shared + p.lane / 4 * kStep + p.lane % 4 * 16;
-  const int64_t steps = scan.pitch / kStep;
+  const int steps = static_cast<int>(scan.pitch) / kStep;
   const int64_t stride = int64_t{gridDim.x} * (kRowScanThreads / 32) * (16 * kRows);
   int64_t row0 = (int64_t{blockIdx.x} * (kRowScanThreads / 32) + threadIdx.x / 32) * (16 * kRows);
   if (row0 >= scan.n_rows) return;
@@ -105,7 +106,7 @@ __global__ __launch_bounds__(kRowScanThreads) void scan_rows(TileScan scan, Epil
   next.load(scan, row0, 0, p.lane);
   for (; row0 < scan.n_rows; row0 += stride) {
     p.start(scan, 0);
-    for (int64_t step = 0; step < steps; step += kAhead) {
+    for (int step = 0; step < steps; step += kAhead) {
       const HeldRows<Shape> rows = next;
       const bool ends = step + kAhead >= steps;
       const int64_t next_row = ends ? row0 + stride : row0;

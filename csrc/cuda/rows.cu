@@ -2,6 +2,7 @@
 
 #include <limits>
 
+#include "core/direct.hpp"
 #include "cuda/dispatch.hpp"
 #include "cuda/launch.cuh"
 #include "cuda/warp.cuh"
@@ -16,11 +17,6 @@ __device__ int64_t first_row_of_warp() {
   return int64_t{blockIdx.x} * kRowsPerBlock + threadIdx.x / kWarpSize;
 }
 __device__ int64_t rows_per_sweep() { return int64_t{gridDim.x} * kRowsPerBlock; }
-
-__device__ void note_nonfinite(NonFinite* found, int64_t row) {
-  atomicAdd(&found->count, 1ULL);
-  atomicMin(&found->first, static_cast<long long>(row));
-}
 
 template <DType kType, Precision kPrecision>
 __global__ __launch_bounds__(kThreads) void code_rows(MatrixView rows, Metric metric, CodedRows out,
@@ -116,6 +112,16 @@ __global__ __launch_bounds__(kThreads) void code_queries(Queries::View out) {
   }
 }
 
+// Of queries that are multiplied as they are.
+__global__ void bound_queries(Queries::View out) {
+  const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  if (i >= out.count) return;
+  out.bounds[i] = direct_query(out.metric, out.norms[i]);
+  const QueryTerms terms = query_terms(out.metric, out.bounds[i], 0.0F);
+  out.b[i] = terms.b;
+  out.c[i] = terms.c;
+}
+
 __global__ void clear_nonfinite(NonFinite* found) {
   if (threadIdx.x == 0) *found = {0, std::numeric_limits<long long>::max()};
 }
@@ -183,6 +189,11 @@ bool Queries::use(Precision precision) {
   view_.precision = precision;
   view_.pitch = pitch;
   view_.codes = codes_.data();
+  if (precision == Precision::float32) {
+    launch("bounding queries", bound_queries, blocks_for(view_.count, kThreads), kThreads, 0,
+           stream_, view_);
+    return true;
+  }
   const auto kernel = precision == Precision::float16 ? code_queries<Precision::float16>
                                                       : code_queries<Precision::int8>;
   launch("coding queries", kernel, blocks_for(view_.padded, kRowsPerBlock), kThreads, 0, stream_,

@@ -11,7 +11,7 @@ namespace idsim::cuda {
 // Codes and stats of n rows (core/codes.hpp, core/half.hpp) and their terms for one metric (core/bounds.hpp), on the
 // device.
 struct CodedRows {
-  uint8_t* codes = nullptr;  // [n, code_bytes(precision, d)]
+  uint8_t* codes = nullptr;  // [n, code_bytes(precision, d)]; null, as the next three, for float32
   float* scale = nullptr;    // [n]
   float* residual = nullptr;
   double* norm = nullptr;

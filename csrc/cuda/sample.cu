@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "cuda/direct.cuh"
 #include "cuda/launch.cuh"
 #include "cuda/tile.cuh"
 #include "cuda/warp.cuh"
@@ -66,6 +67,25 @@ struct WriteKeys {
   }
 };
 
+struct WriteDirectKeys {
+  SampleRule rule;
+  Queries::View queries;
+  Gallery gallery;
+  Exclusion exclusion;
+  int64_t first;  // query of the first keys
+  float* keys;
+
+  __device__ void operator()(const DirectPair& pair) const {
+    if (!pair.real) return;
+    const SampleTerms x =
+        direct_sample_terms(queries.metric, pair.square, direct_error(queries.dim));
+    const bool dropped = !pair.finite || exclusion.drops(pair.query, gallery, pair.row);
+    keys[(pair.query - first) * rule.count + pair.item] =
+        dropped ? -std::numeric_limits<float>::infinity()
+                : certain_key(key_terms(queries.bounds[pair.query]), x, pair.dot);
+  }
+};
+
 }  // namespace
 
 SampleRule choose_sample(int64_t gallery_rows, int64_t k) {
@@ -78,13 +98,20 @@ Sample::Sample(const Gallery& gallery, Metric metric, int64_t k, cudaStream_t st
     : rule_(choose_sample(gallery.count(), k)),
       stream_(stream),
       codes_(rule_.count * code_bytes(gallery.coded.precision, gallery.dim()), stream),
-      terms_(rule_.count, stream) {
+      terms_(gallery.coded.precision == Precision::float32 ? 0 : rule_.count, stream) {
+  if (gallery.coded.precision == Precision::float32) return;
   launch("sampling", gather_sample, blocks_for(rule_.count, kRowsPerBlock), kThreads, 0, stream,
          gallery, metric, rule_, codes_.data(), terms_.data());
 }
 
 void Sample::keys(const Queries::View& queries, const Gallery& gallery, const Exclusion& exclusion,
                   int64_t first, int64_t n, float* keys) const {
+  if (queries.precision == Precision::float32) {
+    return launch_direct(
+        "scanning a sample", gallery, rule_, queries, first, n,
+        [&](int64_t) { return WriteDirectKeys{rule_, queries, gallery, exclusion, first, keys}; },
+        stream_);
+  }
   const int64_t padded = (n + kTileQueries - 1) / kTileQueries * kTileQueries;
   const TileScan tiles = tile_scan(codes_.data(), rule_.count, queries, first, padded);
   const WriteKeys epilogue{rule_, terms_.data(), queries, gallery, exclusion, first, n, keys};

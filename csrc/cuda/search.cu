@@ -31,22 +31,19 @@ class CodeBuffers {
   CodeBuffers(int64_t rows, int64_t d, Metric metric, Precision precision, cudaStream_t stream)
       : precision_(precision),
         codes_(rows * idsim::code_bytes(precision, d), stream),
-        scale_(rows, stream),
-        residual_(rows, stream),
-        norm_(rows, stream),
+        scale_(precision == Precision::float32 ? 0 : rows, stream),
+        residual_(scale_.size(), stream),
+        norm_(scale_.size(), stream),
         u_(rows, stream),
         v_(rows, stream),
         w_(metric == Metric::l2 ? rows : 0, stream) {}
 
   CodedRows rows() const {
-    return {codes_.data(),
-            scale_.data(),
-            residual_.data(),
-            norm_.data(),
-            u_.data(),
-            v_.data(),
-            w_.size() > 0 ? w_.data() : nullptr,
-            precision_};
+    const auto data = [](const auto& column) {
+      return column.size() > 0 ? column.data() : nullptr;
+    };
+    return {data(codes_), data(scale_), data(residual_), data(norm_),
+            data(u_),     data(v_),     data(w_),        precision_};
   }
   static int64_t bytes_per_row(int64_t d, Precision precision) {
     return idsim::code_bytes(precision, d) + 5 * 4 + 8;
@@ -108,9 +105,13 @@ PreparedGallery::PreparedGallery(const Matrix& rows, Metric metric, Precision pr
                                  bool skip_nonfinite, const Target& target) {
   const DeviceScope scope(target.device);
   const cudaStream_t stream = stream_of(target);
+  if (precision == Precision::float32) {
+    throw std::invalid_argument(
+        "an Index keeps codes: precision must be 'auto', 'int8' or 'float16', not 'float32'");
+  }
   // What will be asked is not known, so that k counts for nothing.
   const Work work{0, 0, rows.view.rows, int8_tensor_cores()};
-  state_ = std::make_unique<State>(rows, metric, chosen_precision(precision, work), target);
+  state_ = std::make_unique<State>(rows, metric, chosen_precision(precision, work, false), target);
   DeviceBuffer<NonFinite> found(1, stream);
   clear(found.data(), stream);
   quantize(state_->gallery.rows, metric, state_->gallery.coded, 0, found.data(), stream);
@@ -153,6 +154,8 @@ struct Scan::State {
   virtual void take(const Gallery& gallery) = 0;
   virtual const Queries::View& queries() const = 0;
   virtual int64_t wanted() const { return 0; }  // k of a top-k search
+  // False: the answer is known without looking at a row, and the rows are only coded, to find those with NaN or Inf.
+  virtual bool looks() const { return queries().count > 0; }
   // Called between parts, so that a scan can stop one that found too much.
   virtual void look() {}
 
@@ -190,8 +193,9 @@ void Scan::feed(const Matrix& rows, int64_t first_id, const int64_t* groups, boo
   const cudaStream_t stream = stream_of(s.target);
   const int64_t n = rows.view.rows, d = rows.view.cols;
   if (n == 0) return;
+  const Work work{count(), s.wanted(), n, int8_tensor_cores()};
   const Precision precision =
-      chosen_precision(s.precision, {count(), s.wanted(), n, int8_tensor_cores()});
+      s.looks() ? chosen_precision(s.precision, work, true) : Precision::int8;
   const int64_t part_rows = std::clamp<int64_t>(
       budget / (CodeBuffers::bytes_per_row(d, precision) + 2 * RowStream::device_row_bytes(rows)),
       1, n);
@@ -217,11 +221,14 @@ void Scan::feed(const Matrix& rows, int64_t first_id, const int64_t* groups, boo
     gallery.coded = codes.rows();
     if (groups != nullptr) gallery.groups = labels.data();
     gallery.first_id = first_id + first;
-    quantize(part, s.metric, gallery.coded, gallery.first_id, s.found.data(), stream);
+    gallery.found = s.found.data();
+    if (precision != Precision::float32) {
+      quantize(part, s.metric, gallery.coded, gallery.first_id, s.found.data(), stream);
+    }
+    s.take(gallery);
     check(cudaMemcpyAsync(seen.data(), s.found.data(), sizeof(NonFinite), cudaMemcpyDeviceToHost,
                           stream),
           "copying from the device");
-    s.take(gallery);
     s.look();
     s.rows_scanned += part.rows;
     if (poll) poll(first);
@@ -261,6 +268,9 @@ struct StateOf : Scan::State {
   int64_t wanted() const override {
     if constexpr (std::is_same_v<C, TopK>) return scan->k();
     return 0;
+  }
+  bool looks() const override {
+    return State::looks() && !(std::is_same_v<C, TopK> && wanted() == 0);
   }
 
   DeviceRows rows;  // read by the constructor of the scan

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "cuda/direct.cuh"
 #include "cuda/dispatch.hpp"
 #include "cuda/launch.cuh"
 #include "cuda/pairs.cuh"
@@ -59,6 +60,24 @@ struct ListPairs {
   }
 };
 
+struct ListDirectPairs {
+  DirectRows rows;
+  Queries::View queries;
+  const float* a;  // of query 0
+  PairList list;
+
+  __device__ void operator()(const DirectPair& pair) const {
+    const RowTerms x = rows.terms(pair);
+    rows.keep(pair, x);
+    if (!pair.real) return;
+    const QueryTerms terms{a[pair.query], queries.b[pair.query], queries.c[pair.query]};
+    if (!(pair.dot >= row_limit(terms, x))) return;
+    const auto at = atomicAdd(list.count, 1ULL);
+    list.pairs[at] = {static_cast<int32_t>(pair.query), static_cast<int32_t>(pair.row),
+                      stored(pair.dot)};
+  }
+};
+
 template <DType kType>
 __global__ __launch_bounds__(kListThreads) void count_pairs(Queries::View queries, Gallery gallery,
                                                             Exclusion exclusion,
@@ -69,11 +88,14 @@ __global__ __launch_bounds__(kListThreads) void count_pairs(Queries::View querie
   const Metric metric = queries.metric;
   for_listed(pairs, count, [&](const ListedPair& pair) {
     if (exclusion.drops(pair.query, gallery, pair.row)) return;
+    // Rows without codes have no stats for a range; what of them is listed lies close to the threshold anyway.
+    const bool coded = gallery.coded.scale != nullptr;
     const ScoreRange range =
-        score_range(metric, queries.bounds[pair.query], gallery.coded.scale[pair.row],
-                    gallery.coded.residual[pair.row], gallery.coded.norm[pair.row],
-                    sum_as<double>(pair.dot, queries.precision));
-    bool undecided = false;
+        !coded ? ScoreRange{}
+               : score_range(metric, queries.bounds[pair.query], gallery.coded.scale[pair.row],
+                             gallery.coded.residual[pair.row], gallery.coded.norm[pair.row],
+                             sum_as<double>(pair.dot, queries.precision));
+    bool undecided = !coded;
     for (int t = 0; t < thresholds; ++t) {
       undecided |=
           !reaches(metric, range.certain, levels[t]) && reaches(metric, range.possible, levels[t]);
@@ -124,24 +146,36 @@ void TailScan::feed(const Gallery& gallery) {
     const int64_t padded = std::min(kMostQueries, view.padded - first);
     const int64_t rows = std::min(slab_rows(padded), gallery.count());
     if (pairs_.size() < padded * rows) pairs_ = DeviceBuffer<ListedPair>(padded * rows, stream_);
-    const PairList list{pairs_.data(), count_.data()};
     for (int64_t begin = 0; begin < gallery.count(); begin += rows) {
       const Gallery slab = slice(gallery, begin, std::min(rows, gallery.count() - begin));
       count_.set_bytes(0);
-      const TileScan tiles = tile_scan(slab.coded.codes, slab.count(), view, first, padded);
-      const auto scan = [&](const auto& epilogue) {
-        with_codes(view.precision, [&](auto codes) {
-          launch_tiles<decltype(codes)>("scanning", tiles, epilogue, stream_);
-        });
-      };
-      const float *a = a_.data() + first, *b = view.b + first, *c = view.c + first;
-      if (view.metric == Metric::l2) {
-        scan(ListPairs<true>{slab.coded, a, b, c, first, slab.count(), list});
-      } else {
-        scan(ListPairs<false>{slab.coded, a, b, c, first, slab.count(), list});
-      }
+      list(slab, first, padded, {pairs_.data(), count_.data()});
       decide(slab, pairs_.data(), count_.data());
     }
+  }
+}
+
+void TailScan::list(const Gallery& slab, int64_t first, int64_t padded, const PairList& pairs) {
+  const Queries::View& view = queries_.view();
+  if (view.precision == Precision::float32) {
+    const int64_t n = std::min(padded, view.count - first);
+    const auto epilogue = [&](int64_t at) {
+      return ListDirectPairs{direct_rows(slab, view, at == 0), view, a_.data(), pairs};
+    };
+    return launch_direct("scanning rows", slab, EveryRow{slab.count()}, view, first, n, epilogue,
+                         stream_);
+  }
+  const TileScan tiles = tile_scan(slab.coded.codes, slab.count(), view, first, padded);
+  const auto scan = [&](const auto& epilogue) {
+    with_codes(view.precision, [&](auto codes) {
+      launch_tiles<decltype(codes)>("scanning", tiles, epilogue, stream_);
+    });
+  };
+  const float *a = a_.data() + first, *b = view.b + first, *c = view.c + first;
+  if (view.metric == Metric::l2) {
+    scan(ListPairs<true>{slab.coded, a, b, c, first, slab.count(), pairs});
+  } else {
+    scan(ListPairs<false>{slab.coded, a, b, c, first, slab.count(), pairs});
   }
 }
 

@@ -12,6 +12,7 @@
 namespace idsim::cuda {
 
 struct ListedPair;
+struct PairList;
 
 // What both questions share: queries, the term of the loosest threshold, and the scan for pairs that may reach it.
 class TailScan {
@@ -35,6 +36,9 @@ class TailScan {
   cudaStream_t stream_;
 
  private:
+  // Lists the pairs of a slab with the queries first .. first + padded.
+  void list(const Gallery& slab, int64_t first, int64_t padded, const PairList& pairs);
+
   float loosest_;
   Queries queries_;
   DeviceBuffer<float> a_;

@@ -7,18 +7,13 @@
 #include "cuda/block.cuh"
 #include "cuda/dispatch.hpp"
 #include "cuda/launch.cuh"
+#include "cuda/listing.cuh"
 #include "cuda/row_scan.cuh"
 #include "cuda/sample.hpp"
 #include "cuda/score.cuh"
 #include "cuda/tile.cuh"
 
 namespace idsim::cuda {
-
-struct Candidate {
-  int32_t row;  // of the slab
-  StoredSum dot;
-};
-
 namespace {
 
 constexpr int64_t kLeastRoom = 1024;
@@ -63,59 +58,6 @@ __global__ void forget_candidates(TopK::Filter filter, int64_t queries) {
   const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (i < queries) filter.found[i] = 0;
 }
-
-// Lists every pair of a tile that its threshold cannot rule out.
-template <bool kThree>
-struct ListCandidates {
-  CodedRows coded;
-  Queries::View queries;
-  TopK::Filter filter;
-  int64_t n_rows;
-
-  template <class P>
-  __device__ void operator()(const P& p, int64_t row0, int64_t query0) const {
-    // The terms of the rows stay in registers: there are few, whatever the shape.
-    RowTerms rows[P::kRowCount][2];
-#pragma unroll
-    for (int i = 0; i < P::kRowCount; ++i) {
-#pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        const int64_t row = row0 + p.row(i, 2 * half);
-        rows[i][half] = row < n_rows ? terms_of(row) : skipped_row();
-      }
-    }
-#pragma unroll
-    for (int j = 0; j < P::kQueryCount; ++j) {
-#pragma unroll
-      for (int e = 0; e < 2; ++e) {
-        const int64_t query = query0 + p.query(j, e);
-        const QueryTerms terms{filter.a[query], queries.b[query], kThree ? queries.c[query] : 0.0F};
-#pragma unroll
-        for (int i = 0; i < P::kRowCount; ++i) {
-#pragma unroll
-          for (int half = 0; half < 2; ++half) {
-            const auto dot = p.acc[i][j][2 * half + e];
-            if (static_cast<float>(dot) >= row_limit(terms, rows[i][half])) {
-              append(query, row0 + p.row(i, 2 * half), dot);
-            }
-          }
-        }
-      }
-    }
-  }
-
-  __device__ RowTerms terms_of(int64_t row) const {
-    return {coded.u[row], coded.v[row], kThree ? coded.w[row] : 0.0F};
-  }
-
-  template <class Sum>
-  __device__ void append(int64_t query, int64_t row, Sum dot) const {
-    const unsigned slot = atomicAdd(&filter.found[query], 1U);
-    if (slot < filter.capacity) {
-      filter.candidates[query * filter.capacity + slot] = {static_cast<int32_t>(row), stored(dot)};
-    }
-  }
-};
 
 // Keeps the best k of a list of `size` > k, in no order, and returns the worst kept score.
 __device__ float keep_best(Metric metric, float* scores, int64_t* ids, int64_t size, int64_t k,
@@ -185,7 +127,7 @@ __global__ __launch_bounds__(kBlockThreads) void refine(Queries::View queries, G
     for (int64_t i = base + threadIdx.x / kWarpSize; i < end; i += kBlockWarps) {
       const int64_t row = overflow ? i : int64_t{candidates[i].row};
       if (overflow) {
-        if (std::isnan(gallery.coded.norm[row])) continue;
+        if (std::isnan(gallery.coded.u[row])) continue;
       } else {
         const RowTerms x{gallery.coded.u[row], gallery.coded.v[row],
                          metric == Metric::l2 ? gallery.coded.w[row] : 0.0F};
@@ -322,7 +264,7 @@ void TopK::feed(const Gallery& gallery) {
                       k_,
                       filter_.capacity,
                       kTileRows,
-                      gallery.coded.precision == Precision::float16 ? kHalfMargins : kInt8Margins};
+                      gallery.coded.precision == Precision::int8 ? kInt8Margins : kHalfMargins};
   for (int64_t begin = 0; begin < gallery.count();) {
     const int64_t end = std::min(plan.end(begin), begin + most);
     scan(slice(gallery, begin, end - begin));
@@ -353,12 +295,17 @@ void TopK::seed(const Gallery& gallery) {
   }
 }
 
-void TopK::scan(const Gallery& slab) {
+void TopK::list(const Gallery& slab) {
   const Queries::View& queries = queries_.view();
-  launch("clearing candidates", forget_candidates, blocks_for(count(), kBlockThreads),
-         kBlockThreads, 0, stream_, filter_, count());
+  if (queries.precision == Precision::float32) {
+    const auto epilogue = [&](int64_t first) {
+      return ListDirect{direct_rows(slab, queries, first == 0), queries, filter_};
+    };
+    return launch_direct("scanning rows", slab, EveryRow{slab.count()}, queries, 0, count(),
+                         epilogue, stream_);
+  }
   const TileScan tiles = tile_scan(slab.coded.codes, slab.count(), queries, 0, queries.padded);
-  const auto list = [&](const auto& epilogue) {
+  const auto scan = [&](const auto& epilogue) {
     with_codes(queries.precision, [&](auto codes) {
       if (fits_row_scan(count(), queries.pitch)) {
         launch_row_scan<decltype(codes)>(tiles, count(), epilogue, stream_);
@@ -368,10 +315,17 @@ void TopK::scan(const Gallery& slab) {
     });
   };
   if (queries.metric == Metric::l2) {
-    list(ListCandidates<true>{slab.coded, queries, filter_, slab.count()});
+    scan(ListCandidates<true>{slab.coded, queries, filter_, slab.count()});
   } else {
-    list(ListCandidates<false>{slab.coded, queries, filter_, slab.count()});
+    scan(ListCandidates<false>{slab.coded, queries, filter_, slab.count()});
   }
+}
+
+void TopK::scan(const Gallery& slab) {
+  const Queries::View& queries = queries_.view();
+  launch("clearing candidates", forget_candidates, blocks_for(count(), kBlockThreads),
+         kBlockThreads, 0, stream_, filter_, count());
+  list(slab);
   with_dtype(slab.rows.dtype, [&](auto type) {
     launch("rescoring", refine<type()>, blocks_for(count(), 1), kBlockThreads,
            sizeof(RefineScratch), stream_, queries, slab, lists_, filter_, exclusion_);

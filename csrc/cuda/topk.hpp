@@ -67,6 +67,7 @@ class TopK {
  private:
   void use(Precision precision);
   void seed(const Gallery& gallery);
+  void list(const Gallery& slab);
   void scan(const Gallery& slab);
 
   int64_t k_;

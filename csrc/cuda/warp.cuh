@@ -12,6 +12,7 @@
 #include "core/score.hpp"
 #include "core/types.hpp"
 #include "core/widen.hpp"
+#include "cuda/rows.hpp"
 
 namespace idsim::cuda {
 
@@ -49,6 +50,11 @@ __device__ inline T fold_warp(T sum) {
     sum += __shfl_down_sync(kAllLanes, sum, width);
   }
   return sum;
+}
+
+__device__ inline void note_nonfinite(NonFinite* found, int64_t row) {
+  atomicAdd(&found->count, 1ULL);
+  atomicMin(&found->first, static_cast<long long>(row));
 }
 
 // The canonical dot, in every lane.

@@ -133,8 +133,8 @@ class CudaEngine(CpuEngine):
         The cudaStream_t that work goes on.
     memory_budget : int, optional
         A quarter of it is for parts of galleries that are streamed to the device. Default 1 GiB.
-    precision : {"auto", "int8", "float16"}
-        Of the codes that scans make.
+    precision : {"auto", "int8", "float16", "float32"}
+        Of the codes that scans make; float32: they make none.
     """
 
     _topk = _core.CudaTopKScan
@@ -244,7 +244,7 @@ def engine_for(
         Bytes of scratch.
     queries, gallery : Source
         The question's rows.
-    precision : {"auto", "int8", "float16"}
+    precision : {"auto", "int8", "float16", "float32"}
         How closely the filter is to look at pairs.
 
     Raises
@@ -262,7 +262,7 @@ def engine_for(
         raise ValueError(msg)
     checked_precision(precision, number)
     if gallery.pinned and precision not in {"auto", gallery.precision}:
-        msg = f"the Index keeps {gallery.precision} codes; make one with precision={precision!r}"
+        msg = f"the Index keeps {gallery.precision} codes: precision must be 'auto' or {gallery.precision!r}, not {precision!r}"
         raise ValueError(msg)
     if number is None:
         return CpuEngine()

@@ -34,7 +34,7 @@ __all__ = [
 
 Metric = Literal["cosine", "dot", "l2"]
 Nonfinite = Literal["raise", "skip"]
-Precision = Literal["auto", "int8", "float16"]
+Precision = Literal["auto", "int8", "float16", "float32"]
 if TYPE_CHECKING:
     #: Called with (rows done, rows in all); returning False cancels the call.
     Progress = Callable[[int, int], bool | None]

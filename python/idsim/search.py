@@ -157,9 +157,10 @@ def search(
     stream : object, optional
         On a CUDA device: the stream of the work, a handle or an object with ``__cuda_stream__``. Default: the current
         stream of the arrays' library.
-    precision : {"auto", "int8", "float16"}, optional
-        On a CUDA device: the codes that find the pairs that may count. It changes the time, never the answer;
-        "auto" takes 16 bits where k is a large share of n. An Index keeps the codes that it was made with.
+    precision : {"auto", "int8", "float16", "float32"}, optional
+        On a CUDA device: what finds the pairs that may count, codes of the rows or (float32) the rows themselves. It
+        changes the time, never the answer. "auto" takes 16 bits where k is a large share of n, and no codes for up to
+        eight queries over rows that have none. An Index keeps the codes that it was made with.
 
     Returns
     -------

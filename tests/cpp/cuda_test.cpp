@@ -40,6 +40,12 @@ std::vector<float> make_rows(Rows kind, int64_t n, int64_t d, uint64_t seed) {
     if (kind == Rows::outliers) row[i % std::min<int64_t>(3, d)] *= 40.0F;
   }
   if (n > 5) std::fill(rows.data() + 5 * d, rows.data() + 6 * d, 0.0F);
+  if (kind == Rows::outliers && n > 7) {  // products that overflow, or vanish, in float32
+    for (int64_t j = 0; j < d; ++j) {
+      rows[static_cast<size_t>(6 * d + j)] *= 0x1p100F;
+      rows[static_cast<size_t>(7 * d + j)] *= 0x1p-120F;
+    }
+  }
   return rows;
 }
 
@@ -60,9 +66,14 @@ struct DeviceRows {
         w(rows.rows, nullptr),
         nonfinite(1, nullptr) {
     gallery.rows = rows;
+    cuda::clear(nonfinite.data(), nullptr);
+    if (precision == Precision::float32) {
+      gallery.coded = {nullptr, nullptr, nullptr, nullptr, u.data(), v.data(), w.data(), precision};
+      gallery.found = nonfinite.data();
+      return;
+    }
     gallery.coded = {codes.data(), scale.data(), residual.data(), norm.data(),
                      u.data(),     v.data(),     w.data(),        precision};
-    cuda::clear(nonfinite.data(), nullptr);
     cuda::quantize(rows, metric, gallery.coded, 0, nonfinite.data(), nullptr);
   }
   cuda::DeviceBuffer<uint8_t> codes;
@@ -303,6 +314,18 @@ int main() {
     check_tail(kind, Metric::cosine, 70, 500, 64, {0.2F, 0.9F, 0.5F}, half);
     check_tail(kind, Metric::l2, 5, 300, 100, {9.0F, 12.0F}, half);
   }
+  for (const Rows kind : kAllRows) {
+    constexpr Precision direct = Precision::float32;
+    check_topk({kind, Metric::cosine, 3, 6000, 64, 5, -inf, false, 1, direct});
+    check_topk({kind, Metric::dot, 8, 3000, 31, 40, -inf, true, 3, direct});
+    check_topk({kind, Metric::l2, 13, 2000, 70, 300, inf, false, 2, direct});
+    check_topk({kind, Metric::cosine, 1, 3000, 1, 7, 0.3F, false, 1, direct});
+    check_tail(kind, Metric::cosine, 10, 500, 64, {0.2F, 0.9F, 0.5F}, direct);
+    check_tail(kind, Metric::dot, 5, 300, 100, {20.0F}, direct);
+    check_tail(kind, Metric::l2, 5, 300, 100, {9.0F, 12.0F}, direct);
+  }
+  // Queries that do not fit the emulator's shared memory.
+  check_topk({Rows::random, Metric::cosine, 2, 40, 4000, 3, -inf, false, 1, Precision::float32});
   check_memory();
   // Every shape of the row scan; 129 are too many, 100 of 1024 dimensions too large for the emulator's shared memory.
   for (const int64_t q : {1, 8, 13, 31, 64, 65, 128, 129}) {

@@ -238,7 +238,7 @@ void check_selective(Random& random) {
 
 void check_choice() {
   const auto choice = [](int64_t queries, int64_t k, int64_t rows, bool int8 = true) {
-    return idsim::chosen_precision(Precision::automatic, {queries, k, rows, int8});
+    return idsim::chosen_precision(Precision::automatic, {queries, k, rows, int8}, false);
   };
   expect(choice(4096, 10, 1'000'000) == Precision::int8, "small k");
   expect(choice(4096, 100, 1'000'000) == Precision::int8, "k / rows = 1e-4");
@@ -250,9 +250,15 @@ void check_choice() {
   expect(choice(4096, 0, 1'000'000) == Precision::int8, "fixed thresholds");
   expect(choice(4096, 0, 1'000'000, false) == Precision::float16, "no int8 tensor cores");
   expect(choice(0, 10, 0) == Precision::int8, "nothing to do");
-  expect(
-      idsim::chosen_precision(Precision::int8, {4096, 1000, 1'000'000, false}) == Precision::int8,
-      "what is asked for");
+  expect(idsim::chosen_precision(Precision::int8, {4096, 1000, 1'000'000, false}, true) ==
+             Precision::int8,
+         "what is asked for");
+  for (const int64_t queries : {1, 8, 9}) {
+    const Precision read_once =
+        idsim::chosen_precision(Precision::automatic, {queries, 10, 1'000'000, true}, true);
+    expect((read_once == Precision::float32) == (queries <= 8), "%lld queries over rows read once",
+           static_cast<long long>(queries));
+  }
   expect(!idsim::has_int8_tensor_cores(10, 3) && idsim::has_int8_tensor_cores(10, 0) &&
              idsim::has_int8_tensor_cores(12, 0) && idsim::has_int8_tensor_cores(8, 0),
          "which chips have int8 tensor cores");
