@@ -88,7 +88,7 @@ __global__ __launch_bounds__(kListThreads) void count_pairs(Queries::View querie
   const Metric metric = queries.metric;
   for_listed(pairs, count, [&](const ListedPair& pair) {
     if (exclusion.drops(pair.query, gallery, pair.row)) return;
-    // Rows without codes have no stats for a range; what of them is listed lies close to the threshold anyway.
+    // Rows without codes have no stats for a range: all that is listed is scored.
     const bool coded = gallery.coded.scale != nullptr;
     const ScoreRange range =
         !coded ? ScoreRange{}

@@ -262,7 +262,8 @@ def engine_for(
         raise ValueError(msg)
     checked_precision(precision, number)
     if gallery.pinned and precision not in {"auto", gallery.precision}:
-        msg = f"the Index keeps {gallery.precision} codes: precision must be 'auto' or {gallery.precision!r}, not {precision!r}"
+        kept = gallery.precision
+        msg = f"the Index keeps {kept} codes: precision must be 'auto' or {kept!r}, not {precision!r}"
         raise ValueError(msg)
     if number is None:
         return CpuEngine()
