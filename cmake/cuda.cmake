@@ -14,6 +14,7 @@ set(cuda_sources
     csrc/cuda/rows.cu
     csrc/cuda/runtime.cu
     csrc/cuda/sample.cu
+    csrc/cuda/scan.cu
     csrc/cuda/search.cu
     csrc/cuda/tail.cu
     csrc/cuda/topk.cu

@@ -45,12 +45,10 @@ class CudaArg {
 
 // A gallery on a device, and the array that it may point into.
 struct CudaPrepared {
-  CudaPrepared(const py::object& rows, const std::string& metric, bool skip_nonfinite,
-               bool host_rows, int device, uintptr_t stream, int64_t first_row)
-      : target(target_of(device, stream)), arg(rows, "gallery", target) {
-    const Metric by = metric_by_name(metric);
+  CudaPrepared(const py::object& rows, const cuda::Preparation& how, const cuda::Target& to)
+      : target(to), arg(rows, "gallery", target) {
     const py::gil_scoped_release release;
-    gallery.emplace(arg.matrix(), by, skip_nonfinite, host_rows, first_row, target);
+    gallery.emplace(arg.matrix(), how, target);
   }
   cuda::Target target;
   CudaArg arg;

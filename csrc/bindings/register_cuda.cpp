@@ -146,6 +146,7 @@ struct Options {
   int device;
   uintptr_t stream;
   int64_t budget;
+  std::string precision;
 };
 
 // make(scan, matrix, options) constructs the search.
@@ -159,6 +160,7 @@ std::unique_ptr<CudaScan<Search>> make_scan(const py::object& queries, const Opt
   const cuda::Matrix matrix = arg.matrix();
   cuda::QueryOptions options;
   options.metric = metric_by_name(given.metric);
+  options.precision = precision_by_name(given.precision);
   options.exclude_self = given.exclude_self;
   options.triangle = given.triangle;
   options.first_query_id = given.first_query_id;
@@ -190,17 +192,18 @@ void register_topk(py::module_& m) {
   type.def(
       py::init([](const py::object& queries, const std::string& metric, int64_t k, float threshold,
                   bool exclude_self, int64_t first_query_id, const Groups& query_groups, int device,
-                  uintptr_t stream, int64_t budget) {
+                  uintptr_t stream, int64_t budget, const std::string& precision) {
         return make_scan<Search>(
             queries,
-            {metric, exclude_self, false, first_query_id, query_groups, device, stream, budget},
+            {metric, exclude_self, false, first_query_id, query_groups, device, stream, budget,
+             precision},
             [&](Scan& scan, const cuda::Matrix& matrix, const cuda::QueryOptions& options) {
               scan.search.emplace(matrix, options, k, threshold, scan.target);
             });
       }),
       py::arg("queries"), py::arg("metric"), py::arg("k"), py::arg("threshold"),
       py::arg("exclude_self"), py::arg("first_query_id"), py::arg("query_groups"),
-      py::arg("device"), py::arg("stream"), py::arg("budget"));
+      py::arg("device"), py::arg("stream"), py::arg("budget"), py::arg("precision"));
   define_feeds<Search>(type);
   type.def(
       "finish",
@@ -227,20 +230,21 @@ void register_count(py::module_& m) {
   using Search = cuda::CountSearch;
   using Scan = CudaScan<Search>;
   py::class_<Scan> type(m, "CudaCountScan");
-  type.def(
-      py::init([](const py::object& queries, const std::string& metric,
-                  const std::vector<float>& thresholds, bool exclude_self, int64_t first_query_id,
-                  const Groups& query_groups, int device, uintptr_t stream, int64_t budget) {
-        return make_scan<Search>(
-            queries,
-            {metric, exclude_self, false, first_query_id, query_groups, device, stream, budget},
-            [&](Scan& scan, const cuda::Matrix& matrix, const cuda::QueryOptions& options) {
-              scan.search.emplace(matrix, options, thresholds, scan.target);
-            });
-      }),
-      py::arg("queries"), py::arg("metric"), py::arg("thresholds"), py::arg("exclude_self"),
-      py::arg("first_query_id"), py::arg("query_groups"), py::arg("device"), py::arg("stream"),
-      py::arg("budget"));
+  type.def(py::init([](const py::object& queries, const std::string& metric,
+                       const std::vector<float>& thresholds, bool exclude_self,
+                       int64_t first_query_id, const Groups& query_groups, int device,
+                       uintptr_t stream, int64_t budget, const std::string& precision) {
+             return make_scan<Search>(
+                 queries,
+                 {metric, exclude_self, false, first_query_id, query_groups, device, stream, budget,
+                  precision},
+                 [&](Scan& scan, const cuda::Matrix& matrix, const cuda::QueryOptions& options) {
+                   scan.search.emplace(matrix, options, thresholds, scan.target);
+                 });
+           }),
+           py::arg("queries"), py::arg("metric"), py::arg("thresholds"), py::arg("exclude_self"),
+           py::arg("first_query_id"), py::arg("query_groups"), py::arg("device"), py::arg("stream"),
+           py::arg("budget"), py::arg("precision"));
   define_feeds<Search>(type);
   type.def(
       "finish",
@@ -262,22 +266,23 @@ void register_pairs(py::module_& m) {
   using Search = cuda::PairSearch;
   using Scan = CudaScan<Search>;
   py::class_<Scan> type(m, "CudaPairScan");
-  type.def(
-      py::init([](const py::object& queries, const std::string& metric, float threshold,
-                  int64_t max_pairs, int64_t found_before, bool exclude_self, bool triangle,
-                  int64_t first_query_id, const Groups& query_groups, int device, uintptr_t stream,
-                  int64_t budget) {
-        return make_scan<Search>(
-            queries,
-            {metric, exclude_self, triangle, first_query_id, query_groups, device, stream, budget},
-            [&](Scan& scan, const cuda::Matrix& matrix, const cuda::QueryOptions& options) {
-              scan.search.emplace(matrix, options, threshold, max_pairs, found_before, scan.target);
-            });
-      }),
-      py::arg("queries"), py::arg("metric"), py::arg("threshold"), py::arg("max_pairs"),
-      py::arg("found_before"), py::arg("exclude_self"), py::arg("triangle"),
-      py::arg("first_query_id"), py::arg("query_groups"), py::arg("device"), py::arg("stream"),
-      py::arg("budget"));
+  type.def(py::init([](const py::object& queries, const std::string& metric, float threshold,
+                       int64_t max_pairs, int64_t found_before, bool exclude_self, bool triangle,
+                       int64_t first_query_id, const Groups& query_groups, int device,
+                       uintptr_t stream, int64_t budget, const std::string& precision) {
+             return make_scan<Search>(
+                 queries,
+                 {metric, exclude_self, triangle, first_query_id, query_groups, device, stream,
+                  budget, precision},
+                 [&](Scan& scan, const cuda::Matrix& matrix, const cuda::QueryOptions& options) {
+                   scan.search.emplace(matrix, options, threshold, max_pairs, found_before,
+                                       scan.target);
+                 });
+           }),
+           py::arg("queries"), py::arg("metric"), py::arg("threshold"), py::arg("max_pairs"),
+           py::arg("found_before"), py::arg("exclude_self"), py::arg("triangle"),
+           py::arg("first_query_id"), py::arg("query_groups"), py::arg("device"), py::arg("stream"),
+           py::arg("budget"), py::arg("precision"));
   define_feeds<Search>(type);
   type.def("finish", [](const Scan& scan) {
     const std::vector<cuda::FoundPair> pairs = scan.search->finish();
@@ -294,18 +299,18 @@ void register_distribution(py::module_& m) {
   py::class_<Scan> type(m, "CudaDistributionScan");
   type.def(py::init([](const py::object& queries, int bins, float tail, bool exclude_self,
                        bool triangle, int64_t first_query_id, const Groups& query_groups,
-                       int device, uintptr_t stream, int64_t budget) {
+                       int device, uintptr_t stream, int64_t budget, const std::string& precision) {
              return make_scan<Search>(
                  queries,
                  {"cosine", exclude_self, triangle, first_query_id, query_groups, device, stream,
-                  budget},
+                  budget, precision},
                  [&](Scan& scan, const cuda::Matrix& matrix, const cuda::QueryOptions& options) {
                    scan.search.emplace(matrix, options, bins, tail, scan.target);
                  });
            }),
            py::arg("queries"), py::arg("bins"), py::arg("tail"), py::arg("exclude_self"),
            py::arg("triangle"), py::arg("first_query_id"), py::arg("query_groups"),
-           py::arg("device"), py::arg("stream"), py::arg("budget"));
+           py::arg("device"), py::arg("stream"), py::arg("budget"), py::arg("precision"));
   define_feeds<Search>(type);
   type.def(
       "add_to",
@@ -341,12 +346,20 @@ void normalize_on_device(const py::object& rows, uintptr_t out, int device, uint
 
 void register_cuda(py::module_& m) {
   py::class_<CudaPrepared>(m, "CudaPrepared")
-      .def(py::init<const py::object&, const std::string&, bool, bool, int, uintptr_t, int64_t>(),
+      .def(py::init([](const py::object& rows, const std::string& metric, bool skip_nonfinite,
+                       bool host_rows, int device, uintptr_t stream, const std::string& precision,
+                       int64_t first_row) {
+             const cuda::Preparation how{metric_by_name(metric), precision_by_name(precision),
+                                         skip_nonfinite, host_rows, first_row};
+             return std::make_unique<CudaPrepared>(rows, how, target_of(device, stream));
+           }),
            py::arg("rows"), py::arg("metric"), py::arg("skip_nonfinite"), py::arg("host_rows"),
-           py::arg("device"), py::arg("stream"), py::arg("first_row") = 0)
+           py::arg("device"), py::arg("stream"), py::arg("precision"), py::arg("first_row") = 0)
       .def_property_readonly("rows", [](const CudaPrepared& p) { return p.gallery->count(); })
       .def_property_readonly("dim", [](const CudaPrepared& p) { return p.gallery->dim(); })
       .def_property_readonly("device", [](const CudaPrepared& p) { return p.target.device; })
+      .def_property_readonly("precision",
+                             [](const CudaPrepared& p) { return name_of(p.gallery->precision()); })
       .def_property_readonly("skipped_rows",
                              [](const CudaPrepared& p) { return p.gallery->skipped_rows(); })
       .def_property_readonly("code_bytes",

@@ -33,7 +33,7 @@ const ElementType& type_by_name(const std::string& name) {
                         "'");
 }
 
-const char* name_of(DType type) {
+const char* dtype_name(DType type) {
   switch (type) {
     case DType::f32:
       return "float32";
@@ -74,7 +74,7 @@ std::unique_ptr<CudaArray> copy_of(const py::object& rows, int device, uintptr_t
   const TensorArg arg(rows, "rows", TensorArg::Where::cpu_or_cuda,
                       py::int_(source_stream == 0 ? uintptr_t{1} : source_stream));
   const MatrixView& view = arg.view();
-  const ElementType& type = type_by_name(name_of(view.dtype));
+  const ElementType& type = type_by_name(dtype_name(view.dtype));
   auto out = std::make_unique<CudaArray>(CudaArray{nullptr, &type, view.rows, view.cols});
   MatrixView dense = view;
   dense.row_stride = out->row_bytes();

@@ -19,12 +19,16 @@ GalleryForm form_by_name(const std::string& name) {
 }
 
 py::dict search_plan(int64_t queries, int64_t query_bytes, int64_t rows, int64_t row_bytes,
-                     int64_t dim, int64_t k, const std::string& form, int64_t budget) {
+                     int64_t dim, int64_t k, const std::string& form, int64_t budget,
+                     const std::string& precision, bool int8_tensor_cores) {
   const SearchPlan plan =
-      plan_search({queries, query_bytes, rows, row_bytes, dim, k, form_by_name(form)}, budget);
+      plan_search({queries, query_bytes, rows, row_bytes, dim, k, form_by_name(form),
+                   precision_by_name(precision), int8_tensor_cores},
+                  budget);
   py::dict out;
   out["query_chunk"] = plan.query_chunk;
   out["candidates"] = plan.candidates;
+  out["precision"] = name_of(plan.precision);
   out["part_rows"] = plan.part.rows;
   out["fetched_rows"] = plan.part.fetched_rows;
   out["query_bytes"] = plan.query_bytes;
@@ -39,8 +43,10 @@ py::dict search_plan(int64_t queries, int64_t query_bytes, int64_t rows, int64_t
   return out;
 }
 
-py::dict index_plan(int64_t rows, int64_t dim, int64_t row_bytes, int64_t budget) {
-  const IndexPlan plan = plan_index(rows, dim, row_bytes, budget);
+py::dict index_plan(int64_t rows, int64_t dim, int64_t row_bytes, int64_t budget,
+                    const std::string& precision, bool int8_tensor_cores) {
+  const Precision codes = kept_precision(precision_by_name(precision), rows, int8_tensor_cores);
+  const IndexPlan plan = plan_index(rows, dim, row_bytes, codes, budget);
   py::dict out;
   out["code_bytes"] = plan.code_bytes;
   out["row_bytes"] = plan.row_bytes;
@@ -52,9 +58,10 @@ py::dict index_plan(int64_t rows, int64_t dim, int64_t row_bytes, int64_t budget
 
 void register_plan(py::module_& m) {
   m.def("plan_search", &search_plan, py::arg("queries"), py::arg("query_bytes"), py::arg("rows"),
-        py::arg("row_bytes"), py::arg("dim"), py::arg("k"), py::arg("form"), py::arg("budget"));
+        py::arg("row_bytes"), py::arg("dim"), py::arg("k"), py::arg("form"), py::arg("budget"),
+        py::arg("precision") = "auto", py::arg("int8_tensor_cores") = true);
   m.def("plan_index", &index_plan, py::arg("rows"), py::arg("dim"), py::arg("row_bytes"),
-        py::arg("budget"));
+        py::arg("budget"), py::arg("precision") = "auto", py::arg("int8_tensor_cores") = true);
   m.def(
       "cuda_memory",
       [](int device) {
@@ -62,6 +69,7 @@ void register_plan(py::module_& m) {
         return py::make_tuple(memory.free, memory.total);
       },
       py::arg("device"));
+  m.def("cuda_int8_tensor_cores", &cuda::int8_tensor_cores, py::arg("device"));
 }
 
 }  // namespace idsim::bindings

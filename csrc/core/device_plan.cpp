@@ -22,8 +22,8 @@ constexpr int64_t kMostKeyBytes = int64_t{64} << 20;
 constexpr int64_t kMostFetchBytes = int64_t{16} << 20;
 
 // A query without its lists: float32 row, codes, sum of codes, bound, norm, square, four terms.
-int64_t prepared_query_bytes(int64_t dim) {
-  return 4 * dim + padded_dim(dim) + 4 + int64_t{sizeof(QueryBound)} + 8 + 8 + 4 * 4;
+int64_t prepared_query_bytes(int64_t dim, Precision precision) {
+  return 4 * dim + code_bytes(precision, dim) + 4 + int64_t{sizeof(QueryBound)} + 8 + 8 + 4 * 4;
 }
 
 struct QueryBytes {
@@ -31,10 +31,10 @@ struct QueryBytes {
   int64_t all() const { return query + candidates + results; }
 };
 
-QueryBytes bytes_of_query(const SearchShape& shape) {
+QueryBytes bytes_of_query(const SearchShape& shape, Precision precision) {
   constexpr int64_t result = 4 + 8;  // score and id
-  return {prepared_query_bytes(shape.dim) + shape.query_bytes, 8 * candidate_capacity(shape.k) + 4,
-          result * (result_room(shape.k) + shape.k) + 4};
+  return {prepared_query_bytes(shape.dim, precision) + shape.query_bytes,
+          8 * candidate_capacity(shape.k) + 4, result * (result_room(shape.k) + shape.k) + 4};
 }
 
 void share_for_fetching(PartPlan& plan, int64_t slab_rows, int64_t row_bytes, int64_t budget) {
@@ -54,7 +54,7 @@ SampleRule device_sample(int64_t gallery_rows, int64_t k) {
 }
 
 // 32 candidates per wanted result: what the first slab lets through while thresholds come from a sample.
-int64_t candidate_capacity(int64_t k) { return std::max(kLeastCapacity, kSampleMargin * k); }
+int64_t candidate_capacity(int64_t k) { return std::max(kLeastCapacity, kInt8Margins.sample * k); }
 int64_t result_room(int64_t k) { return k + std::max(kLeastRoom, k); }
 
 int64_t sampled_tiles(int64_t queries, int64_t sampled, int64_t k) {
@@ -65,10 +65,20 @@ int64_t sampled_tiles(int64_t queries, int64_t sampled, int64_t k) {
 }
 
 int64_t sent_code_bytes(int64_t dim) { return padded_dim(dim) + kStats; }
-int64_t coded_row_bytes(int64_t dim) { return sent_code_bytes(dim) + kTerms; }
+int64_t coded_row_bytes(Precision precision, int64_t dim) {
+  return code_bytes(precision, dim) + (precision == Precision::float32 ? 0 : kStats) + kTerms;
+}
+
+Precision planned_precision(const SearchShape& shape) {
+  if (shape.form == GalleryForm::host_codes) return Precision::int8;
+  const bool read_once =
+      shape.form == GalleryForm::device_rows || shape.form == GalleryForm::host_rows;
+  return chosen_precision(shape.precision,
+                          {shape.queries, shape.k, shape.rows, shape.int8_tensor_cores}, read_once);
+}
 
 PartPlan plan_parts(GalleryForm form, int64_t rows, int64_t dim, int64_t row_bytes,
-                    int64_t budget) {
+                    Precision precision, int64_t budget) {
   const auto fitting = [&](int64_t bytes_per_row, int64_t bytes) {
     return std::clamp<int64_t>(bytes / bytes_per_row, 1, std::max<int64_t>(rows, 1));
   };
@@ -85,8 +95,9 @@ PartPlan plan_parts(GalleryForm form, int64_t rows, int64_t dim, int64_t row_byt
     case GalleryForm::device_rows:
     case GalleryForm::host_rows: {
       const int64_t sent = form == GalleryForm::host_rows ? kBuffers * row_bytes : 0;
-      plan.rows = fitting(coded_row_bytes(dim) + sent, budget);
-      plan.part_bytes = plan.rows * (coded_row_bytes(dim) + sent);
+      const int64_t coded = coded_row_bytes(precision, dim);
+      plan.rows = fitting(coded + sent, budget);
+      plan.part_bytes = plan.rows * (coded + sent);
       plan.pinned_bytes = plan.rows * sent;
       break;
     }
@@ -105,16 +116,19 @@ PartPlan plan_parts(GalleryForm form, int64_t rows, int64_t dim, int64_t row_byt
 SearchPlan plan_search(const SearchShape& shape, int64_t budget) {
   SearchPlan plan;
   plan.candidates = candidate_capacity(shape.k);
-  plan.part = plan_parts(shape.form, shape.rows, shape.dim, shape.row_bytes, budget / 4);
-  const QueryBytes each = bytes_of_query(shape);
+  plan.precision = planned_precision(shape);
+  plan.part =
+      plan_parts(shape.form, shape.rows, shape.dim, shape.row_bytes, plan.precision, budget / 4);
+  const QueryBytes each = bytes_of_query(shape, plan.precision);
   const int64_t sampled = device_sample(plan.part.rows, shape.k).count;
   const auto fill = [&](int64_t queries) {
     plan.query_chunk = queries;
     plan.query_bytes = queries * each.query;
     plan.candidate_bytes = queries * each.candidates;
     plan.result_bytes = queries * each.results;
-    plan.sample_bytes = sampled * (padded_dim(shape.dim) + int64_t{sizeof(SampleTerms)} +
-                                   4 * kTile * sampled_tiles(queries, sampled, shape.k));
+    plan.sample_bytes =
+        sampled * (code_bytes(plan.precision, shape.dim) + int64_t{sizeof(SampleTerms)} +
+                   4 * kTile * sampled_tiles(queries, sampled, shape.k));
     plan.total = plan.query_bytes + plan.candidate_bytes + plan.result_bytes + plan.sample_bytes +
                  plan.part.part_bytes + plan.part.fetch_bytes;
     return plan.total <= budget;
@@ -137,8 +151,9 @@ SearchPlan plan_search(const SearchShape& shape, int64_t budget) {
   return plan;
 }
 
-IndexPlan plan_index(int64_t rows, int64_t dim, int64_t row_bytes, int64_t budget) {
-  IndexPlan plan{rows * coded_row_bytes(dim), rows * row_bytes, false};
+IndexPlan plan_index(int64_t rows, int64_t dim, int64_t row_bytes, Precision precision,
+                     int64_t budget) {
+  IndexPlan plan{rows * coded_row_bytes(precision, dim), rows * row_bytes, false};
   plan.rows_fit = plan.code_bytes + plan.row_bytes <= budget;
   return plan;
 }

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "core/precision.hpp"
 #include "core/sample_rule.hpp"
 
 namespace idsim {
@@ -38,8 +39,10 @@ struct PartPlan {
   int64_t pinned_bytes = 0;  // of the host
 };
 
-// row_bytes: of a row as it is sent to the device. A part has at least one row, whatever the budget.
-PartPlan plan_parts(GalleryForm form, int64_t rows, int64_t dim, int64_t row_bytes, int64_t budget);
+// row_bytes: of a row as it is sent to the device. precision: of the codes, of host_codes 8 bits. A part has at least one
+// row, whatever the budget.
+PartPlan plan_parts(GalleryForm form, int64_t rows, int64_t dim, int64_t row_bytes,
+                    Precision precision, int64_t budget);
 
 struct SearchShape {
   int64_t queries = 0;
@@ -49,12 +52,18 @@ struct SearchShape {
   int64_t dim = 0;
   int64_t k = 0;
   GalleryForm form = GalleryForm::host_rows;
+  Precision precision = Precision::automatic;  // that is asked for, or of the codes that are there
+  bool int8_tensor_cores = true;
 };
+
+// What a search of this shape codes its queries and rows with; for parts of its queries it may be something smaller.
+Precision planned_precision(const SearchShape& shape);
 
 // All but the numbers of queries, rows and candidates are bytes of the device.
 struct SearchPlan {
   int64_t query_chunk = 0;  // 0: the budget does not hold kLeastQueries
   int64_t candidates = 0;   // of a query
+  Precision precision = Precision::automatic;
   PartPlan part;
   int64_t query_bytes = 0;      // rows, codes and terms of the queries
   int64_t candidate_bytes = 0;  // lists of what may count
@@ -76,10 +85,11 @@ struct IndexPlan {
   bool rows_fit = false;   // beside the codes, within the budget
 };
 
-IndexPlan plan_index(int64_t rows, int64_t dim, int64_t row_bytes, int64_t budget);
+IndexPlan plan_index(int64_t rows, int64_t dim, int64_t row_bytes, Precision precision,
+                     int64_t budget);
 
-// Of the device: codes of a row with their stats and terms; and a code with its stats on its way, without terms.
-int64_t coded_row_bytes(int64_t dim);
+// Of the device: codes of a row with their stats and terms; and an 8-bit code with its stats on its way, without terms.
+int64_t coded_row_bytes(Precision precision, int64_t dim);
 int64_t sent_code_bytes(int64_t dim);
 
 }  // namespace idsim

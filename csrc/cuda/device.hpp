@@ -21,5 +21,7 @@ struct DeviceMemory {
 
 // Throws CudaError.
 DeviceMemory device_memory(int device);
+// core/precision.hpp. Throws CudaError.
+bool int8_tensor_cores(int device);
 
 }  // namespace idsim::cuda

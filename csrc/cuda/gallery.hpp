@@ -14,6 +14,7 @@ struct Gallery {
   CodedRows coded;
   const int64_t* groups = nullptr;  // [n] labels on the device, or null
   int64_t first_id = 0;             // id of row 0
+  NonFinite* found = nullptr;  // for rows that are not coded: where a scan notes NaN and Inf, by id
 
   // Where the rows lie out of the device's reach: who fetches those that a scan needs (cuda/fetch.hpp), and which of its
   // rows is row 0. What it fetched takes turns in `rows`.
@@ -37,13 +38,16 @@ struct Gallery {
 
 // Codes and stats from row `first` on.
 inline CodedRows from_row(CodedRows coded, int64_t dim, int64_t first) {
-  coded.codes += first * padded_dim(dim);
-  coded.scale += first;
-  coded.residual += first;
-  coded.norm += first;
-  coded.u += first;
-  coded.v += first;
-  if (coded.w != nullptr) coded.w += first;
+  const auto advance = [](auto*& column, int64_t by) {
+    if (column != nullptr) column += by;
+  };
+  advance(coded.codes, first * code_bytes(coded.precision, dim));
+  advance(coded.scale, first);
+  advance(coded.residual, first);
+  advance(coded.norm, first);
+  advance(coded.u, first);
+  advance(coded.v, first);
+  advance(coded.w, first);
   return coded;
 }
 

@@ -1,8 +1,10 @@
 #include "cuda/prepared.hpp"
 
 #include <memory>
+#include <stdexcept>
 
 #include "core/error.hpp"
+#include "cuda/device.hpp"
 
 namespace idsim::cuda {
 namespace {
@@ -17,7 +19,7 @@ void PreparedGallery::State::code(NonFinite* found, int64_t first_row) {
   if (rows) return quantize(gallery.rows, metric, gallery.coded, first_row, found, stream);
   if (given.view.rows == 0) return;
   const auto parts = made_of_parts(
-      GalleryForm::host_rows, given, kPartBytes,
+      GalleryForm::host_rows, given, gallery.coded.precision, kPartBytes,
       [&](const PartPlan& plan) { return std::make_unique<RowStream>(given, plan.rows, stream); });
   MatrixView part;
   int64_t first = 0;
@@ -27,17 +29,22 @@ void PreparedGallery::State::code(NonFinite* found, int64_t first_row) {
   }
 }
 
-PreparedGallery::PreparedGallery(const Matrix& rows, Metric metric, bool skip_nonfinite,
-                                 bool host_rows, int64_t first_row, const Target& target) {
+PreparedGallery::PreparedGallery(const Matrix& rows, const Preparation& how, const Target& target) {
   const DeviceScope scope(target.device);
   const cudaStream_t stream = stream_of(target);
   check_not_capturing(stream);
-  state_ = std::make_unique<State>(rows, metric, host_rows, target);
+  if (how.precision == Precision::float32) {
+    throw std::invalid_argument(
+        "an Index keeps codes: precision must be 'auto', 'int8' or 'float16', not 'float32'");
+  }
+  const Precision codes =
+      kept_precision(how.precision, rows.view.rows, int8_tensor_cores(target.device));
+  state_ = std::make_unique<State>(rows, how.metric, codes, how.host_rows, target);
   DeviceBuffer<NonFinite> found(1, stream);
   clear(found.data(), stream);
-  state_->code(found.data(), first_row);
+  state_->code(found.data(), how.first_row);
   const NonFinite bad = fetch(found.data(), stream);
-  if (bad.count > 0 && !skip_nonfinite) throw NonFiniteRow("gallery", bad.first);
+  if (bad.count > 0 && !how.skip_nonfinite) throw NonFiniteRow("gallery", bad.first);
   state_->skipped = static_cast<int64_t>(bad.count);
 }
 
@@ -52,7 +59,10 @@ int64_t PreparedGallery::count() const { return state_->gallery.count(); }
 int64_t PreparedGallery::dim() const { return state_->gallery.dim(); }
 Metric PreparedGallery::metric() const { return state_->metric; }
 int64_t PreparedGallery::skipped_rows() const { return state_->skipped; }
-int64_t PreparedGallery::code_bytes() const { return count() * coded_row_bytes(dim()); }
+Precision PreparedGallery::precision() const { return state_->gallery.coded.precision; }
+int64_t PreparedGallery::code_bytes() const {
+  return count() * coded_row_bytes(precision(), dim());
+}
 int64_t PreparedGallery::row_bytes() const { return state_->rows ? state_->rows->bytes() : 0; }
 RowPlace PreparedGallery::row_place() const { return state_->place(); }
 const Target& PreparedGallery::target() const { return state_->target; }

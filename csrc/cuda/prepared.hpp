@@ -23,26 +23,26 @@ inline void wait(cudaStream_t stream) {
 // Codes of up to `rows` gallery rows, to be filled again and again.
 class CodeBuffers {
  public:
-  CodeBuffers(int64_t rows, int64_t d, Metric metric, cudaStream_t stream)
-      : codes_(rows * padded_dim(d), stream),
-        scale_(rows, stream),
-        residual_(rows, stream),
-        norm_(rows, stream),
+  CodeBuffers(int64_t rows, int64_t d, Metric metric, Precision precision, cudaStream_t stream)
+      : precision_(precision),
+        codes_(rows * code_bytes(precision, d), stream),
+        scale_(precision == Precision::float32 ? 0 : rows, stream),
+        residual_(scale_.size(), stream),
+        norm_(scale_.size(), stream),
         u_(rows, stream),
         v_(rows, stream),
         w_(metric == Metric::l2 ? rows : 0, stream) {}
 
   CodedRows rows() const {
-    return {codes_.data(),
-            scale_.data(),
-            residual_.data(),
-            norm_.data(),
-            u_.data(),
-            v_.data(),
-            w_.size() > 0 ? w_.data() : nullptr};
+    const auto data = [](const auto& column) {
+      return column.size() > 0 ? column.data() : nullptr;
+    };
+    return {data(codes_), data(scale_), data(residual_), data(norm_),
+            data(u_),     data(v_),     data(w_),        precision_};
   }
 
  private:
+  Precision precision_;
   DeviceBuffer<uint8_t> codes_;
   DeviceBuffer<float> scale_, residual_;
   DeviceBuffer<double> norm_;
@@ -51,17 +51,21 @@ class CodeBuffers {
 
 // How a gallery is cut, with half the budget for as long as the device has no room for make(plan).
 template <class Make>
-auto made_of_parts(GalleryForm form, const Matrix& rows, int64_t budget, const Make& make) {
+auto made_of_parts(GalleryForm form, const Matrix& rows, Precision precision, int64_t budget,
+                   const Make& make) {
   constexpr int64_t least = int64_t{64} << 10;
   return made_to_fit(&budget, least, [&](int64_t less) {
-    return make(plan_parts(form, rows.view.rows, rows.view.cols, HostRows(rows).row_bytes(), less));
+    return make(plan_parts(form, rows.view.rows, rows.view.cols, HostRows(rows).row_bytes(),
+                           precision, less));
   });
 }
 
 // What parts of a gallery pass through: rows that are quantised here, or codes and the rows fetched for them.
 struct RowParts {
-  RowParts(const Matrix& matrix, int64_t part_rows, Metric metric, cudaStream_t stream)
-      : codes(part_rows, matrix.view.cols, metric, stream), rows(matrix, part_rows, stream) {}
+  RowParts(const Matrix& matrix, int64_t part_rows, Metric metric, Precision precision,
+           cudaStream_t stream)
+      : codes(part_rows, matrix.view.cols, metric, precision, stream),
+        rows(matrix, part_rows, stream) {}
   CodeBuffers codes;
   RowStream rows;
 };
@@ -75,11 +79,11 @@ struct CodedParts {
 };
 
 struct PreparedGallery::State {
-  State(const Matrix& matrix, Metric by, bool host_rows, const Target& to)
+  State(const Matrix& matrix, Metric by, Precision precision, bool host_rows, const Target& to)
       : target(to),
         metric(by),
         given(matrix),
-        codes(matrix.view.rows, matrix.view.cols, by, stream_of(to)) {
+        codes(matrix.view.rows, matrix.view.cols, by, precision, stream_of(to)) {
     gallery.coded = codes.rows();
     gallery.rows = matrix.view;
     if (!host_rows || matrix.on_device) {

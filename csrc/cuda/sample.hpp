@@ -21,7 +21,7 @@ class Sample {
  private:
   SampleRule rule_;
   cudaStream_t stream_;
-  DeviceBuffer<uint8_t> codes_;      // [count, d_pad]
+  DeviceBuffer<uint8_t> codes_;      // [count, pitch]
   DeviceBuffer<SampleTerms> terms_;  // [count]
 };
 

@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include "core/precision.hpp"
 #include "core/rows.hpp"
 #include "core/threads.hpp"
 #include "core/types.hpp"
@@ -43,18 +44,25 @@ struct Target {
 // those that are asked for.
 enum class RowPlace { device, mapped, fetched };
 
+struct Preparation {
+  Metric metric = Metric::cosine;
+  Precision precision = Precision::automatic;  // of the codes
+  bool skip_nonfinite = false;
+  bool host_rows = false;  // rows that lie on the host stay there
+  int64_t first_row = 0;   // number of row 0, for messages
+};
+
 // A gallery's codes and stats on a device, and its rows there or on the host. Rows that are not copied must outlive it.
 class PreparedGallery {
  public:
-  // host_rows: rows that lie on the host stay there. first_row: number of row 0, for messages. Waits for the device. Throws
-  // NonFiniteRow unless skip_nonfinite, DeviceMemoryError, CudaError.
-  PreparedGallery(const Matrix& rows, Metric metric, bool skip_nonfinite, bool host_rows,
-                  int64_t first_row, const Target& target);
+  // Waits for the device. Throws NonFiniteRow, DeviceMemoryError, CudaError.
+  PreparedGallery(const Matrix& rows, const Preparation& how, const Target& target);
   ~PreparedGallery();
 
   int64_t count() const;
   int64_t dim() const;
   Metric metric() const;
+  Precision precision() const;  // of its codes
   int64_t skipped_rows() const;
   // Bytes of the device that it holds: codes with their stats, and copied rows.
   int64_t code_bytes() const;
@@ -72,6 +80,7 @@ class PreparedGallery {
 // Queries and which of their pairs to leave out. Labels lie on the host.
 struct QueryOptions {
   Metric metric = Metric::cosine;
+  Precision precision = Precision::automatic;
   bool exclude_self = false;  // leave out id == first_query_id + query
   bool triangle = false;      // keep only id > first_query_id + query
   int64_t first_query_id = 0;
@@ -92,10 +101,12 @@ class Scan {
   // NaN or Inf, which throw NonFiniteRow unless skip_nonfinite. poll: called between parts with the rows queued.
   void feed(const Matrix& rows, int64_t first_id, const int64_t* groups, bool skip_nonfinite,
             int64_t budget, const Poll& poll);
-  // The same for rows with codes: the codes are what is copied, and of the rows those that the codes cannot decide.
+  // The same for rows with codes: the codes are what is copied, and of the rows those that the codes cannot decide. Where
+  // codes of another precision were asked for, the rows are fed.
   void feed(const Matrix& rows, const CodeArrays& codes, int64_t first_id, const int64_t* groups,
             bool skip_nonfinite, int64_t budget, const Poll& poll);
-  // In stream order; waits for the device where rows are fetched, with up to `budget` bytes of it.
+  // In stream order; waits for the device where rows are fetched, with up to `budget` bytes of it. Where codes of another
+  // precision were asked for, the rows are fed.
   void feed(const PreparedGallery& gallery, int64_t first_id, const int64_t* groups,
             int64_t budget);
 

@@ -12,6 +12,7 @@
 namespace idsim::cuda {
 
 struct ListedPair;
+struct PairList;
 struct RowMarks;
 
 // What both questions share: queries, the term of the loosest threshold, and the scan for pairs that may reach it.
@@ -23,6 +24,8 @@ class TailScan {
   TailScan(const TailScan&) = delete;
   TailScan& operator=(const TailScan&) = delete;
 
+  // Codes the queries for a gallery; feed does so itself, but when the gallery has taken its memory.
+  void use(Precision precision);
   void feed(const Gallery& gallery);
 
   const Queries::View& queries() const { return queries_.view(); }
@@ -39,6 +42,10 @@ class TailScan {
   cudaStream_t stream_;
 
  private:
+  // Lists the pairs of a slab with the queries first .. first + padded.
+  void list(const Gallery& slab, int64_t first, int64_t padded, const PairList& pairs);
+
+  float loosest_;
   Queries queries_;
   DeviceBuffer<float> a_;
   DeviceBuffer<ListedPair> pairs_;

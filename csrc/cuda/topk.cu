@@ -9,6 +9,7 @@
 #include "cuda/dispatch.hpp"
 #include "cuda/fetch.cuh"
 #include "cuda/launch.cuh"
+#include "cuda/listing.cuh"
 #include "cuda/row_scan.cuh"
 #include "cuda/sample.hpp"
 #include "cuda/score.cuh"
@@ -27,73 +28,30 @@ __device__ void set_reach(const Queries::View& queries, const TopK::Filter& filt
   filter.a[query] = query_terms(queries.metric, queries.bounds[query], reach).a;
 }
 
-// Queries that only fill the last tile, or hold NaN or Inf, get a = +inf, which no row reaches.
 __global__ void start(Queries::View queries, TopK::Filter filter, TopK::Lists lists,
                       float threshold) {
   const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (i == 0) *filter.counts = {0, 0, 0};
+  if (i >= queries.count) return;
+  lists.sizes[i] = 0;
+  filter.reach[i] = threshold;
+}
+
+// Queries that only fill the last tile, or hold NaN or Inf, get a = +inf, which no row reaches.
+__global__ void set_terms(Queries::View queries, TopK::Filter filter) {
+  const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (i >= queries.padded) return;
-  if (i < queries.count) lists.sizes[i] = 0;
-  if (i >= queries.count || std::isnan(queries.norms[i])) {
+  if (i < queries.count && !std::isnan(queries.norms[i])) {
+    set_reach(queries, filter, i, filter.reach[i]);
+  } else {
     filter.a[i] = std::numeric_limits<float>::infinity();
-    return;
   }
-  set_reach(queries, filter, i, threshold);
 }
 
 __global__ void forget_candidates(TopK::Filter filter, int64_t queries) {
   const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (i < queries) filter.found[i] = 0;
 }
-
-// Lists every pair of a tile that its threshold cannot rule out.
-template <bool kThree>
-struct ListCandidates {
-  CodedRows coded;
-  Queries::View queries;
-  TopK::Filter filter;
-  int64_t n_rows;
-
-  template <class P>
-  __device__ void operator()(const P& p, int64_t row0, int64_t query0) const {
-    float a[P::kQueryCount][2], b[P::kQueryCount][2], c[P::kQueryCount][2];
-#pragma unroll
-    for (int j = 0; j < P::kQueryCount; ++j) {
-#pragma unroll
-      for (int e = 0; e < 2; ++e) {
-        const int64_t query = query0 + p.query(j, e);
-        a[j][e] = filter.a[query];
-        b[j][e] = queries.b[query];
-        c[j][e] = kThree ? queries.c[query] : 0.0F;
-      }
-    }
-#pragma unroll
-    for (int i = 0; i < P::kRowCount; ++i) {
-#pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        const int64_t row = row0 + p.row(i, 2 * half);
-        if (row >= n_rows) continue;
-        const float u = coded.u[row], v = coded.v[row], w = kThree ? coded.w[row] : 0.0F;
-#pragma unroll
-        for (int j = 0; j < P::kQueryCount; ++j) {
-#pragma unroll
-          for (int e = 0; e < 2; ++e) {
-            const int32_t dot = p.acc[i][j][2 * half + e];
-            const float limit = a[j][e] * u + (c[j][e] * w - b[j][e] * v);
-            if (static_cast<float>(dot) >= limit) append(query0 + p.query(j, e), row, dot);
-          }
-        }
-      }
-    }
-  }
-
-  __device__ void append(int64_t query, int64_t row, int32_t dot) const {
-    const unsigned slot = atomicAdd(&filter.found[query], 1U);
-    if (slot < filter.capacity) {
-      filter.candidates[query * filter.capacity + slot] = {static_cast<int32_t>(row), dot};
-    }
-  }
-};
 
 // Keeps the best k of a list of `size` > k, in no order, and returns the worst kept score.
 __device__ float keep_best(Metric metric, float* scores, int64_t* ids, int64_t size, int64_t k,
@@ -163,11 +121,11 @@ __global__ __launch_bounds__(kBlockThreads) void refine(Queries::View queries, G
     for (int64_t i = base + threadIdx.x / kWarpSize; i < end; i += kBlockWarps) {
       const int64_t row = overflow ? i : int64_t{candidates[i].row};
       if (overflow) {
-        if (std::isnan(gallery.coded.norm[row])) continue;
+        if (std::isnan(gallery.coded.u[row])) continue;
       } else {
         const RowTerms x{gallery.coded.u[row], gallery.coded.v[row],
                          metric == Metric::l2 ? gallery.coded.w[row] : 0.0F};
-        const float dot = static_cast<float>(candidates[i].dot);
+        const auto dot = sum_as<float>(candidates[i].dot, queries.precision);
         if (!(dot >= row_limit({a, b, c}, x))) continue;
       }
       if (exclusion.drops(query, gallery, row) || gallery.place(row) < 0) continue;
@@ -214,7 +172,7 @@ __global__ __launch_bounds__(kBlockThreads) void mark_candidates(Gallery gallery
   const Candidate* candidates = filter.candidates + query * filter.capacity;
   for (int64_t i = threadIdx.x; i < n; i += kBlockThreads) {
     const int64_t row = overflow ? i : int64_t{candidates[i].row};
-    if (overflow && std::isnan(gallery.coded.norm[row])) continue;
+    if (overflow && std::isnan(gallery.coded.u[row])) continue;
     if (!exclusion.drops(query, gallery, row)) mark_row(marks, row);
   }
 }
@@ -292,12 +250,13 @@ TopK::TopK(const MatrixView& queries, Metric metric, int64_t k, float threshold,
   filter_.candidates = candidates_.data();
   filter_.found = found_.data();
   filter_.counts = counts_.data();
-  launch("starting a search", start, blocks_for(std::max<int64_t>(padded, 1), kBlockThreads),
-         kBlockThreads, 0, stream, queries_.view(), filter_, lists_, threshold);
+  launch("starting a search", start, blocks_for(q, kBlockThreads), kBlockThreads, 0, stream,
+         queries_.view(), filter_, lists_, threshold);
 }
 
 void TopK::feed(const Gallery& gallery) {
   if (k_ == 0 || count() == 0 || gallery.count() == 0) return;
+  use(gallery.coded.precision);
   int64_t sampled = 0;
   if (!seeded_) {
     sampled = device_sample(gallery.count(), k_).count;
@@ -306,12 +265,23 @@ void TopK::feed(const Gallery& gallery) {
   }
   // Candidates number their rows within a slab with 31 bits.
   const int64_t most = std::min(int64_t{1} << 30, most_slab_rows(gallery));
-  const SlabPlan plan{gallery.count(), sampled, k_, filter_.capacity, kTileRows};
+  const SlabPlan plan{gallery.count(),
+                      sampled,
+                      k_,
+                      filter_.capacity,
+                      kTileRows,
+                      gallery.coded.precision == Precision::int8 ? kInt8Margins : kHalfMargins};
   for (int64_t begin = 0; begin < gallery.count();) {
     const int64_t end = std::min(plan.end(begin), begin + most);
     scan(slice(gallery, begin, end - begin));
     begin = end;
   }
+}
+
+void TopK::use(Precision precision) {
+  if (!queries_.use(precision)) return;
+  launch("setting thresholds", set_terms, blocks_for(queries_.view().padded, kBlockThreads),
+         kBlockThreads, 0, stream_, queries_.view(), filter_);
 }
 
 void TopK::seed(const Gallery& gallery) {
@@ -331,25 +301,37 @@ void TopK::seed(const Gallery& gallery) {
   }
 }
 
+void TopK::list(const Gallery& slab) {
+  const Queries::View& queries = queries_.view();
+  if (queries.precision == Precision::float32) {
+    const auto epilogue = [&](int64_t first) {
+      return ListDirect{direct_rows(slab, queries, first == 0), queries, filter_};
+    };
+    return launch_direct("scanning rows", slab, EveryRow{slab.count()}, queries, 0, count(),
+                         epilogue, stream_);
+  }
+  const TileScan tiles = tile_scan(slab.coded.codes, slab.count(), queries, 0, queries.padded);
+  const auto scan = [&](const auto& epilogue) {
+    with_codes(queries.precision, [&](auto codes) {
+      if (fits_row_scan(count(), queries.pitch)) {
+        launch_row_scan<decltype(codes)>(tiles, count(), epilogue, stream_);
+      } else {
+        launch_tiles<decltype(codes)>("scanning", tiles, epilogue, stream_);
+      }
+    });
+  };
+  if (queries.metric == Metric::l2) {
+    scan(ListCandidates<true>{slab.coded, queries, filter_, slab.count()});
+  } else {
+    scan(ListCandidates<false>{slab.coded, queries, filter_, slab.count()});
+  }
+}
+
 void TopK::scan(const Gallery& slab) {
   const Queries::View& queries = queries_.view();
   launch("clearing candidates", forget_candidates, blocks_for(count(), kBlockThreads),
          kBlockThreads, 0, stream_, filter_, count());
-  const TileScan tiles{slab.coded.codes, slab.count(),   queries.d_pad,
-                       queries.codes,    queries.starts, queries.padded / kTileQueries};
-  const auto list = [&](auto epilogue) {
-    if (fits_row_scan(count(), queries.d_pad)) {
-      launch_row_scan(tiles, count(), epilogue, stream_);
-    } else {
-      launch("scanning", scan_tiles<decltype(epilogue)>, blocks_for(tiles.tiles(), 1), kTileThreads,
-             kTileSharedBytes, stream_, tiles, epilogue);
-    }
-  };
-  if (queries.metric == Metric::l2) {
-    list(ListCandidates<true>{slab.coded, queries, filter_, slab.count()});
-  } else {
-    list(ListCandidates<false>{slab.coded, queries, filter_, slab.count()});
-  }
+  list(slab);
   const auto mark = [&](const RowMarks& marks) {
     launch("marking candidates", mark_candidates, blocks_for(count(), 1), kBlockThreads, 0, stream_,
            slab, filter_, exclusion_, marks);

@@ -17,15 +17,15 @@ constexpr const char* kReason =
 
 BackendStatus backend_status() { return {false, false, 0, kReason}; }
 DeviceMemory device_memory(int) { refuse(); }
+bool int8_tensor_cores(int) { refuse(); }
 
 struct PreparedGallery::State {};
-PreparedGallery::PreparedGallery(const Matrix&, Metric, bool, bool, int64_t, const Target&) {
-  refuse();
-}
+PreparedGallery::PreparedGallery(const Matrix&, const Preparation&, const Target&) { refuse(); }
 PreparedGallery::~PreparedGallery() = default;
 int64_t PreparedGallery::count() const { refuse(); }
 int64_t PreparedGallery::dim() const { refuse(); }
 Metric PreparedGallery::metric() const { refuse(); }
+Precision PreparedGallery::precision() const { refuse(); }
 int64_t PreparedGallery::skipped_rows() const { refuse(); }
 int64_t PreparedGallery::code_bytes() const { refuse(); }
 int64_t PreparedGallery::row_bytes() const { refuse(); }

@@ -132,6 +132,7 @@ class DistributionScan(_Scan):
 class _SearchPlan(TypedDict):
     query_chunk: int
     candidates: int
+    precision: Literal["int8", "float16", "float32"]
     part_rows: int
     fetched_rows: int
     query_bytes: int
@@ -158,8 +159,18 @@ def plan_search(
     k: int,
     form: str,
     budget: int,
+    precision: str = "auto",
+    int8_tensor_cores: bool = True,
 ) -> _SearchPlan: ...
-def plan_index(rows: int, dim: int, row_bytes: int, budget: int) -> _IndexPlan: ...
+def plan_index(
+    rows: int,
+    dim: int,
+    row_bytes: int,
+    budget: int,
+    precision: str = "auto",
+    int8_tensor_cores: bool = True,
+) -> _IndexPlan: ...
+def cuda_int8_tensor_cores(device: int) -> bool: ...
 def cuda_memory(device: int) -> tuple[int, int]: ...
 
 class CudaPrepared:
@@ -171,6 +182,7 @@ class CudaPrepared:
         host_rows: bool,
         device: int,
         stream: int,
+        precision: str,
         first_row: int = 0,
     ) -> None: ...
     @property
@@ -179,6 +191,8 @@ class CudaPrepared:
     def dim(self) -> int: ...
     @property
     def device(self) -> int: ...
+    @property
+    def precision(self) -> str: ...
     @property
     def skipped_rows(self) -> int: ...
     @property
@@ -276,6 +290,7 @@ class CudaTopKScan(_CudaScan):
         device: int,
         stream: int,
         budget: int,
+        precision: str,
     ) -> None: ...
     def finish(self, scores: NDArray[np.float32], ids: NDArray[np.int64]) -> None: ...
     def finish_on_device(self, scores: int, ids: int) -> None: ...
@@ -293,6 +308,7 @@ class CudaCountScan(_CudaScan):
         device: int,
         stream: int,
         budget: int,
+        precision: str,
     ) -> None: ...
     def finish(self, counts: NDArray[np.int64]) -> None: ...
 
@@ -311,6 +327,7 @@ class CudaPairScan(_CudaScan):
         device: int,
         stream: int,
         budget: int,
+        precision: str,
     ) -> None: ...
     def finish(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]: ...
 
@@ -327,6 +344,7 @@ class CudaDistributionScan(_CudaScan):
         device: int,
         stream: int,
         budget: int,
+        precision: str,
     ) -> None: ...
     def add_to(self, non_mated: NDArray[np.uint64], mated: NDArray[np.uint64]) -> None: ...
     def max_error(self, worst_row: float) -> float: ...

@@ -13,7 +13,7 @@ import numpy as np
 
 from idsim import _core
 from idsim.arrays import as_output, cuda_device, is_torch, like_queries
-from idsim.memory import DEFAULT_MEMORY_BUDGET, budget_of_index, chunk_within, sent_row_bytes
+from idsim.memory import DEFAULT_MEMORY_BUDGET, budget_of_index, feasible, sent_row_bytes
 from idsim.options import resolve_threads
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ class CpuEngine:
     _pairs: Any = _core.PairScan
     _distribution: Any = _core.DistributionScan
     _place: tuple[
-        int, ...
-    ] = ()  # last arguments of every scan: device, stream and bytes for parts of a gallery
+        Any, ...
+    ] = ()  # last arguments of every scan: device, stream, bytes for parts of a gallery, and precision
 
     def topk(
         self, rows: Any, metric: str, k: int, worst: float, exclude_self: bool, first: int, groups: Groups
@@ -135,6 +135,8 @@ class CudaEngine(CpuEngine):
     memory_budget : int, optional
         Bytes of the device for a search (`idsim.memory`); of other scans, a quarter of it is for parts of galleries.
         Default 1 GiB.
+    precision : {"auto", "int8", "float16", "float32"}
+        Of the codes that scans make; float32: they make none.
     """
 
     _topk = _core.CudaTopKScan
@@ -142,22 +144,23 @@ class CudaEngine(CpuEngine):
     _pairs = _core.CudaPairScan
     _distribution = _core.CudaDistributionScan
 
-    def __init__(self, device: int, stream: int, memory_budget: int | None) -> None:
+    def __init__(self, device: int, stream: int, memory_budget: int | None, precision: str = "auto") -> None:
         self.device: int = device
         self.stream = stream
         self.memory_budget = memory_budget
-        self.set_budget(DEFAULT_MEMORY_BUDGET if memory_budget is None else memory_budget)
+        self.precision = precision
+        self.follow(DEFAULT_MEMORY_BUDGET if memory_budget is None else memory_budget, precision)
 
-    def set_budget(self, budget: int) -> None:
-        """Let the scans to come take so many bytes of the device."""
+    def follow(self, budget: int, precision: str) -> None:
+        """Let the scans to come take so many bytes of the device, and code what has no codes like this."""
         self.part_bytes = budget // 4
-        self._place = (self.device, self.stream, self.part_bytes)
+        self._place = (self.device, self.stream, self.part_bytes, precision)
 
     def query_chunk(self, queries: Any, gallery: Any, k: int) -> int | None:
         """Return how many queries of a top-k search go together, as planned with the scans to come."""
-        chunk, budget = chunk_within(self.memory_budget, queries, gallery, k, self.device)
-        self.set_budget(budget)
-        return chunk
+        plan = feasible(queries, gallery, k, self.device, self.memory_budget, self.precision)
+        self.follow(plan.budget, plan.precision)
+        return plan.query_chunk
 
     def outputs(
         self, out: tuple[Any, Any] | None, queries: Any, shape: tuple[int, int]
@@ -201,7 +204,9 @@ class CudaEngine(CpuEngine):
         """
         n, dim = int(rows.shape[0]), int(rows.shape[1])
         budget = budget_of_index(self.device) if self.memory_budget is None else self.memory_budget
-        plan = _core.plan_index(n, dim, sent_row_bytes(rows), budget)
+        plan = _core.plan_index(
+            n, dim, sent_row_bytes(rows), budget, self.precision, _core.cuda_int8_tensor_cores(self.device)
+        )
         if self.memory_budget is not None and plan["code_bytes"] > budget:
             msg = (
                 f"the codes of {n} rows of {dim} columns take {plan['code_bytes']} bytes, and memory_budget is "
@@ -211,7 +216,7 @@ class CudaEngine(CpuEngine):
 
         def prepared(on_host: bool) -> _core.CudaPrepared:
             return _core.CudaPrepared(
-                rows, metric, skip_nonfinite, on_host, self.device, self.stream, first_row
+                rows, metric, skip_nonfinite, on_host, self.device, self.stream, self.precision, first_row
             )
 
         if place != "auto" or cuda_device(rows) is not None:

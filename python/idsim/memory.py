@@ -20,7 +20,7 @@ __all__ = [
     "DEFAULT_MEMORY_BUDGET",
     "MemoryPlan",
     "budget_of_index",
-    "chunk_within",
+    "feasible",
     "form_of",
     "planned",
     "sent_row_bytes",
@@ -49,6 +49,8 @@ class MemoryPlan:
         The question.
     form : str
         How the gallery reaches the device: "device_rows", "host_rows", "host_codes", "index" or "host_index".
+    precision : str
+        Of the codes: "int8" or "float16"; "float32": the rows themselves are multiplied.
     budget : int
         Bytes of the device that the search may take.
     free, total_memory : int or None
@@ -72,6 +74,7 @@ class MemoryPlan:
     dim: int
     k: int
     form: str
+    precision: str
     budget: int
     free: int | None
     total_memory: int | None
@@ -99,6 +102,7 @@ class MemoryPlan:
 
     def _lines(self) -> Iterator[tuple[str, str]]:
         yield "gallery", f"{self.rows:,} rows of {self.dim}: {_FORMS[self.form]}"
+        yield "  precision", self.precision
         yield "  at a time", f"{self.part_rows:,} rows, {self.parts:,} parts"
         if self.fetched_rows:
             yield "  fetched", f"up to {self.fetched_rows:,} undecided rows at a time"
@@ -151,7 +155,7 @@ def budget_of_index(device: int) -> int:
 
 
 def planned(
-    queries: Any, gallery: Any, k: int, place: Place, memory_budget: int | None
+    queries: Any, gallery: Any, k: int, place: Place, memory_budget: int | None, precision: str
 ) -> tuple[MemoryPlan, int]:
     """Plan a search, and return the plan with the least budget that would do.
 
@@ -165,19 +169,36 @@ def planned(
         The device, or devices, whose free memory bounds the budget; None: none does.
     memory_budget : int, optional
         Bytes of the device. Default 1 GiB.
+    precision : {"auto", "int8", "float16", "float32"}
+        That is asked for.
     """
+    devices = () if place is None else (place,) if isinstance(place, int) else place
     form, row_bytes = form_of(gallery)
+    if gallery.pinned:
+        precision = gallery.precision
+    elif form == "host_codes" and precision not in {"auto", "int8"}:
+        form = "host_rows"  # those codes are of 8 bits
+    has_int8 = all(_core.cuda_int8_tensor_cores(n) for n in devices)
     query_bytes = 0 if queries.device is not None else form_of(queries)[1]
     budget = DEFAULT_MEMORY_BUDGET if memory_budget is None else memory_budget
 
     def plan(budget: int) -> Any:
         return _core.plan_search(
-            len(queries), query_bytes, len(gallery), row_bytes, queries.dim, k, form, budget
+            len(queries),
+            query_bytes,
+            len(gallery),
+            row_bytes,
+            queries.dim,
+            k,
+            form,
+            budget,
+            precision,
+            has_int8,
         )
 
     made, free, total = plan(budget), None, None
-    if place is not None and made["total"] > _ALWAYS_FREE:
-        free, total = min(_core.cuda_memory(n) for n in ((place,) if isinstance(place, int) else place))
+    if devices and made["total"] > _ALWAYS_FREE:
+        free, total = min(_core.cuda_memory(n) for n in devices)
         if free < budget:
             budget = free
             made = plan(budget)
@@ -190,19 +211,14 @@ def planned(
         "fetched rows": made["fetch_bytes"],
     }
     numbers = made["query_chunk"], made["part_rows"], made["fetched_rows"], made["candidates"]
-    question = len(queries), len(gallery), int(queries.dim), k, form
+    question = len(queries), len(gallery), int(queries.dim), k, form, made["precision"]
     return MemoryPlan(*question, budget, free, total, *numbers, buffers, made["pinned_bytes"]), made["least"]
 
 
-def chunk_within(
-    memory_budget: int | None, queries: Any, gallery: Any, k: int, place: Place
-) -> tuple[int, int]:
-    """Return how many queries of a search go together, and the bytes of a device that it may take.
-
-    Parameters
-    ----------
-    memory_budget, queries, gallery, k, place
-        See `planned`.
+def feasible(
+    queries: Any, gallery: Any, k: int, place: Place, memory_budget: int | None, precision: str
+) -> MemoryPlan:
+    """Return the plan of a search, as `planned` makes it.
 
     Raises
     ------
@@ -211,11 +227,11 @@ def chunk_within(
     MemoryError
         What is free does not.
     """
-    plan, least = planned(queries, gallery, k, place, memory_budget)
+    plan, least = planned(queries, gallery, k, place, memory_budget, precision)
     if plan.query_chunk == 0 < len(queries):
         if plan.budget == memory_budget:
             msg = f"memory_budget must be at least {least} bytes for this search, not {plan.budget}"
             raise ValueError(msg)
         msg = f"{device_name(place)}: {plan.budget} bytes are free; this search takes at least {least}"
         raise MemoryError(msg)
-    return plan.query_chunk, plan.budget
+    return plan

@@ -15,7 +15,7 @@ from idsim.arrays import cuda_device
 from idsim.devices import stream_handle
 from idsim.each_device import on_each
 from idsim.engines import CpuEngine, CudaEngine, address_of
-from idsim.memory import chunk_within
+from idsim.memory import feasible
 from idsim.merge import merge_topk
 
 if TYPE_CHECKING:
@@ -97,10 +97,11 @@ class SplitEngine(CpuEngine):
     def query_chunk(self, queries: Any, gallery: Any, k: int) -> int | None:
         """Return how many queries of a top-k search go together, as planned with the scans to come."""
         place = tuple(engine.device for engine in self.engines)
-        chunk, budget = chunk_within(self.engines[0].memory_budget, queries, gallery, k, place)
+        asked = self.engines[0]
+        plan = feasible(queries, gallery, k, place, asked.memory_budget, asked.precision)
         for engine in self.engines:
-            engine.set_budget(budget)
-        return chunk
+            engine.follow(plan.budget, plan.precision)
+        return plan.query_chunk
 
     def outputs(
         self, out: tuple[Any, Any] | None, queries: Any, shape: tuple[int, int]
@@ -175,6 +176,7 @@ class SplitPrepared:
         self.device = tuple(part.device for part in parts)
         self.rows = sum(part.rows for part in parts)
         self.dim = parts[0].dim
+        self.precision = parts[0].precision
         self.skipped_rows = sum(part.skipped_rows for part in parts)
         self.code_bytes = sum(part.code_bytes for part in parts)
         #: The slowest that some device reads its rows from.

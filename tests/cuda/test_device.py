@@ -202,3 +202,86 @@ def test_edges_of_tiles(q, n):
         assert_same(
             idsim.search(queries, gallery, k, device="cuda"), idsim.search(queries, gallery, k, device="cpu")
         )
+
+
+CODES = ["auto", "int8", "float16"]
+
+
+@pytest.mark.parametrize("precision", [*CODES, "float32"])
+@pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
+def test_precision_changes_no_answer(rows, metric, precision):
+    queries, gallery = rows
+    want = idsim.search(queries, gallery, 300, metric=metric, device="cpu")
+    on_device = {"metric": metric, "device": "cuda", "precision": precision}
+    assert_same(idsim.search(queries, gallery, 300, **on_device), want)
+    scan = idsim.TopKScan(queries, 300, **on_device)
+    for first in (600, 0, 300):
+        scan.feed(gallery[first : first + 300], first)
+    assert_same(scan.finish(), want)
+    level = float(np.median(want.scores[:, 5]))
+    assert same_bytes(
+        idsim.count_above(queries, gallery, [level], **on_device),
+        idsim.count_above(queries, gallery, [level], metric=metric),
+    )
+    got, pairs = (
+        idsim.pairs_above(queries, gallery, level, **arguments)
+        for arguments in (on_device, {"metric": metric})
+    )
+    assert all(same_bytes(a, b) for a, b in zip(got, pairs, strict=True))
+
+
+@pytest.mark.parametrize("precision", CODES)
+def test_an_index_keeps_the_codes_that_it_was_made_with(rows, precision):
+    queries, gallery = rows
+    index = idsim.Index(gallery, device="cuda", precision=precision)
+    kept = index.precision if precision == "auto" else precision
+    assert index.precision == kept
+    assert index.info()["tiers"][0] == f"{kept} codes"
+    assert index.info()["code_bytes"] == len(gallery) * (128 * (1 + (kept == "float16")) + 28)
+    assert_same(index.search(queries, 7), idsim.search(queries, gallery, 7, device="cpu"))
+    assert_same(idsim.search(queries, index, 7, precision=kept), index.search(queries, 7))
+    # Estimates are those of 8-bit codes, whatever the Index keeps.
+    got, want = (idsim.score_distribution(queries, g, bins=64) for g in (index, gallery))
+    assert same_bytes(got.counts, want.counts)
+    assert got.max_error == want.max_error
+    other = "int8" if kept == "float16" else "float16"
+    with pytest.raises(ValueError, match=f"the Index keeps {kept} codes: .* '{kept}', not '{other}'"):
+        idsim.search(queries, index, 7, precision=other)
+
+
+def test_large_k_chooses_16_bit_codes(rows):
+    queries, gallery = rows
+    passed = {
+        precision: idsim.search(
+            queries, gallery, 100, device="cuda", precision=precision, certificate=True
+        ).certificate.candidates
+        for precision in CODES
+    }
+    assert passed["auto"] == passed["float16"] <= passed["int8"]
+
+
+def test_few_queries_over_rows_without_codes(rows):
+    """The rows themselves are multiplied: bytes, rows with NaN or Inf, squares that overflow in float32, zero rows."""
+    queries, gallery = rows
+    odd = gallery.copy()
+    odd[11, 3], odd[500, 69] = np.nan, -np.inf
+    odd[7], odd[8], odd[300] = 3e38, 1e-44, 0.0
+    for q in (queries[:1], queries[:8], np.zeros_like(queries[:2])):
+        for metric in ("cosine", "dot", "l2"):
+            options = {"metric": metric, "nonfinite": "skip"}
+            want = idsim.search(q, odd, 9, device="cpu", **options)
+            got = idsim.search(q, odd, 9, device="cuda", certificate=True, **options)
+            assert_same(got, want)
+            assert got.certificate.skipped_rows == 2
+            for source in (odd, to_device(odd)):
+                counts = idsim.count_above(q, source, [0.1, 0.4], device="cuda", **options)
+                assert same_bytes(counts, idsim.count_above(q, odd, [0.1, 0.4], **options))
+        with pytest.raises(ValueError, match="gallery row 11 holds NaN or Inf"):
+            idsim.search(q, odd, 9, device="cuda")
+        with pytest.raises(ValueError, match="gallery row 11 holds NaN or Inf"):
+            idsim.search(q, odd, 0, device="cuda", precision="float32")
+
+
+def test_an_index_is_codes(rows):
+    with pytest.raises(ValueError, match="an Index keeps codes: precision must be .* not 'float32'"):
+        idsim.Index(rows[1], device="cuda", precision="float32")

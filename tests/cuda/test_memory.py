@@ -38,7 +38,7 @@ def device_memory(monkeypatch):
     return give
 
 
-@pytest.mark.parametrize("device", [12_000_000, 5_000_000, 2_500_000])
+@pytest.mark.parametrize("device", [12_000_000, 5_000_000, 2_700_000])
 def test_less_memory_than_the_budget(rows, device_memory, device):
     queries, gallery = rows
     expected = idsim.search(queries, gallery, 9, device="cpu")
