@@ -52,6 +52,7 @@ PreparedGallery::~PreparedGallery() {
   int before = 0;
   cudaGetDevice(&before);
   cudaSetDevice(state_->target.device);
+  state_->readers.hold(stream_of(state_->target));
   state_.reset();
   cudaSetDevice(before);
 }
@@ -66,5 +67,13 @@ int64_t PreparedGallery::code_bytes() const {
 int64_t PreparedGallery::row_bytes() const { return state_->rows ? state_->rows->bytes() : 0; }
 RowPlace PreparedGallery::row_place() const { return state_->place(); }
 const Target& PreparedGallery::target() const { return state_->target; }
+
+void PreparedGallery::read_on(void* stream) const {
+  if (stream == target().stream) return;
+  const DeviceScope scope(target().device);
+  // The graph that takes the work has to go before the gallery does.
+  const auto reader = static_cast<cudaStream_t>(stream);
+  if (!is_capturing(reader)) state_->readers.note(reader);
+}
 
 }  // namespace idsim::cuda

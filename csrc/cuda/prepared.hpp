@@ -1,6 +1,8 @@
 // Galleries that are kept on a device, and what parts of others are coded in.
 #pragma once
 
+#include <map>
+#include <mutex>
 #include <optional>
 
 #include "core/device_plan.hpp"
@@ -8,6 +10,7 @@
 #include "cuda/gallery.hpp"
 #include "cuda/mapped_rows.hpp"
 #include "cuda/search.hpp"
+#include "cuda/transfer.hpp"
 #include "cuda/upload.hpp"
 
 namespace idsim::cuda {
@@ -78,6 +81,23 @@ struct CodedParts {
   RowFetcher rows;
 };
 
+// Streams on which work reads a gallery, with how far it had come when it was last noted.
+class Readers {
+ public:
+  void note(cudaStream_t stream) {
+    const std::lock_guard lock(mutex_);
+    events_[stream].record(stream);
+  }
+  // What is queued on `stream` from now on comes behind all of them.
+  void hold(cudaStream_t stream) const {
+    for (const auto& [reader, event] : events_) cudaStreamWaitEvent(stream, event.get(), 0);
+  }
+
+ private:
+  std::mutex mutex_;
+  std::map<cudaStream_t, Event> events_;
+};
+
 struct PreparedGallery::State {
   State(const Matrix& matrix, Metric by, Precision precision, bool host_rows, const Target& to)
       : target(to),
@@ -109,6 +129,7 @@ struct PreparedGallery::State {
   CodeBuffers codes;
   Gallery gallery;
   int64_t skipped = 0;
+  Readers readers;  // on streams other than its own
 };
 
 }  // namespace idsim::cuda

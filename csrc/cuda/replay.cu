@@ -117,6 +117,7 @@ void Replay::launch(void* stream) {
   if (is_capturing(on)) return s.queue(on);
   check(cudaGraphLaunch(s.graph, on), "launching a graph");
   s.done.record(on);
+  s.gallery.read_on(stream);
 }
 
 int64_t Replay::nonfinite_query(void* stream) const {

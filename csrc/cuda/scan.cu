@@ -210,6 +210,7 @@ void Scan::feed(const PreparedGallery& prepared, int64_t first_id, const int64_t
   s.look();
   s.rows_scanned += gallery.count();
   s.skipped += prepared.skipped_rows();
+  prepared.read_on(s.target.stream);
 }
 
 }  // namespace idsim::cuda

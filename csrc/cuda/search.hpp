@@ -69,6 +69,8 @@ class PreparedGallery {
   int64_t row_bytes() const;
   RowPlace row_place() const;
   const Target& target() const;
+  // What is queued on the stream so far reads it, and its memory is freed behind that.
+  void read_on(void* stream) const;
 
   struct State;
   const State& state() const { return *state_; }

@@ -31,6 +31,7 @@ int64_t PreparedGallery::code_bytes() const { refuse(); }
 int64_t PreparedGallery::row_bytes() const { refuse(); }
 RowPlace PreparedGallery::row_place() const { refuse(); }
 const Target& PreparedGallery::target() const { refuse(); }
+void PreparedGallery::read_on(void*) const { refuse(); }
 
 struct Scan::State {};
 Scan::Scan(std::unique_ptr<State>) { refuse(); }

@@ -146,3 +146,23 @@ def test_what_the_host_waits_for(rows, metric):
     with emulator.counted() as calls:
         idsim.search(queries, gallery, 5, metric=metric)
     assert (calls["stream_waits"], calls["event_waits"], calls["pageable_copies"]) == (2, 0, 2)
+
+
+def test_memory_of_an_index_is_freed_behind_its_readers(rows):
+    queries, gallery = to_device(rows[0]), rows[1]
+    for other, orders in ((0, 0), (emulator.make_stream(0), 1)):
+        index = idsim.Index(gallery, device="cuda")
+        for _ in range(2):
+            idsim.search(queries, index, 3, stream=other)
+        with emulator.counted() as calls:
+            del index
+        assert calls["stream_orders"] == orders
+    index = idsim.Index(gallery, device="cuda")
+    search = index.capture(queries, 3)
+    search.launch(emulator.make_stream(0))
+    del index
+    with emulator.counted() as calls:
+        del search
+    assert (
+        calls["stream_orders"] >= 3
+    )  # of the search's memory behind its launch, and the index's behind both streams
