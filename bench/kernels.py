@@ -27,7 +27,7 @@ MARKS = ("<!-- bench.kernels begins -->", "<!-- bench.kernels ends -->")
 # Of the scans, whose inner loop it may touch. 128 registers leave the epilogues of 64 products a few short (measured:
 # at most 28 bytes with nvcc 13.0).
 MOST_SPILL = 32
-# scan_direct has 36 sums and 16 loads under way in its 128 registers: fewer loads would cost more than pointers that spill
+# scan_direct has 36 sums and 16 loads under way in its 128 registers: fewer loads would cost more than what spills
 # (measured: 60 bytes on sm_100).
 MORE_SPILL = {"scan_direct": 64}
 
