@@ -27,6 +27,9 @@ MARKS = ("<!-- bench.kernels begins -->", "<!-- bench.kernels ends -->")
 # Of the scans, whose inner loop it may touch. 128 registers leave the epilogues of 64 products a few short (measured:
 # at most 28 bytes with nvcc 13.0).
 MOST_SPILL = 32
+# scan_direct has 36 sums and 16 loads under way in its 128 registers: fewer loads would cost more than what spills
+# (measured: 60 bytes on sm_100).
+MORE_SPILL = {"scan_direct": 64}
 
 
 @dataclass(frozen=True)
@@ -91,10 +94,15 @@ def compile_all(folder: Path, options: Sequence[str]) -> str:
 
 def faults(usages: Iterable[Usage], log: str, most_spill: int) -> list[str]:
     """Return what is wrong: tile kernels that spill too much, wgmma that ptxas serialised."""
-    found = [
-        f"{u.kernel} spills {u.spilled} bytes on sm_{u.architecture}, {most_spill} are allowed"
+    scans = [
+        (u, max(most_spill, MORE_SPILL.get(u.kernel.partition("<")[0], 0)))
         for u in usages
-        if u.kernel.startswith("scan_") and u.spilled > most_spill
+        if u.kernel.startswith("scan_")
+    ]
+    found = [
+        f"{u.kernel} spills {u.spilled} bytes on sm_{u.architecture}, {most} are allowed"
+        for u, most in scans
+        if u.spilled > most
     ]
     return found + sorted({line.strip() for line in log.splitlines() if re.search(r"\bC75(08|10)\b", line)})
 

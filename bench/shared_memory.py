@@ -1,7 +1,8 @@
 """The dynamic shared memory of every kernel, from the expressions that its launches hand over.
 
 Each expression is put before a C++ compiler together with the file it stands in, so that the value is made of the
-code's own constants. ``d_pad`` stands for 512; a kernel's template arguments are those of the instance.
+code's own constants. The dimension stands for 512, the queries of a row scan for the most that the instance takes; a
+kernel's template arguments are those of the instance.
 """
 
 from __future__ import annotations
@@ -66,6 +67,7 @@ def launches(text: str, file: str, kernels: set[str]) -> list[Launch]:
         arguments = arguments_at(text, call.end())
         before = text[: call.start()]
         kernel, shared = meaning(before, arguments[0]), meaning(before, arguments[3])
+        shared = re.sub(r"\b\w+_bytes\b(?!\()", lambda name, known=before: meaning(known, name[0]), shared)
         named = [name for name in re.findall(r"\w+", kernel) if name in kernels]
         found += [Launch(file, name, shared) for name in named or [kernel.split("<")[0]]]
     return found
@@ -87,7 +89,12 @@ def split_instance(name: str) -> tuple[str, list[str]]:
 
 def expression_for(launch: Launch, names: Sequence[str], given: Sequence[str]) -> str:
     """Return the shared memory of an instance, with its arguments and the dimension put in."""
-    text = re.sub(r"(\b\w+(\.|->))?\bd_pad\b", f"int64_t{{{DIM}}}", launch.shared)
+    pitch = 2 * DIM if "HalfCodes" in given else DIM
+    text = re.sub(r"(\b\w+(\.|->))?\bd_pad\b|\bqueries\.dim\b", f"int64_t{{{DIM}}}", launch.shared)
+    text = re.sub(r"\b\w+\.pitch\b", f"int64_t{{{pitch}}}", text)
+    text = re.sub(r"\bstaged\b", "true", text)
+    if shape := re.search(r"RowScanShape<(\d+)>", " ".join(given)):
+        text = re.sub(r"\bqueries\b", str(8 * int(shape[1])), text)
     for name, value in zip(names, given, strict=False):
         text = re.sub(rf"\b{name}\b", value, text)
     return text

@@ -2,13 +2,23 @@
 # EMULATE for tests of the kernels on the CPU (tests/emulator).
 
 set(cuda_sources
+    csrc/cuda/buffer.cu
     csrc/cuda/device.cu
     csrc/cuda/distribution.cu
+    csrc/cuda/fetch.cu
+    csrc/cuda/host_rows.cu
+    csrc/cuda/kept_memory.cu
+    csrc/cuda/mapped_rows.cu
+    csrc/cuda/prepared.cu
+    csrc/cuda/replay.cu
     csrc/cuda/rows.cu
+    csrc/cuda/runtime.cu
     csrc/cuda/sample.cu
+    csrc/cuda/scan.cu
     csrc/cuda/search.cu
     csrc/cuda/tail.cu
     csrc/cuda/topk.cu
+    csrc/cuda/transfer.cu
     csrc/cuda/upload.cu
 )
 list(TRANSFORM cuda_sources PREPEND ${PROJECT_SOURCE_DIR}/)

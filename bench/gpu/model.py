@@ -10,7 +10,7 @@ import numpy as np
 
 from idsim.benchmark.cases import make_rows
 
-# As csrc/cuda/sample.cu, topk.cu and csrc/core/slabs.hpp have them.
+# As csrc/core/device_plan.cpp and slabs.hpp have them for 8-bit codes.
 SAMPLE_ROWS, SAMPLE_PER_RESULT = 16_384, 32
 LEAST_CAPACITY, SAMPLE_MARGIN, EXACT_MARGIN = 4096, 32, 8
 

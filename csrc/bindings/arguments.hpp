@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 
+#include "core/precision.hpp"
 #include "core/threads.hpp"
 #include "core/types.hpp"
 
@@ -47,6 +48,28 @@ inline Metric metric_by_name(const std::string& name) {
   if (name == "dot") return Metric::dot;
   if (name == "l2") return Metric::l2;
   throw py::value_error("metric must be 'cosine', 'dot' or 'l2', not '" + name + "'");
+}
+
+inline Precision precision_by_name(const std::string& name) {
+  if (name == "auto") return Precision::automatic;
+  if (name == "int8") return Precision::int8;
+  if (name == "float16") return Precision::float16;
+  if (name == "float32") return Precision::float32;
+  throw py::value_error("precision must be 'auto', 'int8', 'float16' or 'float32', not '" + name +
+                        "'");
+}
+
+inline const char* name_of(Precision precision) {
+  switch (precision) {
+    case Precision::int8:
+      return "int8";
+    case Precision::float16:
+      return "float16";
+    case Precision::float32:
+      return "float32";
+    default:
+      return "auto";
+  }
 }
 
 class Cancelled : public std::exception {};

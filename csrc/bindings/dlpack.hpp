@@ -9,6 +9,7 @@ inline constexpr int32_t kDLCPU = 1;
 inline constexpr int32_t kDLCUDA = 2;
 inline constexpr int32_t kDLCUDAHost = 3;
 inline constexpr int32_t kDLCUDAManaged = 13;
+inline constexpr uint8_t kDLInt = 0;
 inline constexpr uint8_t kDLFloat = 2;
 inline constexpr uint8_t kDLBfloat = 4;
 

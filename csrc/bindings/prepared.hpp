@@ -1,6 +1,7 @@
 // Galleries as Python holds them: prepared ones, codes, their stats and the rows behind them; and files.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -20,6 +21,8 @@ class Prepared {
   int64_t add_nibbles(int threads);
 
   cpu::Gallery gallery(int64_t first_id) const;
+  // Codes and rows start .. stop alone, without the terms of the CPU's scans.
+  cpu::Gallery range(int64_t start, int64_t stop, int64_t first_id) const;
   Metric metric() const { return metric_; }
   int64_t count() const { return gallery_.count(); }
   int64_t dim() const { return gallery_.dim(); }
@@ -49,6 +52,9 @@ class FileGallery {
   FileGallery& operator=(const FileGallery&) = delete;
 
   cpu::Gallery gallery(int64_t first_id) const;
+  // Rows first .. first + rows as a shard of their own.
+  std::unique_ptr<FileGallery> slice(int64_t first, int64_t rows) const;
+  int64_t rows() const { return gallery_.rows.view.rows; }
 
  private:
   std::vector<Part> parts_;

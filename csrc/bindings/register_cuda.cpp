@@ -7,61 +7,15 @@
 #include <vector>
 
 #include "bindings/arguments.hpp"
-#include "bindings/dlpack.hpp"
+#include "bindings/cuda_arguments.hpp"
 #include "bindings/prepared.hpp"
 #include "bindings/registers.hpp"
-#include "bindings/tensor_arg.hpp"
 #include "cuda/search.hpp"
 
 namespace idsim::bindings {
 namespace {
 
 using Groups = std::optional<Array<int64_t>>;
-
-// stream: the number of a cudaStream_t, 0 for the legacy default stream.
-cuda::Target target_of(int device, uintptr_t stream) {
-  return {device, reinterpret_cast<void*>(stream)};
-}
-
-// An array that work on `target` will read. DLPack numbers the legacy default stream 1.
-class CudaArg {
- public:
-  CudaArg(const py::object& array, const char* name, const cuda::Target& target)
-      : arg_(array, name, TensorArg::Where::cpu_or_cuda, stream_number(array, target)) {
-    if (arg_.cuda_device() >= 0 && arg_.cuda_device() != target.device) {
-      throw py::value_error(std::string(name) + " lies on CUDA device " +
-                            std::to_string(arg_.cuda_device()) + ", the work is on device " +
-                            std::to_string(target.device));
-    }
-  }
-  cuda::Matrix matrix() const { return {arg_.view(), arg_.cuda_device() >= 0}; }
-
- private:
-  static py::object stream_number(const py::object& array, const cuda::Target& target) {
-    if (!py::hasattr(array, "__dlpack_device__")) return py::none();
-    const py::tuple device = array.attr("__dlpack_device__")();
-    const auto type = device[0].cast<int32_t>();
-    if (type != kDLCUDA && type != kDLCUDAManaged) return py::none();
-    const auto stream = reinterpret_cast<uintptr_t>(target.stream);
-    return py::int_(stream == 0 ? uintptr_t{1} : stream);
-  }
-
-  TensorArg arg_;
-};
-
-// A gallery on a device, and the array that it may point into.
-struct CudaPrepared {
-  CudaPrepared(const py::object& rows, const std::string& metric, bool skip_nonfinite, int device,
-               uintptr_t stream)
-      : target(target_of(device, stream)), arg(rows, "gallery", target) {
-    const Metric by = metric_by_name(metric);
-    const py::gil_scoped_release release;
-    gallery.emplace(arg.matrix(), by, skip_nonfinite, target);
-  }
-  cuda::Target target;
-  CudaArg arg;
-  std::optional<cuda::PreparedGallery> gallery;
-};
 
 template <class Search>
 struct CudaScan {
@@ -92,6 +46,40 @@ void feed_rows(CudaScan<Search>& scan, const cuda::Matrix& rows, int64_t first_i
   scan.search->feed(rows, first_id, labels, skip_nonfinite, scan.budget, poll);
 }
 
+cuda::Matrix matrix_of(const cpu::Gallery& gallery) {
+  return {gallery.rows.view, false, gallery.rows.file};
+}
+
+// Rows with codes of the CPU, in memory or in files.
+template <class Search>
+void feed_coded(CudaScan<Search>& scan, const cpu::Gallery& gallery, const Groups& groups,
+                bool skip_nonfinite, const py::object& progress) {
+  check_feed(scan, gallery.dim(), gallery.first_id, gallery.count());
+  const int64_t* labels = input(groups, "groups", gallery.count());
+  const Poll poll = make_poll(progress, gallery.count());
+  cuda::CodeArrays codes{{gallery.codes}, {gallery.scale}, {gallery.residual}, {gallery.norm}};
+  if (gallery.code_files != nullptr) {
+    const cpu::CodeFiles& files = *gallery.code_files;
+    codes = {{nullptr, files.codes},
+             {nullptr, files.scale},
+             {nullptr, files.residual},
+             {nullptr, files.norm}};
+  }
+  const py::gil_scoped_release release;
+  scan.search->feed(matrix_of(gallery), codes, gallery.first_id, labels, skip_nonfinite,
+                    scan.budget, poll);
+}
+
+// Rows start .. stop of a gallery that the CPU prepared; the first has the id first_id.
+template <class Search>
+void feed_range(CudaScan<Search>& scan, const Prepared& prepared, int64_t start, int64_t stop,
+                int64_t first_id, const Groups& groups, const py::object& progress) {
+  if (prepared.metric() != scan.search->metric()) {
+    throw py::value_error("the gallery was prepared for another metric");
+  }
+  feed_coded(scan, prepared.range(start, stop, first_id), groups, true, progress);
+}
+
 // feed, feed_prepared and feed_file, as the scans of the CPU have them; threads count for nothing here.
 template <class Search, class Class>
 void define_feeds(Class& type) {
@@ -119,17 +107,30 @@ void define_feeds(Class& type) {
         const int64_t* labels = input(groups, "groups", gallery.count());
         const Poll poll = make_poll(progress, gallery.count());
         const py::gil_scoped_release release;
-        scan.search->feed(gallery, first_id, labels);
+        scan.search->feed(gallery, first_id, labels, scan.budget);
         poll(gallery.count());
       },
       py::arg("prepared"), py::arg("first_id"), py::arg("groups"), py::arg("threads"),
       py::arg("progress"));
   type.def(
+      "feed_prepared",
+      [](CudaScan<Search>& scan, const Prepared& prepared, int64_t first_id, const Groups& groups,
+         int, const py::object& progress) {
+        feed_range(scan, prepared, 0, prepared.count(), first_id, groups, progress);
+      },
+      py::arg("prepared"), py::arg("first_id"), py::arg("groups"), py::arg("threads"),
+      py::arg("progress"));
+  type.def("feed_range", &feed_range<Search>, py::arg("prepared"), py::arg("start"),
+           py::arg("stop"), py::arg("first_id"), py::arg("groups"), py::arg("progress"));
+  type.def(
       "feed_file",
       [](CudaScan<Search>& scan, const FileGallery& file, int64_t first_id, const Groups& groups,
          int, bool skip_nonfinite, const py::object& progress) {
-        const RowSource rows = file.gallery(first_id).rows;
-        feed_rows(scan, {rows.view, false, rows.file}, first_id, groups, skip_nonfinite, progress);
+        const cpu::Gallery gallery = file.gallery(first_id);
+        if (gallery.code_files != nullptr) {
+          return feed_coded(scan, gallery, groups, skip_nonfinite, progress);
+        }
+        feed_rows(scan, matrix_of(gallery), first_id, groups, skip_nonfinite, progress);
       },
       py::arg("file"), py::arg("first_id"), py::arg("groups"), py::arg("threads"),
       py::arg("skip_nonfinite"), py::arg("progress"));
@@ -145,6 +146,7 @@ struct Options {
   int device;
   uintptr_t stream;
   int64_t budget;
+  std::string precision;
 };
 
 // make(scan, matrix, options) constructs the search.
@@ -158,6 +160,7 @@ std::unique_ptr<CudaScan<Search>> make_scan(const py::object& queries, const Opt
   const cuda::Matrix matrix = arg.matrix();
   cuda::QueryOptions options;
   options.metric = metric_by_name(given.metric);
+  options.precision = precision_by_name(given.precision);
   options.exclude_self = given.exclude_self;
   options.triangle = given.triangle;
   options.first_query_id = given.first_query_id;
@@ -189,17 +192,18 @@ void register_topk(py::module_& m) {
   type.def(
       py::init([](const py::object& queries, const std::string& metric, int64_t k, float threshold,
                   bool exclude_self, int64_t first_query_id, const Groups& query_groups, int device,
-                  uintptr_t stream, int64_t budget) {
+                  uintptr_t stream, int64_t budget, const std::string& precision) {
         return make_scan<Search>(
             queries,
-            {metric, exclude_self, false, first_query_id, query_groups, device, stream, budget},
+            {metric, exclude_self, false, first_query_id, query_groups, device, stream, budget,
+             precision},
             [&](Scan& scan, const cuda::Matrix& matrix, const cuda::QueryOptions& options) {
               scan.search.emplace(matrix, options, k, threshold, scan.target);
             });
       }),
       py::arg("queries"), py::arg("metric"), py::arg("k"), py::arg("threshold"),
       py::arg("exclude_self"), py::arg("first_query_id"), py::arg("query_groups"),
-      py::arg("device"), py::arg("stream"), py::arg("budget"));
+      py::arg("device"), py::arg("stream"), py::arg("budget"), py::arg("precision"));
   define_feeds<Search>(type);
   type.def(
       "finish",
@@ -220,27 +224,27 @@ void register_topk(py::module_& m) {
       },
       py::arg("scores"), py::arg("ids"));
   type.def("certificate", &certificate);
-  type.def_static("bytes_per_query", &Search::bytes_per_query, py::arg("dim"), py::arg("k"));
 }
 
 void register_count(py::module_& m) {
   using Search = cuda::CountSearch;
   using Scan = CudaScan<Search>;
   py::class_<Scan> type(m, "CudaCountScan");
-  type.def(
-      py::init([](const py::object& queries, const std::string& metric,
-                  const std::vector<float>& thresholds, bool exclude_self, int64_t first_query_id,
-                  const Groups& query_groups, int device, uintptr_t stream, int64_t budget) {
-        return make_scan<Search>(
-            queries,
-            {metric, exclude_self, false, first_query_id, query_groups, device, stream, budget},
-            [&](Scan& scan, const cuda::Matrix& matrix, const cuda::QueryOptions& options) {
-              scan.search.emplace(matrix, options, thresholds, scan.target);
-            });
-      }),
-      py::arg("queries"), py::arg("metric"), py::arg("thresholds"), py::arg("exclude_self"),
-      py::arg("first_query_id"), py::arg("query_groups"), py::arg("device"), py::arg("stream"),
-      py::arg("budget"));
+  type.def(py::init([](const py::object& queries, const std::string& metric,
+                       const std::vector<float>& thresholds, bool exclude_self,
+                       int64_t first_query_id, const Groups& query_groups, int device,
+                       uintptr_t stream, int64_t budget, const std::string& precision) {
+             return make_scan<Search>(
+                 queries,
+                 {metric, exclude_self, false, first_query_id, query_groups, device, stream, budget,
+                  precision},
+                 [&](Scan& scan, const cuda::Matrix& matrix, const cuda::QueryOptions& options) {
+                   scan.search.emplace(matrix, options, thresholds, scan.target);
+                 });
+           }),
+           py::arg("queries"), py::arg("metric"), py::arg("thresholds"), py::arg("exclude_self"),
+           py::arg("first_query_id"), py::arg("query_groups"), py::arg("device"), py::arg("stream"),
+           py::arg("budget"), py::arg("precision"));
   define_feeds<Search>(type);
   type.def(
       "finish",
@@ -262,22 +266,23 @@ void register_pairs(py::module_& m) {
   using Search = cuda::PairSearch;
   using Scan = CudaScan<Search>;
   py::class_<Scan> type(m, "CudaPairScan");
-  type.def(
-      py::init([](const py::object& queries, const std::string& metric, float threshold,
-                  int64_t max_pairs, int64_t found_before, bool exclude_self, bool triangle,
-                  int64_t first_query_id, const Groups& query_groups, int device, uintptr_t stream,
-                  int64_t budget) {
-        return make_scan<Search>(
-            queries,
-            {metric, exclude_self, triangle, first_query_id, query_groups, device, stream, budget},
-            [&](Scan& scan, const cuda::Matrix& matrix, const cuda::QueryOptions& options) {
-              scan.search.emplace(matrix, options, threshold, max_pairs, found_before, scan.target);
-            });
-      }),
-      py::arg("queries"), py::arg("metric"), py::arg("threshold"), py::arg("max_pairs"),
-      py::arg("found_before"), py::arg("exclude_self"), py::arg("triangle"),
-      py::arg("first_query_id"), py::arg("query_groups"), py::arg("device"), py::arg("stream"),
-      py::arg("budget"));
+  type.def(py::init([](const py::object& queries, const std::string& metric, float threshold,
+                       int64_t max_pairs, int64_t found_before, bool exclude_self, bool triangle,
+                       int64_t first_query_id, const Groups& query_groups, int device,
+                       uintptr_t stream, int64_t budget, const std::string& precision) {
+             return make_scan<Search>(
+                 queries,
+                 {metric, exclude_self, triangle, first_query_id, query_groups, device, stream,
+                  budget, precision},
+                 [&](Scan& scan, const cuda::Matrix& matrix, const cuda::QueryOptions& options) {
+                   scan.search.emplace(matrix, options, threshold, max_pairs, found_before,
+                                       scan.target);
+                 });
+           }),
+           py::arg("queries"), py::arg("metric"), py::arg("threshold"), py::arg("max_pairs"),
+           py::arg("found_before"), py::arg("exclude_self"), py::arg("triangle"),
+           py::arg("first_query_id"), py::arg("query_groups"), py::arg("device"), py::arg("stream"),
+           py::arg("budget"), py::arg("precision"));
   define_feeds<Search>(type);
   type.def("finish", [](const Scan& scan) {
     const std::vector<cuda::FoundPair> pairs = scan.search->finish();
@@ -294,18 +299,18 @@ void register_distribution(py::module_& m) {
   py::class_<Scan> type(m, "CudaDistributionScan");
   type.def(py::init([](const py::object& queries, int bins, float tail, bool exclude_self,
                        bool triangle, int64_t first_query_id, const Groups& query_groups,
-                       int device, uintptr_t stream, int64_t budget) {
+                       int device, uintptr_t stream, int64_t budget, const std::string& precision) {
              return make_scan<Search>(
                  queries,
                  {"cosine", exclude_self, triangle, first_query_id, query_groups, device, stream,
-                  budget},
+                  budget, precision},
                  [&](Scan& scan, const cuda::Matrix& matrix, const cuda::QueryOptions& options) {
                    scan.search.emplace(matrix, options, bins, tail, scan.target);
                  });
            }),
            py::arg("queries"), py::arg("bins"), py::arg("tail"), py::arg("exclude_self"),
            py::arg("triangle"), py::arg("first_query_id"), py::arg("query_groups"),
-           py::arg("device"), py::arg("stream"), py::arg("budget"));
+           py::arg("device"), py::arg("stream"), py::arg("budget"), py::arg("precision"));
   define_feeds<Search>(type);
   type.def(
       "add_to",
@@ -341,17 +346,30 @@ void normalize_on_device(const py::object& rows, uintptr_t out, int device, uint
 
 void register_cuda(py::module_& m) {
   py::class_<CudaPrepared>(m, "CudaPrepared")
-      .def(py::init<const py::object&, const std::string&, bool, int, uintptr_t>(), py::arg("rows"),
-           py::arg("metric"), py::arg("skip_nonfinite"), py::arg("device"), py::arg("stream"))
+      .def(py::init([](const py::object& rows, const std::string& metric, bool skip_nonfinite,
+                       bool host_rows, int device, uintptr_t stream, const std::string& precision,
+                       int64_t first_row) {
+             const cuda::Preparation how{metric_by_name(metric), precision_by_name(precision),
+                                         skip_nonfinite, host_rows, first_row};
+             return std::make_unique<CudaPrepared>(rows, how, target_of(device, stream));
+           }),
+           py::arg("rows"), py::arg("metric"), py::arg("skip_nonfinite"), py::arg("host_rows"),
+           py::arg("device"), py::arg("stream"), py::arg("precision"), py::arg("first_row") = 0)
       .def_property_readonly("rows", [](const CudaPrepared& p) { return p.gallery->count(); })
       .def_property_readonly("dim", [](const CudaPrepared& p) { return p.gallery->dim(); })
       .def_property_readonly("device", [](const CudaPrepared& p) { return p.target.device; })
+      .def_property_readonly("precision",
+                             [](const CudaPrepared& p) { return name_of(p.gallery->precision()); })
       .def_property_readonly("skipped_rows",
                              [](const CudaPrepared& p) { return p.gallery->skipped_rows(); })
       .def_property_readonly("code_bytes",
                              [](const CudaPrepared& p) { return p.gallery->code_bytes(); })
       .def_property_readonly("row_bytes",
-                             [](const CudaPrepared& p) { return p.gallery->row_bytes(); });
+                             [](const CudaPrepared& p) { return p.gallery->row_bytes(); })
+      .def_property_readonly("row_place", [](const CudaPrepared& p) {
+        constexpr const char* names[] = {"device", "mapped", "fetched"};
+        return names[static_cast<int>(p.gallery->row_place())];
+      });
   register_topk(m);
   register_count(m);
   register_pairs(m);

@@ -54,6 +54,23 @@ cpu::Gallery Prepared::gallery(int64_t first_id) const {
   return out;
 }
 
+cpu::Gallery Prepared::range(int64_t start, int64_t stop, int64_t first_id) const {
+  if (start < 0 || start > stop || stop > count()) {
+    throw py::value_error("rows " + std::to_string(start) + " to " + std::to_string(stop) +
+                          " are not within the " + std::to_string(count()) + " that are prepared");
+  }
+  cpu::Gallery out = gallery_;
+  MatrixView& view = out.rows.view;
+  view.data = static_cast<const char*>(view.data) + start * view.row_stride;
+  view.rows = stop - start;
+  out.codes += start * padded_dim(dim());
+  out.scale += start;
+  out.residual += start;
+  out.norm += start;
+  out.first_id = first_id;
+  return out;
+}
+
 FileGallery::FileGallery(std::vector<Part> parts, int64_t rows, int64_t dim, DType dtype)
     : parts_(std::move(parts)) {
   if (parts_.size() != 1 && parts_.size() != 5) {
@@ -78,6 +95,20 @@ cpu::Gallery FileGallery::gallery(int64_t first_id) const {
   cpu::Gallery out = gallery_;
   out.first_id = first_id;
   return out;
+}
+
+std::unique_ptr<FileGallery> FileGallery::slice(int64_t first, int64_t rows) const {
+  const MatrixView& view = gallery_.rows.view;
+  if (first < 0 || rows < 0 || first > view.rows - rows) {
+    throw py::value_error("rows " + std::to_string(first) + " to " + std::to_string(first + rows) +
+                          " are not within the " + std::to_string(view.rows) + " of the file");
+  }
+  // Bytes of a row: vectors, codes, scales, residuals, norms.
+  const int64_t row_bytes[] = {view.row_stride, padded_dim(view.cols), sizeof(float), sizeof(float),
+                               sizeof(double)};
+  std::vector<Part> parts = parts_;
+  for (size_t i = 0; i < parts.size(); ++i) parts[i].offset += first * row_bytes[i];
+  return std::make_unique<FileGallery>(std::move(parts), rows, view.cols, view.dtype);
 }
 
 namespace {
@@ -139,7 +170,9 @@ void register_prepared(py::module_& m) {
              return std::make_unique<FileGallery>(std::move(parts), rows, dim,
                                                   dtype_by_name(dtype));
            }),
-           py::arg("files"), py::arg("rows"), py::arg("dim"), py::arg("dtype"));
+           py::arg("files"), py::arg("rows"), py::arg("dim"), py::arg("dtype"))
+      .def_property_readonly("rows", &FileGallery::rows)
+      .def("slice", &FileGallery::slice, py::arg("first"), py::arg("rows"));
   m.def("padded_dim", &padded_dim, py::arg("dim"));
   m.def("prepare", &prepare, py::arg("rows"), py::arg("codes").noconvert(),
         py::arg("scale").noconvert(), py::arg("residual").noconvert(), py::arg("norm").noconvert(),

@@ -40,6 +40,7 @@ struct QueryBound {
   double coded_norm;  // >= ||q^||
   double norm;        // ||q||
   bool coded;         // false: outside the coded range
+  double share = kQueryShare;
 };
 
 // Rows and queries outside the coded range (core/codes.hpp) pass always and are decided by the exact score.
@@ -64,7 +65,9 @@ IDSIM_HD inline float positive_up(double x) {
   return round_up_to_float(std::max(x, static_cast<double>(std::numeric_limits<float>::min())));
 }
 
-IDSIM_HD inline RowTerms row_terms(Metric metric, float scale, float residual, double norm) {
+// share: kQueryShare, or what other codes set aside; the same for rows and queries.
+IDSIM_HD inline RowTerms row_terms(Metric metric, float scale, float residual, double norm,
+                                   double share = kQueryShare) {
   if (std::isnan(norm)) return skipped_row();
   if (norm == 0.0) return {1.0F, positive_up(0.0), 0.0F};
   const double s = static_cast<double>(scale);
@@ -73,23 +76,25 @@ IDSIM_HD inline RowTerms row_terms(Metric metric, float scale, float residual, d
   if (metric == Metric::cosine) {
     return {static_cast<float>(norm / s), positive_up(r / s * (1.0 + 0x1p-40)), 0.0F};
   }
-  const double v = (r + kQueryShare * norm) / s * (1.0 + 0x1p-40);
+  const double v = (r + share * norm) / s * (1.0 + 0x1p-40);
   const double w = metric == Metric::l2 ? 0.5 * norm * norm * (1.0 - kSlack) / s : 0.0;
   return {static_cast<float>(1.0 / s), positive_up(v), clamped_down(w)};
 }
 
-IDSIM_HD inline QueryBound query_bound(Metric metric, const RowStats& q) {
+IDSIM_HD inline QueryBound query_bound(Metric metric, const RowStats& q,
+                                       double share = kQueryShare) {
   const double unit = metric == Metric::cosine && q.norm > 0.0 ? 1.0 / q.norm : 1.0;
   const double up = 1.0 + 0x1p-40;
   const double residual = static_cast<double>(q.residual) * unit * up;
   const double norm = q.norm * unit;
   const bool coded = q.norm == 0.0 || static_cast<double>(q.residual) < q.norm;
-  return {static_cast<double>(q.scale) * unit, residual, (norm + residual) * up, norm, coded};
+  return {
+      static_cast<double>(q.scale) * unit, residual, (norm + residual) * up, norm, coded, share};
 }
 
-// b for rows whose terms set aside kQueryShare of their norm (dot, l2).
+// b for rows whose terms set aside a share of their norm (dot, l2).
 IDSIM_HD inline double shared_margin(const QueryBound& q) {
-  return std::max(q.coded_norm, (q.residual + 8.0 * kSlack * q.norm) / kQueryShare) / q.scale;
+  return std::max(q.coded_norm, (q.residual + 8.0 * kSlack * q.norm) / q.share) / q.scale;
 }
 
 // Similarities: every row whose canonical float32 score is >= reach passes (*). A real score up to half
@@ -131,17 +136,17 @@ IDSIM_HD inline double product_margin(const QueryBound& q, double row_residual, 
 }
 
 // What q.x can be, in the metric's scaling, by a pair's codes. dot: I, or 256 J1 + J2 where the query has two
-// digits (core/nibbles.hpp).
+// digits (core/nibbles.hpp), or the sum of a pair's 16-bit codes; all are exact in float64.
 struct ProductRange {
   double low, high;
   double row_norm;
 };
 
 IDSIM_HD inline ProductRange product_range(Metric metric, const QueryBound& q, float scale,
-                                           float residual, double norm, int64_t dot) {
+                                           float residual, double norm, double dot) {
   const double unit = metric == Metric::cosine && norm > 0.0 ? 1.0 / norm : 1.0;
   const double row_norm = norm * unit;
-  const double product = q.scale * (static_cast<double>(scale) * unit) * static_cast<double>(dot);
+  const double product = q.scale * (static_cast<double>(scale) * unit) * dot;
   const double margin = product_margin(q, static_cast<double>(residual) * unit, row_norm) +
                         0x1p-40 * std::abs(product);
   return {product - margin, product + margin, row_norm};
@@ -174,7 +179,7 @@ struct ScoreRange {
 };
 
 IDSIM_HD inline ScoreRange score_range(Metric metric, const QueryBound& q, float scale,
-                                       float residual, double norm, int32_t dot) {
+                                       float residual, double norm, double dot) {
   const ProductRange product = product_range(metric, q, scale, residual, norm, dot);
   return {certain_score(metric, q, product), possible_score(metric, q, product)};
 }

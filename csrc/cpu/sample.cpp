@@ -72,7 +72,7 @@ void certain_keys(const Sample& sample, const QueryBound& query, const int32_t* 
   for (int64_t j = 0; j < sample.rule.count; ++j) {
     keys[j] = certain_key(
         terms, {sample.scale[j], sample.residual[j], sample.length[j], sample.half_square[j]},
-        dots[j]);
+        static_cast<float>(dots[j]));
   }
 }
 

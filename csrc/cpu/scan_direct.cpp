@@ -10,6 +10,7 @@
 #include <memory>
 #include <vector>
 
+#include "core/direct.hpp"
 #include "core/error.hpp"
 #include "cpu/scan.hpp"
 
@@ -18,11 +19,6 @@ namespace {
 
 constexpr int64_t kItemBytes = 1 << 20;
 constexpr double kRounding = 0x1p-23;
-// Outside these norms float32 products may overflow or lose bits to underflow: such pairs are kept.
-constexpr double kMinSquare = 0x1p-80;
-constexpr double kMaxSquare = 0x1p80;
-
-bool in_range(double square) { return square >= kMinSquare && square <= kMaxSquare; }
 
 struct Filter {
   Metric metric;
@@ -31,7 +27,7 @@ struct Filter {
   bool keeps(double query_norm, float dot, float square, float reach) const {
     const double xx = static_cast<double>(square);
     const double qq = query_norm * query_norm;
-    if (!in_range(xx) || !in_range(qq)) return true;
+    if (!direct_range(xx) || !direct_range(qq)) return true;
     const double slack = 2.0 * gamma + kRounding;
     const double lengths = query_norm * std::sqrt(xx) * (1.0 + gamma);
     const double high = static_cast<double>(dot) + slack * lengths;  // >= q.x

@@ -186,7 +186,7 @@ bool TopK::may_reach(const Block& block, const Hit& hit, int64_t query) const {
   const QueryBound& bound = fine_bounds_[static_cast<size_t>(query)];
   const ProductRange product =
       product_range(metric(), bound, block.scale[hit.row], block.residual[hit.row],
-                    block.norm[hit.row], two_digits(hit.dot, fine));
+                    block.norm[hit.row], static_cast<double>(two_digits(hit.dot, fine)));
   return !better(reach_of(query), possible_score(metric(), bound, product));
 }
 

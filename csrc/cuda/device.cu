@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "core/precision.hpp"
 #include "cuda/runtime.hpp"
 
 namespace idsim::cuda {
@@ -42,6 +43,22 @@ BackendStatus backend_status() {
   constexpr bool emulated = false;
 #endif
   return {true, emulated, usable, reason.c_str()};
+}
+
+bool int8_tensor_cores(int device) {
+  int major = 0, minor = 0;
+  check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device),
+        "asking for an attribute");
+  check(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device),
+        "asking for an attribute");
+  return has_int8_tensor_cores(major, minor);
+}
+
+DeviceMemory device_memory(int device) {
+  const DeviceScope scope(device);
+  size_t free = 0, total = 0;
+  check(cudaMemGetInfo(&free, &total), "asking for free memory");
+  return {static_cast<int64_t>(free), static_cast<int64_t>(total)};
 }
 
 }  // namespace idsim::cuda

@@ -2,6 +2,8 @@
 // unavailable.cpp in builds without CUDA.
 #pragma once
 
+#include <cstdint>
+
 namespace idsim::cuda {
 
 struct BackendStatus {
@@ -12,5 +14,14 @@ struct BackendStatus {
 };
 
 BackendStatus backend_status();
+
+struct DeviceMemory {
+  int64_t free, total;  // bytes
+};
+
+// Throws CudaError.
+DeviceMemory device_memory(int device);
+// core/precision.hpp. Throws CudaError.
+bool int8_tensor_cores(int device);
 
 }  // namespace idsim::cuda

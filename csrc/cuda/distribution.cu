@@ -6,6 +6,7 @@
 
 #include "core/bins.hpp"
 #include "cuda/dispatch.hpp"
+#include "cuda/fetch.cuh"
 #include "cuda/launch.cuh"
 #include "cuda/pairs.cuh"
 #include "cuda/score.cuh"
@@ -14,8 +15,6 @@ namespace idsim::cuda {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int kWarps = kThreads / kWarpSize;
-constexpr int64_t kListBlocks = 2048;
 // Two histograms of so many bins fit the memory of the tile's stages.
 constexpr int kSharedBins = static_cast<int>(kTileSharedBytes / (2 * sizeof(unsigned)));
 
@@ -42,7 +41,7 @@ struct BinEstimates {
   int64_t first_query;
   PairList list;
 
-  __device__ void operator()(const TileProducts& p, int64_t row0, int64_t query0) const {
+  __device__ void operator()(const TileProducts<Int8Codes>& p, int64_t row0, int64_t query0) const {
     auto* histogram = reinterpret_cast<unsigned*>(ptx::shared_memory());
     const bool shared = view.bins <= kSharedBins;
     __syncthreads();  // the stages are no longer read
@@ -95,21 +94,23 @@ struct BinEstimates {
 };
 
 template <DType kType>
-__global__ __launch_bounds__(kThreads) void bin_exactly(Distribution::View view,
-                                                        Queries::View queries, Gallery gallery,
-                                                        const ListedPair* pairs,
-                                                        const unsigned long long* count) {
-  const auto n = static_cast<int64_t>(*count);
-  const int64_t step = int64_t{gridDim.x} * kWarps;
-  for (int64_t i = int64_t{blockIdx.x} * kWarps + threadIdx.x / kWarpSize; i < n; i += step) {
-    const ListedPair pair = pairs[i];
+__global__ __launch_bounds__(kListThreads) void bin_exactly(Distribution::View view,
+                                                            Queries::View queries, Gallery gallery,
+                                                            const ListedPair* pairs,
+                                                            const unsigned long long* count) {
+  for_listed(pairs, count, [&](const ListedPair& pair) {
+    if (gallery.place(pair.row) < 0) return;
     const float score = warp_score<kType>(queries, gallery, pair.query, pair.row);
-    if (lane_index() != 0) continue;
+    if (lane_index() != 0) return;
     const int bin = exact_bin(static_cast<double>(score), view.bins);
     const bool mated = is_mated(view, gallery, pair.query, pair.row);
     atomicAdd(&view.counts[bin + (mated ? view.bins : 0)], 1ULL);
-  }
+  });
 }
+
+struct AllNeeded {
+  __device__ bool operator()(const ListedPair&) const { return true; }
+};
 
 // A row that always passes is always binned by its canonical score.
 __global__ void note_residuals(Gallery gallery, unsigned long long* worst) {
@@ -137,6 +138,7 @@ Distribution::Distribution(const MatrixView& queries, int bins, float tail,
       counts_(2 * int64_t{bins}, stream),
       worst_row_(1, stream),
       count_(1, stream) {
+  queries_.use(Precision::int8);
   counts_.set_bytes(0);
   worst_row_.set_bytes(0);
   launch("preparing queries", set_queries,
@@ -153,20 +155,23 @@ void Distribution::feed(const Gallery& gallery) {
          stream_, gallery, worst_row_.data());
   for (int64_t first = 0; first < queries.count; first += kMostQueries) {
     const int64_t padded = std::min(kMostQueries, queries.padded - first);
-    const int64_t rows = std::min(slab_rows(padded), gallery.count());
-    if (pairs_.size() < padded * rows) pairs_ = DeviceBuffer<ListedPair>(padded * rows, stream_);
+    int64_t rows = std::min({slab_rows(padded), gallery.count(), most_slab_rows(gallery)});
+    make_room(pairs_, padded, &rows, stream_);
     for (int64_t begin = 0; begin < gallery.count(); begin += rows) {
       const Gallery slab = slice(gallery, begin, std::min(rows, gallery.count() - begin));
       count_.set_bytes(0);
-      const TileScan tiles{slab.coded.codes,       slab.count(),
-                           queries.d_pad,          queries.codes + first * queries.d_pad,
-                           queries.starts + first, padded / kTileQueries};
-      launch("binning", scan_tiles<BinEstimates>, blocks_for(tiles.tiles(), 1), kTileThreads,
-             kTileSharedBytes, stream_, tiles,
-             BinEstimates{view_, queries, slab, first, {pairs_.data(), count_.data()}});
-      with_dtype(slab.rows.dtype, [&](auto type) {
-        launch("binning the tail", bin_exactly<type()>, blocks_for(kListBlocks, 1), kThreads, 0,
-               stream_, view_, queries, slab, pairs_.data(), count_.data());
+      launch_tiles<Int8Codes>(
+          "binning", tile_scan(slab.coded.codes, slab.count(), queries, first, padded),
+          BinEstimates{view_, queries, slab, first, {pairs_.data(), count_.data()}}, stream_);
+      const auto mark = [&](const RowMarks& marks) {
+        launch("marking rows", mark_pairs<AllNeeded>, blocks_for(kListBlocks, 1), kListThreads, 0,
+               stream_, pairs_.data(), count_.data(), AllNeeded{}, marks);
+      };
+      with_rows(slab, mark, [&](const Gallery& turn) {
+        with_dtype(turn.rows.dtype, [&](auto type) {
+          launch("binning the tail", bin_exactly<type()>, blocks_for(kListBlocks, 1), kListThreads,
+                 0, stream_, view_, queries, turn, pairs_.data(), count_.data());
+        });
       });
     }
   }

@@ -7,28 +7,59 @@
 
 namespace idsim::cuda {
 
+class RowFetcher;
+
 struct Gallery {
   MatrixView rows;  // memory that the device can read: its own, or pinned on the host
   CodedRows coded;
   const int64_t* groups = nullptr;  // [n] labels on the device, or null
   int64_t first_id = 0;             // id of row 0
+  NonFinite* found = nullptr;  // for rows that are not coded: where a scan notes NaN and Inf, by id
+
+  // Where the rows lie out of the device's reach: who fetches those that a scan needs (cuda/fetch.hpp), and which of its
+  // rows is row 0. What it fetched takes turns in `rows`.
+  RowFetcher* fetcher = nullptr;
+  int64_t first_row = 0;
+  const int32_t* places = nullptr;  // [n] number of a row among those fetched, -1: not one of them
+  int32_t first_place = 0;
+  int32_t places_here = 0;
 
   IDSIM_HD int64_t count() const { return rows.rows; }
   IDSIM_HD int64_t dim() const { return rows.cols; }
+
+  // Which row of the memory is row i: -1 where it is not there at this turn.
+  IDSIM_HD int64_t place(int64_t i) const {
+    if (places == nullptr) return i;
+    const int32_t at = places[i] - first_place;
+    return at >= 0 && at < places_here ? at : -1;
+  }
+  IDSIM_HD bool first_turn() const { return first_place == 0; }
 };
+
+// Codes and stats from row `first` on.
+inline CodedRows from_row(CodedRows coded, int64_t dim, int64_t first) {
+  const auto advance = [](auto*& column, int64_t by) {
+    if (column != nullptr) column += by;
+  };
+  advance(coded.codes, first * code_bytes(coded.precision, dim));
+  advance(coded.scale, first);
+  advance(coded.residual, first);
+  advance(coded.norm, first);
+  advance(coded.u, first);
+  advance(coded.v, first);
+  advance(coded.w, first);
+  return coded;
+}
 
 // Rows first .. first + n as a gallery of their own; ids stay as they are.
 inline Gallery slice(const Gallery& gallery, int64_t first, int64_t n) {
   Gallery out = gallery;
-  out.rows.data = static_cast<const char*>(gallery.rows.data) + first * gallery.rows.row_stride;
+  if (gallery.fetcher == nullptr) {
+    out.rows.data = static_cast<const char*>(gallery.rows.data) + first * gallery.rows.row_stride;
+  }
   out.rows.rows = n;
-  out.coded.codes += first * padded_dim(gallery.dim());
-  out.coded.scale += first;
-  out.coded.residual += first;
-  out.coded.norm += first;
-  out.coded.u += first;
-  out.coded.v += first;
-  if (gallery.coded.w != nullptr) out.coded.w += first;
+  out.first_row += first;
+  out.coded = from_row(gallery.coded, gallery.dim(), first);
   if (gallery.groups != nullptr) out.groups += first;
   out.first_id += first;
   return out;

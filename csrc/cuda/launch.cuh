@@ -7,15 +7,28 @@
 
 namespace idsim::cuda {
 
+// Of the current device.
+inline int device_attribute(cudaDeviceAttr attribute) {
+  int device = 0, value = 0;
+  check(cudaGetDevice(&device), "asking for the current device");
+  check(cudaDeviceGetAttribute(&value, attribute, device), "asking what the device has");
+  return value;
+}
+
+// More than 48 KiB of dynamic shared memory has to be asked for.
+template <class... Wanted>
+void allow_shared(void (*kernel)(Wanted...), size_t bytes) {
+  constexpr size_t granted = 48 * 1024;
+  if (bytes <= granted) return;
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                             static_cast<int>(bytes)),
+        "asking for shared memory");
+}
+
 template <class... Wanted, class... Given>
 void launch(const char* doing, void (*kernel)(Wanted...), dim3 grid, int threads,
             size_t shared_bytes, cudaStream_t stream, const Given&... given) {
-  constexpr size_t granted = 48 * 1024;
-  if (shared_bytes > granted) {
-    check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                               static_cast<int>(shared_bytes)),
-          doing);
-  }
+  allow_shared(kernel, shared_bytes);
   cudaLaunchConfig_t config{};
   config.gridDim = grid;
   config.blockDim = dim3(static_cast<unsigned>(threads));
@@ -28,6 +41,16 @@ inline dim3 blocks_for(int64_t items, int64_t per_block) {
   const int64_t most = (int64_t{1} << 31) - 1;
   return dim3(
       static_cast<unsigned>(std::clamp<int64_t>((items + per_block - 1) / per_block, 1, most)));
+}
+
+// Blocks of a kernel that the device runs at the same time.
+template <class... Wanted>
+int64_t resident_blocks(void (*kernel)(Wanted...), int threads, size_t shared_bytes) {
+  allow_shared(kernel, shared_bytes);
+  int blocks = 0;
+  check(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, kernel, threads, shared_bytes),
+        "asking how many blocks fit");
+  return int64_t{std::max(blocks, 1)} * device_attribute(cudaDevAttrMultiProcessorCount);
 }
 
 }  // namespace idsim::cuda

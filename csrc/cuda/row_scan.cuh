@@ -1,6 +1,6 @@
 // The kernel for few queries: their codes stay in shared memory while the gallery's codes stream through registers, each
-// byte read once. Tensor cores do the products (gallery rows are the 16 rows of a fragment), so up to 64 queries cost the
-// reading alone.
+// byte read once. Tensor cores do the products (gallery rows are the rows of a fragment), so up to 128 queries cost about
+// the reading alone; docs/cuda.md has the arithmetic.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -14,106 +14,132 @@
 
 namespace idsim::cuda {
 
-inline constexpr int kMostFewQueries = 64;
+inline constexpr int kMostFewQueries = 128;
 inline constexpr int kRowScanThreads = 256;
-inline constexpr int kRowScanAhead = 4;  // steps whose loads are under way together, per warp
-inline constexpr int64_t kFewBytes = 48 * 1024;
 
-// Fragments of 8 queries that the kernel is compiled for.
+// What the kernel is compiled for: kQueries fragments of 8 queries. A warp takes kRows fragments of 16 rows at a time; two
+// halve what it reads of the queries in shared memory, which 128 of them would make the limit. kAhead steps of 64 bytes
+// are under way while as many are multiplied: 32 KiB per block. Compute capability 12.0, whose registers they would
+// exceed at 128 queries, has slower memory, which 8 KiB per multiprocessor keep busy (1.8 TB/s for 0.7 us over 170).
+template <int kQueries_>
+struct RowScanShape {
+  static constexpr int kQueries = kQueries_;
+  static constexpr int kRows = kQueries > 8 ? 2 : 1;
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1200
+  static constexpr int kAhead = kRows > 1 ? 1 : 4;
+#else
+  static constexpr int kAhead = 4 / kRows;
+#endif
+};
+
 constexpr int few_fragments(int64_t queries) {
-  return queries <= 8 ? 1 : queries <= 16 ? 2 : queries <= 32 ? 4 : 8;
+  return queries <= 8 ? 1 : queries <= 16 ? 2 : queries <= 32 ? 4 : queries <= 64 ? 8 : 16;
 }
-inline bool fits_row_scan(int64_t queries, int64_t d_pad) {
-  return queries <= kMostFewQueries && 8 * few_fragments(queries) * d_pad <= kFewBytes;
+constexpr int64_t row_scan_bytes(int64_t queries, int64_t pitch) {
+  return 8 * few_fragments(queries) * pitch;
+}
+inline bool fits_row_scan(int64_t queries, int64_t pitch) {
+  return queries <= kMostFewQueries &&
+         row_scan_bytes(queries, pitch) <=
+             device_attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin);
 }
 
 // Shared memory holds 64 bytes of every query, then the next 64 of every query: eight lanes read 128 contiguous bytes.
 template <int kQueries>
 __device__ void stage_queries(const TileScan& scan, char* shared) {
-  const int64_t chunks = scan.d_pad / 16;
+  const int64_t chunks = scan.pitch / 16;
   for (int64_t i = threadIdx.x; i < 8 * kQueries * chunks; i += kRowScanThreads) {
     const int64_t query = i / chunks, chunk = i % chunks;
     const int64_t to = chunk / 4 * (8 * kQueries * kStep) + query * kStep + chunk % 4 * 16;
     *reinterpret_cast<uint4*>(shared + to) =
-        *reinterpret_cast<const uint4*>(scan.queries + query * scan.d_pad + chunk * 16);
+        *reinterpret_cast<const uint4*>(scan.queries + query * scan.pitch + chunk * 16);
   }
 }
 
-template <int kQueries>
-__device__ __forceinline__ void multiply_rows(const uint4& low, const uint4& high,
-                                              const char* queries, Products<1, kQueries>& p) {
-  const uint32_t first[4] = {low.x, high.x, low.y, high.y};
-  const uint32_t second[4] = {low.z, high.z, low.w, high.w};
+// A lane's share of kAhead steps of its rows, lane / 4 + 8 h of the warp's.
+template <class Shape>
+struct HeldRows {
+  static constexpr int kCount = 2 * Shape::kRows;
+  uint4 codes[Shape::kAhead][kCount];
+
+  // Rows past the end are read as the last one; the epilogue leaves them out.
+  __device__ __forceinline__ void load(const TileScan& scan, int64_t row0, int step, int lane) {
+    const int left = static_cast<int>(scan.pitch) / kStep - step;
+    const int64_t last = scan.n_rows - 1;
 #pragma unroll
-  for (int j = 0; j < kQueries; ++j) {
+    for (int h = 0; h < kCount; ++h) {
+      const int64_t row = row0 + lane / 4 + 8 * h;
+      const uint8_t* from =
+          scan.codes + (row < last ? row : last) * scan.pitch + step * kStep + lane % 4 * 16;
+#pragma unroll
+      for (int i = 0; i < Shape::kAhead; ++i) {
+        if (i < left) codes[i][h] = __ldg(reinterpret_cast<const uint4*>(from + i * kStep));
+      }
+    }
+  }
+};
+
+// One step of the held rows with every query.
+template <class Codes, class Shape>
+__device__ __forceinline__ void multiply_rows(const uint4 (&rows)[2 * Shape::kRows],
+                                              const char* queries,
+                                              Products<Codes, Shape::kRows, Shape::kQueries>& p) {
+#pragma unroll
+  for (int j = 0; j < Shape::kQueries; ++j) {
     const uint4 b = *reinterpret_cast<const uint4*>(queries + 8 * j * kStep);
-    const uint32_t b0[2] = {b.x, b.y};
-    const uint32_t b1[2] = {b.z, b.w};
-    ptx::mma_u8_s8(p.acc[0][j], first, b0);
-    ptx::mma_u8_s8(p.acc[0][j], second, b1);
+#pragma unroll
+    for (int i = 0; i < Shape::kRows; ++i) p.add(i, j, rows[2 * i], rows[2 * i + 1], b);
   }
 }
 
-// kQueries: fragments of 8 queries. Warps take 16 rows at a time. Epilogue as for scan_tiles.
-template <int kQueries, class Epilogue>
+// Epilogue as for scan_tiles.
+template <class Codes, class Shape, class Epilogue>
 __global__ __launch_bounds__(kRowScanThreads) void scan_rows(TileScan scan, Epilogue epilogue) {
+  constexpr int kQueries = Shape::kQueries, kRows = Shape::kRows, kAhead = Shape::kAhead;
   char* shared = ptx::shared_memory();
   stage_queries<kQueries>(scan, shared);
   __syncthreads();
-  Products<1, kQueries> p;
+  Products<Codes, kRows, kQueries> p;
   p.lane = static_cast<int>(threadIdx.x) % 32;
   p.warp_row = p.warp_query = 0;
-  const int64_t steps = scan.d_pad / kStep;
-  const int64_t warps = int64_t{gridDim.x} * (kRowScanThreads / 32);
-  const int64_t warp = int64_t{blockIdx.x} * (kRowScanThreads / 32) + threadIdx.x / 32;
-  const int64_t last = scan.n_rows - 1;
-  for (int64_t row0 = warp * 16; row0 < scan.n_rows; row0 += warps * 16) {
+  const char* queries = shared + p.lane / 4 * kStep + p.lane % 4 * 16;
+  const int steps = static_cast<int>(scan.pitch) / kStep;
+  const int64_t stride = int64_t{gridDim.x} * (kRowScanThreads / 32) * (16 * kRows);
+  int64_t row0 = (int64_t{blockIdx.x} * (kRowScanThreads / 32) + threadIdx.x / 32) * (16 * kRows);
+  if (row0 >= scan.n_rows) return;
+  HeldRows<Shape> next;
+  next.load(scan, row0, 0, p.lane);
+  for (; row0 < scan.n_rows; row0 += stride) {
+    p.start(scan, 0);
+    for (int step = 0; step < steps; step += kAhead) {
+      const HeldRows<Shape> rows = next;
+      const bool ends = step + kAhead >= steps;
+      const int64_t next_row = ends ? row0 + stride : row0;
+      if (next_row < scan.n_rows) next.load(scan, next_row, ends ? 0 : step + kAhead, p.lane);
 #pragma unroll
-    for (int j = 0; j < kQueries; ++j) {
-#pragma unroll
-      for (int e = 0; e < 4; ++e) p.acc[0][j][e] = scan.starts[p.query(j, e)];
-    }
-    // Rows past the end are read as the last one; the epilogue leaves them out.
-    const int64_t low = row0 + p.lane / 4, high = low + 8;
-    const uint8_t* low_codes =
-        scan.codes + (low < last ? low : last) * scan.d_pad + p.lane % 4 * 16;
-    const uint8_t* high_codes =
-        scan.codes + (high < last ? high : last) * scan.d_pad + p.lane % 4 * 16;
-    const char* queries = shared + p.lane / 4 * kStep + p.lane % 4 * 16;
-    for (int64_t step = 0; step < steps; step += kRowScanAhead) {
-      uint4 rows[kRowScanAhead][2];
-#pragma unroll
-      for (int i = 0; i < kRowScanAhead; ++i) {
+      for (int i = 0; i < kAhead; ++i) {
         if (step + i >= steps) break;
-        rows[i][0] = __ldg(reinterpret_cast<const uint4*>(low_codes + (step + i) * kStep));
-        rows[i][1] = __ldg(reinterpret_cast<const uint4*>(high_codes + (step + i) * kStep));
-      }
-#pragma unroll
-      for (int i = 0; i < kRowScanAhead; ++i) {
-        if (step + i >= steps) break;
-        multiply_rows<kQueries>(rows[i][0], rows[i][1],
-                                queries + (step + i) * (8 * kQueries * kStep), p);
+        multiply_rows<Codes, Shape>(rows.codes[i], queries + (step + i) * (8 * kQueries * kStep),
+                                    p);
       }
     }
     epilogue(p, row0, 0);
   }
 }
 
-// fits_row_scan(queries, scan.d_pad) holds.
-template <class Epilogue>
+// fits_row_scan(queries, scan.pitch) holds.
+template <class Codes, class Epilogue>
 void launch_row_scan(const TileScan& scan, int64_t queries, const Epilogue& epilogue,
                      cudaStream_t stream) {
-  int device = 0, multiprocessors = 0;
-  check(cudaGetDevice(&device), "asking for the current device");
-  check(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device),
-        "asking for the number of multiprocessors");
-  constexpr int64_t rows_per_block = 16 * (kRowScanThreads / 32);
-  const int64_t wanted = (scan.n_rows + rows_per_block - 1) / rows_per_block;
-  const dim3 grid(static_cast<unsigned>(std::min<int64_t>(wanted, 4 * multiprocessors)));
   const auto run = [&](auto fragments) {
-    constexpr int kQueries = fragments();
-    launch("scanning", scan_rows<kQueries, Epilogue>, grid, kRowScanThreads,
-           static_cast<size_t>(8 * kQueries * scan.d_pad), stream, scan, epilogue);
+    using Shape = RowScanShape<fragments()>;
+    constexpr int64_t rows_per_block = 16 * Shape::kRows * (kRowScanThreads / 32);
+    const auto shared = static_cast<size_t>(row_scan_bytes(queries, scan.pitch));
+    const auto kernel = scan_rows<Codes, Shape, Epilogue>;
+    const int64_t resident = resident_blocks(kernel, kRowScanThreads, shared);
+    const int64_t wanted = (scan.n_rows + rows_per_block - 1) / rows_per_block;
+    launch("scanning", kernel, dim3(static_cast<unsigned>(std::min(wanted, resident))),
+           kRowScanThreads, shared, stream, scan, epilogue);
   };
   switch (few_fragments(queries)) {
     case 1:
@@ -122,8 +148,10 @@ void launch_row_scan(const TileScan& scan, int64_t queries, const Epilogue& epil
       return run(std::integral_constant<int, 2>{});
     case 4:
       return run(std::integral_constant<int, 4>{});
-    default:
+    case 8:
       return run(std::integral_constant<int, 8>{});
+    default:
+      return run(std::integral_constant<int, 16>{});
   }
 }
 

@@ -2,6 +2,7 @@
 
 #include <limits>
 
+#include "core/direct.hpp"
 #include "cuda/dispatch.hpp"
 #include "cuda/launch.cuh"
 #include "cuda/warp.cuh"
@@ -17,29 +18,43 @@ __device__ int64_t first_row_of_warp() {
 }
 __device__ int64_t rows_per_sweep() { return int64_t{gridDim.x} * kRowsPerBlock; }
 
-__device__ void note_nonfinite(NonFinite* found, int64_t row) {
-  atomicAdd(&found->count, 1ULL);
-  atomicMin(&found->first, static_cast<long long>(row));
+__device__ void set_terms(const CodedRows& out, int64_t i, Metric metric, const RowStats& stats,
+                          double share) {
+  const RowTerms terms = row_terms(metric, stats.scale, stats.residual, stats.norm, share);
+  out.u[i] = terms.u;
+  out.v[i] = terms.v;
+  if (metric == Metric::l2) out.w[i] = terms.w;
 }
 
-template <DType kType>
-__global__ __launch_bounds__(kThreads) void quantize_rows(MatrixView rows, Metric metric,
-                                                          CodedRows out, int64_t first_row,
-                                                          NonFinite* found) {
-  const int64_t d_pad = padded_dim(rows.cols);
+__global__ __launch_bounds__(kThreads) void set_all_terms(CodedRows rows, int64_t n, Metric metric,
+                                                          int64_t first_row, NonFinite* found) {
+  const int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x;
+  if (i >= n) return;
+  set_terms(rows, i, metric, {rows.scale[i], rows.residual[i], rows.norm[i]}, kQueryShare);
+  if (std::isnan(rows.norm[i])) note_nonfinite(found, first_row + i);
+}
+
+template <DType kType, Precision kPrecision>
+__global__ __launch_bounds__(kThreads) void code_rows(MatrixView rows, Metric metric, CodedRows out,
+                                                      int64_t first_row, NonFinite* found) {
+  constexpr bool half = kPrecision == Precision::float16;
+  const int64_t d = rows.cols, d_pad = padded_dim(d);
   for (int64_t i = first_row_of_warp(); i < rows.rows; i += rows_per_sweep()) {
-    uint8_t* code = out.codes + i * d_pad;
-    const RowStats stats =
-        warp_quantize(row_of<kType>(rows, i), rows.cols, d_pad,
-                      [&](int64_t j, int value) { code[j] = static_cast<uint8_t>(value + 128); });
+    const Row<kType> row = row_of<kType>(rows, i);
+    uint8_t* code = out.codes + i * code_bytes(kPrecision, d);
+    RowStats stats;
+    if constexpr (half) {
+      stats = warp_code_half(row, d, d_pad, half_sum_error(d), reinterpret_cast<uint16_t*>(code));
+    } else {
+      stats = warp_quantize(row, d, d_pad, [&](int64_t j, int value) {
+        code[j] = static_cast<uint8_t>(value + 128);
+      });
+    }
     if (lane_index() != 0) continue;
     out.scale[i] = stats.scale;
     out.residual[i] = stats.residual;
     out.norm[i] = stats.norm;
-    const RowTerms terms = row_terms(metric, stats.scale, stats.residual, stats.norm);
-    out.u[i] = terms.u;
-    out.v[i] = terms.v;
-    if (metric == Metric::l2) out.w[i] = terms.w;
+    set_terms(out, i, metric, stats, half ? kHalfQueryShare : kQueryShare);
     if (std::isnan(stats.norm)) note_nonfinite(found, first_row + i);
   }
 }
@@ -58,39 +73,65 @@ __global__ __launch_bounds__(kThreads) void unit_rows(MatrixView rows, float* ou
   }
 }
 
-// Rows behind the last query get zero codes.
 template <DType kType>
-__global__ __launch_bounds__(kThreads) void make_queries(MatrixView rows, Queries::View out,
+__global__ __launch_bounds__(kThreads) void take_queries(MatrixView rows, Queries::View out,
                                                          NonFinite* found) {
+  for (int64_t i = first_row_of_warp(); i < out.count; i += rows_per_sweep()) {
+    const Row<kType> row = row_of<kType>(rows, i);
+    for (int64_t j = lane_index(); j < out.dim; j += kWarpSize) out.rows[i * out.dim + j] = row[j];
+    const double square = warp_dot(row, row, out.dim);
+    if (lane_index() != 0) continue;
+    const double norm = std::sqrt(square);
+    if (!std::isfinite(norm)) note_nonfinite(found, i);
+    out.norms[i] = std::isfinite(norm) ? norm : std::numeric_limits<double>::quiet_NaN();
+    out.squares[i] = square;
+  }
+}
+
+// Rows behind the last query get zero codes.
+template <Precision kPrecision>
+__global__ __launch_bounds__(kThreads) void code_queries(Queries::View out) {
+  constexpr bool half = kPrecision == Precision::float16;
+  const int64_t d_pad = padded_dim(out.dim);
   for (int64_t i = first_row_of_warp(); i < out.padded; i += rows_per_sweep()) {
-    int8_t* code = out.codes + i * out.d_pad;
+    uint8_t* code = out.codes + i * out.pitch;
     if (i >= out.count) {
-      for (int64_t j = lane_index(); j < out.d_pad; j += kWarpSize) code[j] = 0;
+      for (int64_t j = lane_index(); j < out.pitch; j += kWarpSize) code[j] = 0;
       if (lane_index() == 0) {
         out.starts[i] = 0;
         out.b[i] = out.c[i] = 0.0F;
       }
       continue;
     }
-    const Row<kType> row = row_of<kType>(rows, i);
-    for (int64_t j = lane_index(); j < out.dim; j += kWarpSize) out.rows[i * out.dim + j] = row[j];
+    const float* row = out.rows + i * out.dim;
     int sum = 0;
-    const RowStats stats = warp_quantize(row, out.dim, out.d_pad, [&](int64_t j, int value) {
-      code[j] = static_cast<int8_t>(value);
-      sum += value;
-    });
-    sum = fold_warp(sum);
-    const double square = warp_dot(row, row, out.dim);
+    RowStats stats;
+    if constexpr (half) {
+      stats = warp_code_half(row, out.dim, d_pad, 0.0, reinterpret_cast<uint16_t*>(code));
+    } else {
+      stats = warp_quantize(row, out.dim, d_pad, [&](int64_t j, int value) {
+        code[j] = static_cast<uint8_t>(static_cast<int8_t>(value));
+        sum += value;
+      });
+      sum = fold_warp(sum);
+    }
     if (lane_index() != 0) continue;
-    if (std::isnan(stats.norm)) note_nonfinite(found, i);
     out.starts[i] = -128 * sum;
-    out.bounds[i] = query_bound(out.metric, stats);
-    out.norms[i] = stats.norm;
-    out.squares[i] = square;
+    out.bounds[i] = query_bound(out.metric, stats, half ? kHalfQueryShare : kQueryShare);
     const QueryTerms terms = query_terms(out.metric, out.bounds[i], 0.0F);
     out.b[i] = terms.b;
     out.c[i] = terms.c;
   }
+}
+
+// Of queries that are multiplied as they are.
+__global__ void bound_queries(Queries::View out) {
+  const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  if (i >= out.count) return;
+  out.bounds[i] = direct_query(out.metric, out.norms[i]);
+  const QueryTerms terms = query_terms(out.metric, out.bounds[i], 0.0F);
+  out.b[i] = terms.b;
+  out.c[i] = terms.c;
 }
 
 __global__ void clear_nonfinite(NonFinite* found) {
@@ -103,9 +144,18 @@ void quantize(const MatrixView& rows, Metric metric, const CodedRows& out, int64
               NonFinite* found, cudaStream_t stream) {
   if (rows.rows == 0) return;
   with_dtype(rows.dtype, [&](auto type) {
-    launch("quantising rows", quantize_rows<type()>, blocks_for(rows.rows, kRowsPerBlock), kThreads,
-           0, stream, rows, metric, out, first_row, found);
+    const auto kernel = out.precision == Precision::float16 ? code_rows<type(), Precision::float16>
+                                                            : code_rows<type(), Precision::int8>;
+    launch("coding rows", kernel, blocks_for(rows.rows, kRowsPerBlock), kThreads, 0, stream, rows,
+           metric, out, first_row, found);
   });
+}
+
+void derive_terms(const CodedRows& rows, int64_t n, Metric metric, int64_t first_row,
+                  NonFinite* found, cudaStream_t stream) {
+  if (n == 0) return;
+  launch("deriving terms", set_all_terms, blocks_for(n, kThreads), kThreads, 0, stream, rows, n,
+         metric, first_row, found);
 }
 
 void normalize(const MatrixView& rows, float* out, NonFinite* found, cudaStream_t stream) {
@@ -120,35 +170,62 @@ void clear(NonFinite* found, cudaStream_t stream) {
   launch("clearing a counter", clear_nonfinite, dim3(1), kWarpSize, 0, stream, found);
 }
 
-Queries::Queries(const MatrixView& rows, Metric metric, NonFinite* found, cudaStream_t stream) {
-  const int64_t n = rows.rows, d = rows.cols, d_pad = padded_dim(d);
+NonFinite fetch(const NonFinite* found, cudaStream_t stream) {
+  NonFinite out{};
+  check(cudaMemcpyAsync(&out, found, sizeof out, cudaMemcpyDefault, stream),
+        "copying from the device");
+  check(cudaStreamSynchronize(stream), "waiting for the device");
+  return out;
+}
+
+Queries::Queries(const MatrixView& rows, Metric metric, NonFinite* found, cudaStream_t stream)
+    : stream_(stream), view_{} {
+  const int64_t n = rows.rows, d = rows.cols;
   const int64_t padded = (n + kTileQueries - 1) / kTileQueries * kTileQueries;
   rows_ = DeviceBuffer<float>(n * d, stream);
-  codes_ = DeviceBuffer<int8_t>(padded * d_pad, stream);
   starts_ = DeviceBuffer<int32_t>(padded, stream);
   bounds_ = DeviceBuffer<QueryBound>(n, stream);
   norms_ = DeviceBuffer<double>(n, stream);
   squares_ = DeviceBuffer<double>(n, stream);
   b_ = DeviceBuffer<float>(padded, stream);
   c_ = DeviceBuffer<float>(padded, stream);
-  view_ = {n,
-           d,
-           d_pad,
-           padded,
-           metric,
-           rows_.data(),
-           codes_.data(),
-           starts_.data(),
-           bounds_.data(),
-           norms_.data(),
-           squares_.data(),
-           b_.data(),
-           c_.data()};
+  view_.count = n;
+  view_.dim = d;
+  view_.padded = padded;
+  view_.metric = metric;
+  view_.rows = rows_.data();
+  view_.norms = norms_.data();
+  view_.squares = squares_.data();
+  view_.starts = starts_.data();
+  view_.bounds = bounds_.data();
+  view_.b = b_.data();
+  view_.c = c_.data();
   if (n == 0) return;
   with_dtype(rows.dtype, [&](auto type) {
-    launch("preparing queries", make_queries<type()>, blocks_for(padded, kRowsPerBlock), kThreads,
-           0, stream, rows, view_, found);
+    launch("taking queries", take_queries<type()>, blocks_for(n, kRowsPerBlock), kThreads, 0,
+           stream, rows, view_, found);
   });
+}
+
+bool Queries::use(Precision precision) {
+  if (view_.precision == precision) return false;
+  const int64_t pitch = code_bytes(precision, view_.dim);
+  if (codes_.size() < view_.padded * pitch) {
+    codes_ = DeviceBuffer<uint8_t>(view_.padded * pitch, stream_);
+  }
+  view_.precision = precision;
+  view_.pitch = pitch;
+  view_.codes = codes_.data();
+  if (precision == Precision::float32) {
+    launch("bounding queries", bound_queries, blocks_for(view_.count, kThreads), kThreads, 0,
+           stream_, view_);
+    return true;
+  }
+  const auto kernel = precision == Precision::float16 ? code_queries<Precision::float16>
+                                                      : code_queries<Precision::int8>;
+  launch("coding queries", kernel, blocks_for(view_.padded, kRowsPerBlock), kThreads, 0, stream_,
+         view_);
+  return true;
 }
 
 }  // namespace idsim::cuda

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <limits>
 
+#include "core/device_plan.hpp"
+#include "cuda/direct.cuh"
 #include "cuda/launch.cuh"
 #include "cuda/tile.cuh"
 #include "cuda/warp.cuh"
@@ -10,7 +12,6 @@
 namespace idsim::cuda {
 namespace {
 
-constexpr int64_t kSampleRows = 16384;
 constexpr int kThreads = 256;
 constexpr int kRowsPerBlock = kThreads / kWarpSize;
 
@@ -19,10 +20,11 @@ __global__ __launch_bounds__(kThreads) void gather_sample(Gallery gallery, Metri
                                                           SampleTerms* terms) {
   const int64_t j = int64_t{blockIdx.x} * kRowsPerBlock + threadIdx.x / kWarpSize;
   if (j >= rule.count) return;
-  const int64_t row = rule.row(j), d_pad = padded_dim(gallery.dim());
-  const auto* from = reinterpret_cast<const uint4*>(gallery.coded.codes + row * d_pad);
-  auto* to = reinterpret_cast<uint4*>(codes + j * d_pad);
-  for (int64_t i = lane_index(); i < d_pad / 16; i += kWarpSize) to[i] = from[i];
+  const int64_t row = rule.row(j);
+  const int64_t pitch = code_bytes(gallery.coded.precision, gallery.dim());
+  const auto* from = reinterpret_cast<const uint4*>(gallery.coded.codes + row * pitch);
+  auto* to = reinterpret_cast<uint4*>(codes + j * pitch);
+  for (int64_t i = lane_index(); i < pitch / 16; i += kWarpSize) to[i] = from[i];
   if (lane_index() == 0) {
     terms[j] = sample_terms(metric, gallery.coded.scale[row], gallery.coded.residual[row],
                             gallery.coded.norm[row]);
@@ -38,7 +40,8 @@ struct WriteKeys {
   int64_t first, n;  // queries
   float* keys;
 
-  __device__ void operator()(const TileProducts& p, int64_t row0, int64_t query0) const {
+  template <class P>
+  __device__ void operator()(const P& p, int64_t row0, int64_t query0) const {
 #pragma unroll
     for (int j = 0; j < kQueryFragments; ++j) {
 #pragma unroll
@@ -54,8 +57,9 @@ struct WriteKeys {
             if (row >= rule.count) continue;
             const bool dropped = exclusion.drops(first + at, gallery, rule.row(row));
             keys[at * rule.count + row] =
-                dropped ? -std::numeric_limits<float>::infinity()
-                        : certain_key(query, terms[row], p.acc[i][j][2 * half + e]);
+                dropped
+                    ? -std::numeric_limits<float>::infinity()
+                    : certain_key(query, terms[row], static_cast<float>(p.acc[i][j][2 * half + e]));
           }
         }
       }
@@ -63,31 +67,51 @@ struct WriteKeys {
   }
 };
 
+struct WriteDirectKeys {
+  SampleRule rule;
+  Queries::View queries;
+  Gallery gallery;
+  Exclusion exclusion;
+  int64_t first;  // query of the first keys
+  float* keys;
+
+  __device__ void operator()(const DirectPair& pair) const {
+    if (!pair.real) return;
+    const SampleTerms x =
+        direct_sample_terms(queries.metric, pair.square, direct_error(queries.dim));
+    const bool dropped = !pair.finite || exclusion.drops(pair.query, gallery, pair.row);
+    keys[(pair.query - first) * rule.count + pair.item] =
+        dropped ? -std::numeric_limits<float>::infinity()
+                : certain_key(key_terms(queries.bounds[pair.query]), x, pair.dot);
+  }
+};
+
 }  // namespace
 
-SampleRule choose_sample(int64_t gallery_rows, int64_t k) {
-  const int64_t count = std::min(std::max(kSampleRows, 32 * k), gallery_rows / 8);
-  if (count < 4 * k) return {};
-  return {gallery_rows / count, count};
-}
-
 Sample::Sample(const Gallery& gallery, Metric metric, int64_t k, cudaStream_t stream)
-    : rule_(choose_sample(gallery.count(), k)),
+    : rule_(device_sample(gallery.count(), k)),
       stream_(stream),
-      codes_(rule_.count * padded_dim(gallery.dim()), stream),
-      terms_(rule_.count, stream) {
+      codes_(rule_.count * code_bytes(gallery.coded.precision, gallery.dim()), stream),
+      terms_(gallery.coded.precision == Precision::float32 ? 0 : rule_.count, stream) {
+  if (gallery.coded.precision == Precision::float32) return;
   launch("sampling", gather_sample, blocks_for(rule_.count, kRowsPerBlock), kThreads, 0, stream,
          gallery, metric, rule_, codes_.data(), terms_.data());
 }
 
 void Sample::keys(const Queries::View& queries, const Gallery& gallery, const Exclusion& exclusion,
                   int64_t first, int64_t n, float* keys) const {
-  const TileScan tiles{codes_.data(),          rule_.count,
-                       queries.d_pad,          queries.codes + first * queries.d_pad,
-                       queries.starts + first, (n + kTileQueries - 1) / kTileQueries};
-  launch("scanning a sample", scan_tiles<WriteKeys>, blocks_for(tiles.tiles(), 1), kTileThreads,
-         kTileSharedBytes, stream_, tiles,
-         WriteKeys{rule_, terms_.data(), queries, gallery, exclusion, first, n, keys});
+  if (queries.precision == Precision::float32) {
+    return launch_direct(
+        "scanning a sample", gallery, rule_, queries, first, n,
+        [&](int64_t) { return WriteDirectKeys{rule_, queries, gallery, exclusion, first, keys}; },
+        stream_);
+  }
+  const int64_t padded = (n + kTileQueries - 1) / kTileQueries * kTileQueries;
+  const TileScan tiles = tile_scan(codes_.data(), rule_.count, queries, first, padded);
+  const WriteKeys epilogue{rule_, terms_.data(), queries, gallery, exclusion, first, n, keys};
+  with_codes(queries.precision, [&](auto codes) {
+    launch_tiles<decltype(codes)>("scanning a sample", tiles, epilogue, stream_);
+  });
 }
 
 }  // namespace idsim::cuda

@@ -7,9 +7,6 @@
 
 namespace idsim::cuda {
 
-// 16,384 rows, or 32 per wanted result, but at most an eighth of the gallery; none where that is under four per result.
-SampleRule choose_sample(int64_t gallery_rows, int64_t k);
-
 class Sample {
  public:
   Sample(const Gallery& gallery, Metric metric, int64_t k, cudaStream_t stream);
@@ -24,7 +21,7 @@ class Sample {
  private:
   SampleRule rule_;
   cudaStream_t stream_;
-  DeviceBuffer<uint8_t> codes_;      // [count, d_pad]
+  DeviceBuffer<uint8_t> codes_;      // [count, pitch]
   DeviceBuffer<SampleTerms> terms_;  // [count]
 };
 

@@ -6,14 +6,17 @@
 
 namespace idsim::cuda {
 
+// row: one that is there (Gallery::place).
 template <DType kType>
 __device__ inline float warp_score(const Queries::View& queries, const Gallery& gallery,
                                    int64_t query, int64_t row) {
   const float* q = queries.rows + query * queries.dim;
-  const Row<kType> x = row_of<kType>(gallery.rows, row);
+  const Row<kType> x = row_of<kType>(gallery.rows, gallery.place(row));
   const double dot = warp_dot(q, x, queries.dim);
   if (queries.metric == Metric::cosine) {
-    return cosine_score(dot, queries.norms[query], gallery.coded.norm[row]);
+    const double norm = gallery.coded.norm != nullptr ? gallery.coded.norm[row]
+                                                      : std::sqrt(warp_dot(x, x, queries.dim));
+    return cosine_score(dot, queries.norms[query], norm);
   }
   if (queries.metric == Metric::dot) return static_cast<float>(dot);
   return l2_score(queries.squares[query], warp_dot(x, x, queries.dim), dot);

@@ -1,17 +1,18 @@
 #include "cuda/search.hpp"
 
 #include <algorithm>
-#include <cstring>
-#include <limits>
 #include <optional>
 #include <stdexcept>
 #include <string>
 #include <tuple>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
 #include "core/error.hpp"
 #include "cuda/distribution.hpp"
+#include "cuda/prepared.hpp"
+#include "cuda/scan.hpp"
 #include "cuda/tail.hpp"
 #include "cuda/topk.hpp"
 #include "cuda/upload.hpp"
@@ -19,215 +20,24 @@
 namespace idsim::cuda {
 namespace {
 
-cudaStream_t stream_of(const Target& target) { return static_cast<cudaStream_t>(target.stream); }
-
-void wait(cudaStream_t stream) { check(cudaStreamSynchronize(stream), "waiting for the device"); }
-
-// Codes of up to `rows` gallery rows, to be filled again and again.
-class CodeBuffers {
- public:
-  CodeBuffers(int64_t rows, int64_t d, Metric metric, cudaStream_t stream)
-      : codes_(rows * padded_dim(d), stream),
-        scale_(rows, stream),
-        residual_(rows, stream),
-        norm_(rows, stream),
-        u_(rows, stream),
-        v_(rows, stream),
-        w_(metric == Metric::l2 ? rows : 0, stream) {}
-
-  CodedRows rows() const {
-    return {codes_.data(),
-            scale_.data(),
-            residual_.data(),
-            norm_.data(),
-            u_.data(),
-            v_.data(),
-            w_.size() > 0 ? w_.data() : nullptr};
-  }
-  static int64_t bytes_per_row(int64_t d) { return padded_dim(d) + 5 * 4 + 8; }
-
- private:
-  DeviceBuffer<uint8_t> codes_;
-  DeviceBuffer<float> scale_, residual_;
-  DeviceBuffer<double> norm_;
-  DeviceBuffer<float> u_, v_, w_;
-};
-
-NonFinite fetch(const DeviceBuffer<NonFinite>& found, cudaStream_t stream) {
-  NonFinite out{};
-  check(cudaMemcpyAsync(&out, found.data(), sizeof out, cudaMemcpyDefault, stream),
-        "copying from the device");
-  wait(stream);
-  return out;
-}
-
-DeviceBuffer<int64_t> upload_groups(const int64_t* groups, int64_t n, cudaStream_t stream) {
-  if (groups == nullptr) return {};
-  DeviceBuffer<int64_t> out(n, stream);
-  out.upload(groups, n);
-  return out;
-}
-
-}  // namespace
-
-struct PreparedGallery::State {
-  State(const Matrix& matrix, Metric by, const Target& to)
-      : target(to),
-        metric(by),
-        rows(matrix, stream_of(to)),
-        codes(matrix.view.rows, matrix.view.cols, by, stream_of(to)) {
-    gallery.rows = rows.view();
-    gallery.coded = codes.rows();
-  }
-
-  Target target;
-  Metric metric;
-  DeviceRows rows;
-  CodeBuffers codes;
-  Gallery gallery;
-  int64_t skipped = 0;
-};
-
-PreparedGallery::PreparedGallery(const Matrix& rows, Metric metric, bool skip_nonfinite,
-                                 const Target& target) {
-  const DeviceScope scope(target.device);
-  const cudaStream_t stream = stream_of(target);
-  state_ = std::make_unique<State>(rows, metric, target);
-  DeviceBuffer<NonFinite> found(1, stream);
-  clear(found.data(), stream);
-  quantize(state_->gallery.rows, metric, state_->gallery.coded, 0, found.data(), stream);
-  const NonFinite bad = fetch(found, stream);
-  if (bad.count > 0 && !skip_nonfinite) throw NonFiniteRow("gallery", bad.first);
-  state_->skipped = static_cast<int64_t>(bad.count);
-}
-
-PreparedGallery::~PreparedGallery() = default;
-int64_t PreparedGallery::count() const { return state_->gallery.count(); }
-int64_t PreparedGallery::dim() const { return state_->gallery.dim(); }
-Metric PreparedGallery::metric() const { return state_->metric; }
-int64_t PreparedGallery::skipped_rows() const { return state_->skipped; }
-int64_t PreparedGallery::code_bytes() const { return count() * CodeBuffers::bytes_per_row(dim()); }
-int64_t PreparedGallery::row_bytes() const { return state_->rows.bytes(); }
-const Target& PreparedGallery::target() const { return state_->target; }
-
-struct Scan::State {
-  // Uploads the labels of the queries; the scan itself is made by the derived class.
-  State(const Matrix& queries, const QueryOptions& options, const Target& to)
-      : target(to),
-        metric(options.metric),
-        first_query_id(options.first_query_id),
-        labels(upload_groups(options.query_groups, queries.view.rows, stream_of(to))),
-        found(1, stream_of(to)) {
-    exclusion.self = options.exclude_self;
-    exclusion.triangle = options.triangle;
-    exclusion.first_query_id = options.first_query_id;
-    if (options.query_groups != nullptr) exclusion.query_groups = labels.data();
-    clear(found.data(), stream_of(to));
-  }
-  virtual ~State() = default;
-  State(const State&) = delete;
-  State& operator=(const State&) = delete;
-
-  virtual void take(const Gallery& gallery) = 0;
-  virtual const Queries::View& queries() const = 0;
-  // Called between parts, so that a scan can stop one that found too much.
-  virtual void look() {}
-
-  void check_queries() const {
-    const NonFinite bad = fetch(found, stream_of(target));
-    if (bad.count > 0) throw NonFiniteRow("queries", first_query_id + bad.first);
-  }
-
-  Target target;
-  Metric metric;
-  int64_t first_query_id;
-  DeviceBuffer<int64_t> labels;
-  DeviceBuffer<NonFinite> found;
-  Exclusion exclusion;
-  int64_t rows_scanned = 0;
-  int64_t skipped = 0;
-};
-
-Scan::Scan(std::unique_ptr<State> state) : state_(std::move(state)) {
-  const DeviceScope scope(state_->target.device);
-  state_->check_queries();
-}
-
-Scan::~Scan() = default;
-int64_t Scan::count() const { return state_->queries().count; }
-int64_t Scan::dim() const { return state_->queries().dim; }
-Metric Scan::metric() const { return state_->metric; }
-const Target& Scan::target() const { return state_->target; }
-
-void Scan::feed(const Matrix& rows, int64_t first_id, const int64_t* groups, bool skip_nonfinite,
-                int64_t budget, const Poll& poll) {
-  State& s = *state_;
-  const DeviceScope scope(s.target.device);
-  const cudaStream_t stream = stream_of(s.target);
-  const int64_t n = rows.view.rows, d = rows.view.cols;
-  if (n == 0) return;
-  const int64_t part_rows = std::clamp<int64_t>(
-      budget / (CodeBuffers::bytes_per_row(d) + 2 * RowStream::device_row_bytes(rows)), 1, n);
-  const CodeBuffers codes(part_rows, d, s.metric, stream);
-  const auto check_rows = [&](const NonFinite& bad) {
-    if (bad.count > 0 && !skip_nonfinite) throw NonFiniteRow("gallery", bad.first);
-  };
-  clear(s.found.data(), stream);
-  // The device's count, as of some part before: bad rows stop the scan early, and for certain at its end.
-  PinnedBuffer seen(sizeof(NonFinite));
-  std::memset(seen.data(), 0, sizeof(NonFinite));
-  RowStream parts(rows, part_rows, stream);
-  MatrixView part;
-  int64_t first = 0;
-  while (parts.next(&part, &first)) {
-    NonFinite before{};
-    std::memcpy(&before, seen.data(), sizeof before);
-    check_rows(before);
-    const DeviceBuffer<int64_t> labels =
-        upload_groups(groups == nullptr ? nullptr : groups + first, part.rows, stream);
-    Gallery gallery;
-    gallery.rows = part;
-    gallery.coded = codes.rows();
-    if (groups != nullptr) gallery.groups = labels.data();
-    gallery.first_id = first_id + first;
-    quantize(part, s.metric, gallery.coded, gallery.first_id, s.found.data(), stream);
-    check(cudaMemcpyAsync(seen.data(), s.found.data(), sizeof(NonFinite), cudaMemcpyDeviceToHost,
-                          stream),
-          "copying from the device");
-    s.take(gallery);
-    s.look();
-    s.rows_scanned += part.rows;
-    if (poll) poll(first);
-  }
-  const NonFinite bad = fetch(s.found, stream);  // and the caller's rows may go
-  check_rows(bad);
-  s.skipped += static_cast<int64_t>(bad.count);
-  if (poll) poll(n);
-}
-
-void Scan::feed(const PreparedGallery& prepared, int64_t first_id, const int64_t* groups) {
-  State& s = *state_;
-  const DeviceScope scope(s.target.device);
-  const cudaStream_t stream = stream_of(s.target);
-  Gallery gallery = prepared.state().gallery;
-  const DeviceBuffer<int64_t> labels = upload_groups(groups, gallery.count(), stream);
-  if (groups != nullptr) gallery.groups = labels.data();
-  gallery.first_id = first_id;
-  s.take(gallery);
-  s.look();
-  s.rows_scanned += gallery.count();
-  s.skipped += prepared.skipped_rows();
-}
-
-namespace {
-
 // The state of a scan whose work is done by a C of topk.hpp, tail.hpp or distribution.hpp.
 template <class C>
 struct StateOf : Scan::State {
   StateOf(const Matrix& matrix, const QueryOptions& options, const Target& to)
       : State(matrix, options, to), rows(matrix, stream_of(to)) {}
+  void use(Precision precision) override {
+    if constexpr (!std::is_same_v<C, Distribution>)
+      scan->use(precision);  // which knows that it is int8
+  }
   void take(const Gallery& gallery) override { scan->feed(gallery); }
   const Queries::View& queries() const override { return scan->queries(); }
+  int64_t wanted() const override {
+    if constexpr (std::is_same_v<C, TopK>) return scan->k();
+    return 0;
+  }
+  bool looks() const override {
+    return State::looks() && !(std::is_same_v<C, TopK> && wanted() == 0);
+  }
 
   DeviceRows rows;  // read by the constructor of the scan
   std::optional<C> scan;
@@ -269,9 +79,6 @@ TopKSearch::TopKSearch(const Matrix& queries, const QueryOptions& options, int64
       })) {}
 
 int64_t TopKSearch::k() const { return as<TopK>(*state_).scan->k(); }
-int64_t TopKSearch::bytes_per_query(int64_t dim, int64_t k) {
-  return TopK::bytes_per_query(dim, k);
-}
 
 void TopKSearch::finish(float* scores, int64_t* ids, bool on_device) {
   const DeviceScope scope(target().device);
@@ -351,6 +158,7 @@ std::vector<FoundPair> PairSearch::finish() const {
 DistributionSearch::DistributionSearch(const Matrix& queries, const QueryOptions& options, int bins,
                                        float tail, const Target& target)
     : Scan(make_state<Distribution>(queries, options, target, [&](StateOf<Distribution>& s) {
+        s.precision = Precision::int8;  // its estimates are those of the CPU
         Exclusion exclusion = s.exclusion;
         const int64_t* labels = std::exchange(exclusion.query_groups, nullptr);
         s.scan.emplace(s.rows.view(), bins, tail, exclusion, labels, s.found.data(),
@@ -377,6 +185,7 @@ double DistributionSearch::max_error(double worst_row) const {
 void normalize(const Matrix& rows, float* out, bool out_on_device, const Target& target) {
   const DeviceScope scope(target.device);
   const cudaStream_t stream = stream_of(target);
+  check_not_capturing(stream);
   const DeviceRows on_device(rows, stream);
   const int64_t n = rows.view.rows * rows.view.cols;
   DeviceBuffer<NonFinite> found(1, stream);
@@ -388,7 +197,7 @@ void normalize(const Matrix& rows, float* out, bool out_on_device, const Target&
                           cudaMemcpyDefault, stream),
           "copying results");
   }
-  const NonFinite bad = fetch(found, stream);
+  const NonFinite bad = fetch(found.data(), stream);
   if (bad.count > 0) throw NonFiniteRow("x", bad.first);
 }
 

@@ -6,11 +6,14 @@
 #include <memory>
 #include <vector>
 
+#include "core/precision.hpp"
 #include "core/rows.hpp"
 #include "core/threads.hpp"
 #include "core/types.hpp"
 
 namespace idsim::cuda {
+
+struct NonFinite;
 
 // A matrix of embeddings on the host, on the device or in a file.
 // Rows in a file are dense; of the view rows, cols and dtype count.
@@ -20,27 +23,54 @@ struct Matrix {
   FilePart file = {};
 };
 
+// One value or several of every row of a gallery, dense, on the host or in a file.
+struct HostColumn {
+  const void* data = nullptr;
+  FilePart file = {};
+};
+
+// Codes that were prepared (core/codes.hpp): [n, d_pad] bytes, and [n] float32, float32 and float64.
+struct CodeArrays {
+  HostColumn codes, scale, residual, norm;
+};
+
 // Where work goes. stream: a cudaStream_t; null: the legacy default stream.
 struct Target {
   int device = 0;
   void* stream = nullptr;
 };
 
-// A gallery's codes, stats and rows on a device. Rows that lie on the device are not copied and must outlive it.
+// Where the rows of a prepared gallery are read: on the device, by the device over the bus, or by the host, which sends
+// those that are asked for.
+enum class RowPlace { device, mapped, fetched };
+
+struct Preparation {
+  Metric metric = Metric::cosine;
+  Precision precision = Precision::automatic;  // of the codes
+  bool skip_nonfinite = false;
+  bool host_rows = false;  // rows that lie on the host stay there
+  int64_t first_row = 0;   // number of row 0, for messages
+};
+
+// A gallery's codes and stats on a device, and its rows there or on the host. Rows that are not copied must outlive it.
 class PreparedGallery {
  public:
-  // Waits for the device. Throws NonFiniteRow unless skip_nonfinite, DeviceMemoryError, CudaError.
-  PreparedGallery(const Matrix& rows, Metric metric, bool skip_nonfinite, const Target& target);
+  // Waits for the device. Throws NonFiniteRow, DeviceMemoryError, CudaError.
+  PreparedGallery(const Matrix& rows, const Preparation& how, const Target& target);
   ~PreparedGallery();
 
   int64_t count() const;
   int64_t dim() const;
   Metric metric() const;
+  Precision precision() const;  // of its codes
   int64_t skipped_rows() const;
   // Bytes of the device that it holds: codes with their stats, and copied rows.
   int64_t code_bytes() const;
   int64_t row_bytes() const;
+  RowPlace row_place() const;
   const Target& target() const;
+  // What is queued on the stream so far reads it, and its memory is freed behind that.
+  void read_on(void* stream) const;
 
   struct State;
   const State& state() const { return *state_; }
@@ -52,10 +82,13 @@ class PreparedGallery {
 // Queries and which of their pairs to leave out. Labels lie on the host.
 struct QueryOptions {
   Metric metric = Metric::cosine;
+  Precision precision = Precision::automatic;
   bool exclude_self = false;  // leave out id == first_query_id + query
   bool triangle = false;      // keep only id > first_query_id + query
   int64_t first_query_id = 0;
   const int64_t* query_groups = nullptr;  // [q] leave out rows of the same label; or null
+  // False: the host does not wait to look for queries with NaN or Inf; those of a top-k search get padding.
+  bool checked = true;
 };
 
 // A question about queries and a gallery that may come in parts.
@@ -70,13 +103,20 @@ class Scan {
   // NaN or Inf, which throw NonFiniteRow unless skip_nonfinite. poll: called between parts with the rows queued.
   void feed(const Matrix& rows, int64_t first_id, const int64_t* groups, bool skip_nonfinite,
             int64_t budget, const Poll& poll);
-  // In stream order.
-  void feed(const PreparedGallery& gallery, int64_t first_id, const int64_t* groups);
+  // The same for rows with codes: the codes are what is copied, and of the rows those that the codes cannot decide. Where
+  // codes of another precision were asked for, the rows are fed.
+  void feed(const Matrix& rows, const CodeArrays& codes, int64_t first_id, const int64_t* groups,
+            bool skip_nonfinite, int64_t budget, const Poll& poll);
+  // In stream order; waits for the device where rows are fetched, with up to `budget` bytes of it. Where codes of another
+  // precision were asked for, the rows are fed.
+  void feed(const PreparedGallery& gallery, int64_t first_id, const int64_t* groups,
+            int64_t budget);
 
   int64_t count() const;
   int64_t dim() const;
   Metric metric() const;
   const Target& target() const;
+  const NonFinite* found() const;  // on the device: queries with NaN or Inf
 
   struct State;
 
@@ -94,7 +134,7 @@ struct SearchCertificate {
   int64_t scanned_again = 0;  // query-slab pairs whose candidates overflowed
 };
 
-// Constructors of the scans wait for the device and throw NonFiniteRow for a query with NaN or Inf.
+// Constructors of the scans wait for the device and throw NonFiniteRow for a query with NaN or Inf, where these are checked.
 
 class TopKSearch : public Scan {
  public:
@@ -107,8 +147,6 @@ class TopKSearch : public Scan {
   int64_t k() const;
   SearchCertificate certificate() const;  // waits
   void reach(float* out) const;           // [q] on the host; waits
-
-  static int64_t bytes_per_query(int64_t dim, int64_t k);
 };
 
 class CountSearch : public Scan {

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 
+#include "cuda/direct.cuh"
 #include "cuda/dispatch.hpp"
+#include "cuda/fetch.cuh"
 #include "cuda/launch.cuh"
 #include "cuda/pairs.cuh"
 #include "cuda/score.cuh"
@@ -11,9 +13,6 @@ namespace idsim::cuda {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int kWarps = kThreads / kWarpSize;
-// Blocks that go through a list whose length only the device knows.
-constexpr int64_t kListBlocks = 2048;
 
 __device__ bool reaches(Metric metric, float score, float threshold) {
   return metric == Metric::l2 ? score <= threshold : score >= threshold;
@@ -36,7 +35,8 @@ struct ListPairs {
   int64_t n_rows;
   PairList list;
 
-  __device__ void operator()(const TileProducts& p, int64_t row0, int64_t query0) const {
+  template <class P>
+  __device__ void operator()(const P& p, int64_t row0, int64_t query0) const {
     TileHits hits;
 #pragma unroll
     for (int j = 0; j < kQueryFragments; ++j) {
@@ -61,53 +61,98 @@ struct ListPairs {
   }
 };
 
-// Calls visit(pair) for each listed pair, with all lanes of a warp.
-template <class Visit>
-__device__ void for_listed(const ListedPair* pairs, const unsigned long long* count,
-                           const Visit& visit) {
-  const auto n = static_cast<int64_t>(*count);
-  const int64_t step = int64_t{gridDim.x} * kWarps;
-  for (int64_t i = int64_t{blockIdx.x} * kWarps + threadIdx.x / kWarpSize; i < n; i += step) {
-    visit(pairs[i]);
+struct ListDirectPairs {
+  DirectRows rows;
+  Queries::View queries;
+  const float* a;  // of query 0
+  PairList list;
+
+  __device__ void operator()(const DirectPair& pair) const {
+    const RowTerms x = rows.terms(pair);
+    rows.keep(pair, x);
+    if (!pair.real) return;
+    const QueryTerms terms{a[pair.query], queries.b[pair.query], queries.c[pair.query]};
+    if (!(pair.dot >= row_limit(terms, x))) return;
+    const auto at = atomicAdd(list.count, 1ULL);
+    list.pairs[at] = {static_cast<int32_t>(pair.query), static_cast<int32_t>(pair.row),
+                      stored(pair.dot)};
   }
+};
+
+struct Levels {
+  const float* values;
+  int count;
+
+  // Whether a score in this range may lie on either side of one.
+  __device__ bool split(Metric metric, const ScoreRange& range) const {
+    bool splits = false;
+    for (int t = 0; t < count; ++t) {
+      splits |=
+          !reaches(metric, range.certain, values[t]) && reaches(metric, range.possible, values[t]);
+    }
+    return splits;
+  }
+};
+
+__device__ ScoreRange range_of(const Queries::View& queries, const Gallery& gallery,
+                               const ListedPair& pair) {
+  return score_range(queries.metric, queries.bounds[pair.query], gallery.coded.scale[pair.row],
+                     gallery.coded.residual[pair.row], gallery.coded.norm[pair.row],
+                     sum_as<double>(pair.dot, queries.precision));
 }
 
 template <DType kType>
-__global__ __launch_bounds__(kThreads) void count_pairs(Queries::View queries, Gallery gallery,
-                                                        Exclusion exclusion,
-                                                        const ListedPair* pairs,
-                                                        const unsigned long long* count,
-                                                        const float* levels, int thresholds,
-                                                        unsigned long long* counts) {
+__global__ __launch_bounds__(kListThreads) void count_pairs(
+    Queries::View queries, Gallery gallery, Exclusion exclusion, const ListedPair* pairs,
+    const unsigned long long* count, Levels levels, unsigned long long* counts) {
   const Metric metric = queries.metric;
   for_listed(pairs, count, [&](const ListedPair& pair) {
     if (exclusion.drops(pair.query, gallery, pair.row)) return;
-    const ScoreRange range =
-        score_range(metric, queries.bounds[pair.query], gallery.coded.scale[pair.row],
-                    gallery.coded.residual[pair.row], gallery.coded.norm[pair.row], pair.dot);
-    bool undecided = false;
-    for (int t = 0; t < thresholds; ++t) {
-      undecided |=
-          !reaches(metric, range.certain, levels[t]) && reaches(metric, range.possible, levels[t]);
-    }
+    // Rows without codes have no stats for a range: all that is listed is scored.
+    const bool coded = gallery.coded.scale != nullptr;
+    const ScoreRange range = coded ? range_of(queries, gallery, pair) : ScoreRange{};
+    const bool undecided = !coded || levels.split(metric, range);
+    if (undecided ? gallery.place(pair.row) < 0 : !gallery.first_turn()) return;
     const float score =
         undecided ? warp_score<kType>(queries, gallery, pair.query, pair.row) : range.certain;
-    for (int t = lane_index(); t < thresholds; t += kWarpSize) {
-      if (reaches(metric, score, levels[t])) {
-        atomicAdd(&counts[int64_t{pair.query} * thresholds + t], 1ULL);
+    for (int t = lane_index(); t < levels.count; t += kWarpSize) {
+      if (reaches(metric, score, levels.values[t])) {
+        atomicAdd(&counts[int64_t{pair.query} * levels.count + t], 1ULL);
       }
     }
   });
 }
 
+struct NeededForCount {
+  Queries::View queries;
+  Gallery gallery;
+  Exclusion exclusion;
+  Levels levels;
+
+  __device__ bool operator()(const ListedPair& pair) const {
+    return !exclusion.drops(pair.query, gallery, pair.row) &&
+           levels.split(queries.metric, range_of(queries, gallery, pair));
+  }
+};
+
+struct NeededForPair {
+  Gallery gallery;
+  Exclusion exclusion;
+
+  __device__ bool operator()(const ListedPair& pair) const {
+    return !exclusion.drops(pair.query, gallery, pair.row);
+  }
+};
+
 template <DType kType>
-__global__ __launch_bounds__(kThreads) void keep_pairs(Queries::View queries, Gallery gallery,
-                                                       Exclusion exclusion, const ListedPair* pairs,
-                                                       const unsigned long long* count,
-                                                       float threshold, FoundPair* found,
-                                                       unsigned long long* found_count) {
+__global__ __launch_bounds__(kListThreads) void keep_pairs(Queries::View queries, Gallery gallery,
+                                                           Exclusion exclusion,
+                                                           const ListedPair* pairs,
+                                                           const unsigned long long* count,
+                                                           float threshold, FoundPair* found,
+                                                           unsigned long long* found_count) {
   for_listed(pairs, count, [&](const ListedPair& pair) {
-    if (exclusion.drops(pair.query, gallery, pair.row)) return;
+    if (exclusion.drops(pair.query, gallery, pair.row) || gallery.place(pair.row) < 0) return;
     const float score = warp_score<kType>(queries, gallery, pair.query, pair.row);
     if (lane_index() != 0 || !reaches(queries.metric, score, threshold)) return;
     found[atomicAdd(found_count, 1ULL)] = {pair.query, gallery.first_id + pair.row, score};
@@ -120,39 +165,57 @@ TailScan::TailScan(const MatrixView& queries, Metric metric, float loosest,
                    const Exclusion& exclusion, NonFinite* found, cudaStream_t stream)
     : exclusion_(exclusion),
       stream_(stream),
+      loosest_(loosest),
       queries_(queries, metric, found, stream),
       a_(queries_.view().padded, stream),
-      count_(1, stream) {
-  launch("setting thresholds", set_terms,
-         blocks_for(std::max<int64_t>(queries_.view().padded, 1), kThreads), kThreads, 0, stream,
-         queries_.view(), loosest, a_.data());
+      count_(1, stream) {}
+
+void TailScan::use(Precision precision) {
+  const Queries::View& view = queries_.view();
+  if (!queries_.use(precision)) return;
+  launch("setting thresholds", set_terms, blocks_for(view.padded, kThreads), kThreads, 0, stream_,
+         view, loosest_, a_.data());
 }
 
 void TailScan::feed(const Gallery& gallery) {
   const Queries::View& view = queries_.view();
+  use(gallery.coded.precision);
   for (int64_t first = 0; first < view.count; first += kMostQueries) {
     const int64_t padded = std::min(kMostQueries, view.padded - first);
-    const int64_t rows = std::min(slab_rows(padded), gallery.count());
-    if (pairs_.size() < padded * rows) pairs_ = DeviceBuffer<ListedPair>(padded * rows, stream_);
-    const PairList list{pairs_.data(), count_.data()};
+    int64_t rows = std::min({slab_rows(padded), gallery.count(), most_slab_rows(gallery)});
+    make_room(pairs_, padded, &rows, stream_);
     for (int64_t begin = 0; begin < gallery.count(); begin += rows) {
       const Gallery slab = slice(gallery, begin, std::min(rows, gallery.count() - begin));
       count_.set_bytes(0);
-      const TileScan tiles{slab.coded.codes,    slab.count(),
-                           view.d_pad,          view.codes + first * view.d_pad,
-                           view.starts + first, padded / kTileQueries};
-      const auto scan = [&](auto epilogue) {
-        launch("scanning", scan_tiles<decltype(epilogue)>, blocks_for(tiles.tiles(), 1),
-               kTileThreads, kTileSharedBytes, stream_, tiles, epilogue);
-      };
-      const float *a = a_.data() + first, *b = view.b + first, *c = view.c + first;
-      if (view.metric == Metric::l2) {
-        scan(ListPairs<true>{slab.coded, a, b, c, first, slab.count(), list});
-      } else {
-        scan(ListPairs<false>{slab.coded, a, b, c, first, slab.count(), list});
-      }
-      decide(slab, pairs_.data(), count_.data());
+      list(slab, first, padded, {pairs_.data(), count_.data()});
+      with_rows(
+          slab, [&](const RowMarks& marks) { mark(slab, pairs_.data(), count_.data(), marks); },
+          [&](const Gallery& turn) { decide(turn, pairs_.data(), count_.data()); });
     }
+  }
+}
+
+void TailScan::list(const Gallery& slab, int64_t first, int64_t padded, const PairList& pairs) {
+  const Queries::View& view = queries_.view();
+  if (view.precision == Precision::float32) {
+    const int64_t n = std::min(padded, view.count - first);
+    const auto epilogue = [&](int64_t at) {
+      return ListDirectPairs{direct_rows(slab, view, at == 0), view, a_.data(), pairs};
+    };
+    return launch_direct("scanning rows", slab, EveryRow{slab.count()}, view, first, n, epilogue,
+                         stream_);
+  }
+  const TileScan tiles = tile_scan(slab.coded.codes, slab.count(), view, first, padded);
+  const auto scan = [&](const auto& epilogue) {
+    with_codes(view.precision, [&](auto codes) {
+      launch_tiles<decltype(codes)>("scanning", tiles, epilogue, stream_);
+    });
+  };
+  const float *a = a_.data() + first, *b = view.b + first, *c = view.c + first;
+  if (view.metric == Metric::l2) {
+    scan(ListPairs<true>{slab.coded, a, b, c, first, slab.count(), pairs});
+  } else {
+    scan(ListPairs<false>{slab.coded, a, b, c, first, slab.count(), pairs});
   }
 }
 
@@ -173,9 +236,17 @@ CountAbove::CountAbove(const MatrixView& queries, Metric metric,
 void CountAbove::decide(const Gallery& slab, const ListedPair* pairs,
                         const unsigned long long* count) {
   with_dtype(slab.rows.dtype, [&](auto type) {
-    launch("counting", count_pairs<type()>, blocks_for(kListBlocks, 1), kThreads, 0, stream_,
-           queries(), slab, exclusion_, pairs, count, levels_.data(), thresholds_, counts_.data());
+    launch("counting", count_pairs<type()>, blocks_for(kListBlocks, 1), kListThreads, 0, stream_,
+           queries(), slab, exclusion_, pairs, count, Levels{levels_.data(), thresholds_},
+           counts_.data());
   });
+}
+
+void CountAbove::mark(const Gallery& slab, const ListedPair* pairs, const unsigned long long* count,
+                      const RowMarks& marks) {
+  launch("marking rows", mark_pairs<NeededForCount>, blocks_for(kListBlocks, 1), kListThreads, 0,
+         stream_, pairs, count,
+         NeededForCount{queries(), slab, exclusion_, {levels_.data(), thresholds_}}, marks);
 }
 
 void CountAbove::fetch(int64_t* counts) const {
@@ -193,6 +264,12 @@ PairsAbove::PairsAbove(const MatrixView& queries, Metric metric, float threshold
       threshold_(threshold),
       found_count_(1, stream) {}
 
+void PairsAbove::mark(const Gallery& slab, const ListedPair* pairs, const unsigned long long* count,
+                      const RowMarks& marks) {
+  launch("marking rows", mark_pairs<NeededForPair>, blocks_for(kListBlocks, 1), kListThreads, 0,
+         stream_, pairs, count, NeededForPair{slab, exclusion_}, marks);
+}
+
 void PairsAbove::decide(const Gallery& slab, const ListedPair* pairs,
                         const unsigned long long* count) {
   const auto fetch_count = [&](const unsigned long long* from) {
@@ -206,8 +283,8 @@ void PairsAbove::decide(const Gallery& slab, const ListedPair* pairs,
   if (found_.size() < listed) found_ = DeviceBuffer<FoundPair>(listed, stream_);
   found_count_.set_bytes(0);
   with_dtype(slab.rows.dtype, [&](auto type) {
-    launch("scoring pairs", keep_pairs<type()>, blocks_for(kListBlocks, 1), kThreads, 0, stream_,
-           queries(), slab, exclusion_, pairs, count, threshold_, found_.data(),
+    launch("scoring pairs", keep_pairs<type()>, blocks_for(kListBlocks, 1), kListThreads, 0,
+           stream_, queries(), slab, exclusion_, pairs, count, threshold_, found_.data(),
            found_count_.data());
   });
   const auto kept = static_cast<size_t>(fetch_count(found_count_.data()));

@@ -12,6 +12,8 @@
 namespace idsim::cuda {
 
 struct ListedPair;
+struct PairList;
+struct RowMarks;
 
 // What both questions share: queries, the term of the loosest threshold, and the scan for pairs that may reach it.
 class TailScan {
@@ -22,6 +24,8 @@ class TailScan {
   TailScan(const TailScan&) = delete;
   TailScan& operator=(const TailScan&) = delete;
 
+  // Codes the queries for a gallery; feed does so itself, but when the gallery has taken its memory.
+  void use(Precision precision);
   void feed(const Gallery& gallery);
 
   const Queries::View& queries() const { return queries_.view(); }
@@ -30,11 +34,18 @@ class TailScan {
   // Decides the listed pairs of a slab; their number is on the device.
   virtual void decide(const Gallery& slab, const ListedPair* pairs,
                       const unsigned long long* count) = 0;
+  // Marks the rows that this needs, where they have to be fetched.
+  virtual void mark(const Gallery& slab, const ListedPair* pairs, const unsigned long long* count,
+                    const RowMarks& marks) = 0;
 
   Exclusion exclusion_;
   cudaStream_t stream_;
 
  private:
+  // Lists the pairs of a slab with the queries first .. first + padded.
+  void list(const Gallery& slab, int64_t first, int64_t padded, const PairList& pairs);
+
+  float loosest_;
   Queries queries_;
   DeviceBuffer<float> a_;
   DeviceBuffer<ListedPair> pairs_;
@@ -54,6 +65,8 @@ class CountAbove : public TailScan {
  private:
   void decide(const Gallery& slab, const ListedPair* pairs,
               const unsigned long long* count) override;
+  void mark(const Gallery& slab, const ListedPair* pairs, const unsigned long long* count,
+            const RowMarks& marks) override;
 
   int thresholds_;
   DeviceBuffer<float> levels_;
@@ -71,6 +84,8 @@ class PairsAbove : public TailScan {
  private:
   void decide(const Gallery& slab, const ListedPair* pairs,
               const unsigned long long* count) override;
+  void mark(const Gallery& slab, const ListedPair* pairs, const unsigned long long* count,
+            const RowMarks& marks) override;
 
   float threshold_;
   std::vector<FoundPair> pairs_;

@@ -3,10 +3,13 @@
 #include <algorithm>
 #include <limits>
 
+#include "core/device_plan.hpp"
 #include "core/slabs.hpp"
 #include "cuda/block.cuh"
 #include "cuda/dispatch.hpp"
+#include "cuda/fetch.cuh"
 #include "cuda/launch.cuh"
+#include "cuda/listing.cuh"
 #include "cuda/row_scan.cuh"
 #include "cuda/sample.hpp"
 #include "cuda/score.cuh"
@@ -14,12 +17,6 @@
 
 namespace idsim::cuda {
 namespace {
-
-constexpr int64_t kLeastRoom = 1024;
-constexpr int64_t kLeastCapacity = 4096;
-// 32 candidates per wanted result: what the first slab lets through while thresholds come from a sample.
-constexpr int64_t capacity_for(int64_t k) { return std::max(kLeastCapacity, kSampleMargin * k); }
-constexpr int64_t stride_for(int64_t k) { return k + std::max(kLeastRoom, k); }
 
 __device__ bool better(Metric metric, float a, float b) {
   return metric == Metric::l2 ? a < b : a > b;
@@ -31,73 +28,30 @@ __device__ void set_reach(const Queries::View& queries, const TopK::Filter& filt
   filter.a[query] = query_terms(queries.metric, queries.bounds[query], reach).a;
 }
 
-// Queries that only fill the last tile get a = +inf, which no row reaches.
 __global__ void start(Queries::View queries, TopK::Filter filter, TopK::Lists lists,
                       float threshold) {
   const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (i == 0) *filter.counts = {0, 0, 0};
-  if (i >= queries.padded) return;
-  if (i >= queries.count) {
-    filter.a[i] = std::numeric_limits<float>::infinity();
-    return;
-  }
+  if (i >= queries.count) return;
   lists.sizes[i] = 0;
-  set_reach(queries, filter, i, threshold);
+  filter.reach[i] = threshold;
+}
+
+// Queries that only fill the last tile, or hold NaN or Inf, get a = +inf, which no row reaches.
+__global__ void set_terms(Queries::View queries, TopK::Filter filter) {
+  const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  if (i >= queries.padded) return;
+  if (i < queries.count && !std::isnan(queries.norms[i])) {
+    set_reach(queries, filter, i, filter.reach[i]);
+  } else {
+    filter.a[i] = std::numeric_limits<float>::infinity();
+  }
 }
 
 __global__ void forget_candidates(TopK::Filter filter, int64_t queries) {
   const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (i < queries) filter.found[i] = 0;
 }
-
-// Lists every pair of a tile that its threshold cannot rule out.
-template <bool kThree>
-struct ListCandidates {
-  CodedRows coded;
-  Queries::View queries;
-  TopK::Filter filter;
-  int64_t n_rows;
-
-  template <class P>
-  __device__ void operator()(const P& p, int64_t row0, int64_t query0) const {
-    float a[P::kQueryCount][2], b[P::kQueryCount][2], c[P::kQueryCount][2];
-#pragma unroll
-    for (int j = 0; j < P::kQueryCount; ++j) {
-#pragma unroll
-      for (int e = 0; e < 2; ++e) {
-        const int64_t query = query0 + p.query(j, e);
-        a[j][e] = filter.a[query];
-        b[j][e] = queries.b[query];
-        c[j][e] = kThree ? queries.c[query] : 0.0F;
-      }
-    }
-#pragma unroll
-    for (int i = 0; i < P::kRowCount; ++i) {
-#pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        const int64_t row = row0 + p.row(i, 2 * half);
-        if (row >= n_rows) continue;
-        const float u = coded.u[row], v = coded.v[row], w = kThree ? coded.w[row] : 0.0F;
-#pragma unroll
-        for (int j = 0; j < P::kQueryCount; ++j) {
-#pragma unroll
-          for (int e = 0; e < 2; ++e) {
-            const int32_t dot = p.acc[i][j][2 * half + e];
-            const float limit = a[j][e] * u + (c[j][e] * w - b[j][e] * v);
-            if (static_cast<float>(dot) >= limit) append(query0 + p.query(j, e), row, dot);
-          }
-        }
-      }
-    }
-  }
-
-  __device__ void append(int64_t query, int64_t row, int32_t dot) const {
-    const unsigned slot = atomicAdd(&filter.found[query], 1U);
-    if (slot < filter.capacity) {
-      filter.candidates[query * filter.capacity + slot] = {static_cast<int32_t>(row), dot};
-    }
-  }
-};
 
 // Keeps the best k of a list of `size` > k, in no order, and returns the worst kept score.
 __device__ float keep_best(Metric metric, float* scores, int64_t* ids, int64_t size, int64_t k,
@@ -167,14 +121,14 @@ __global__ __launch_bounds__(kBlockThreads) void refine(Queries::View queries, G
     for (int64_t i = base + threadIdx.x / kWarpSize; i < end; i += kBlockWarps) {
       const int64_t row = overflow ? i : int64_t{candidates[i].row};
       if (overflow) {
-        if (std::isnan(gallery.coded.norm[row])) continue;
+        if (std::isnan(gallery.coded.u[row])) continue;
       } else {
         const RowTerms x{gallery.coded.u[row], gallery.coded.v[row],
                          metric == Metric::l2 ? gallery.coded.w[row] : 0.0F};
-        const float dot = static_cast<float>(candidates[i].dot);
+        const auto dot = sum_as<float>(candidates[i].dot, queries.precision);
         if (!(dot >= row_limit({a, b, c}, x))) continue;
       }
-      if (exclusion.drops(query, gallery, row)) continue;
+      if (exclusion.drops(query, gallery, row) || gallery.place(row) < 0) continue;
       const float score = warp_score<kType>(queries, gallery, query, row);
       if (lane_index() != 0) continue;
       atomicAdd(&s.rescored, 1U);
@@ -200,9 +154,27 @@ __global__ __launch_bounds__(kBlockThreads) void refine(Queries::View queries, G
   }
   if (threadIdx.x != 0) return;
   lists.sizes[query] = s.size;
-  atomicAdd(&filter.counts->candidates, static_cast<unsigned long long>(n));
   atomicAdd(&filter.counts->rescored, static_cast<unsigned long long>(s.rescored));
+  if (!gallery.first_turn()) return;
+  atomicAdd(&filter.counts->candidates, static_cast<unsigned long long>(n));
   if (overflow) atomicAdd(&filter.counts->overflows, 1ULL);
+}
+
+// One block per query: marks the rows that refine will score.
+__global__ __launch_bounds__(kBlockThreads) void mark_candidates(Gallery gallery,
+                                                                 TopK::Filter filter,
+                                                                 Exclusion exclusion,
+                                                                 RowMarks marks) {
+  const int64_t query = blockIdx.x;
+  const unsigned found = filter.found[query];
+  const bool overflow = found > filter.capacity;
+  const int64_t n = overflow ? gallery.count() : int64_t{found};
+  const Candidate* candidates = filter.candidates + query * filter.capacity;
+  for (int64_t i = threadIdx.x; i < n; i += kBlockThreads) {
+    const int64_t row = overflow ? i : int64_t{candidates[i].row};
+    if (overflow && std::isnan(gallery.coded.u[row])) continue;
+    if (!exclusion.drops(query, gallery, row)) mark_row(marks, row);
+  }
 }
 
 // The threshold that a sample proves: the k-th best of what its rows certainly reach.
@@ -255,19 +227,13 @@ __global__ __launch_bounds__(kBlockThreads) void write_results(TopK::Lists lists
 
 }  // namespace
 
-int64_t TopK::bytes_per_query(int64_t dim, int64_t k) {
-  const int64_t lists = stride_for(k) * int64_t{sizeof(float) + sizeof(int64_t)};
-  const int64_t candidates = capacity_for(k) * int64_t{sizeof(Candidate)};
-  return lists + candidates + 4 * dim + padded_dim(dim) + 128;
-}
-
 TopK::TopK(const MatrixView& queries, Metric metric, int64_t k, float threshold,
            const Exclusion& exclusion, NonFinite* found, cudaStream_t stream)
     : k_(k), exclusion_(exclusion), stream_(stream), queries_(queries, metric, found, stream) {
   const int64_t q = count(), padded = queries_.view().padded;
   lists_.k = k;
-  lists_.stride = stride_for(k);
-  filter_.capacity = capacity_for(k);
+  lists_.stride = result_room(k);
+  filter_.capacity = candidate_capacity(k);
   scores_ = DeviceBuffer<float>(q * lists_.stride, stream);
   ids_ = DeviceBuffer<int64_t>(q * lists_.stride, stream);
   sizes_ = DeviceBuffer<int32_t>(q, stream);
@@ -284,21 +250,27 @@ TopK::TopK(const MatrixView& queries, Metric metric, int64_t k, float threshold,
   filter_.candidates = candidates_.data();
   filter_.found = found_.data();
   filter_.counts = counts_.data();
-  launch("starting a search", start, blocks_for(std::max<int64_t>(padded, 1), kBlockThreads),
-         kBlockThreads, 0, stream, queries_.view(), filter_, lists_, threshold);
+  launch("starting a search", start, blocks_for(q, kBlockThreads), kBlockThreads, 0, stream,
+         queries_.view(), filter_, lists_, threshold);
 }
 
 void TopK::feed(const Gallery& gallery) {
   if (k_ == 0 || count() == 0 || gallery.count() == 0) return;
+  use(gallery.coded.precision);
   int64_t sampled = 0;
   if (!seeded_) {
-    sampled = choose_sample(gallery.count(), k_).count;
+    sampled = device_sample(gallery.count(), k_).count;
     if (sampled > 0) seed(gallery);
     seeded_ = true;
   }
   // Candidates number their rows within a slab with 31 bits.
-  constexpr int64_t most = int64_t{1} << 30;
-  const SlabPlan plan{gallery.count(), sampled, k_, filter_.capacity, kTileRows};
+  const int64_t most = std::min(int64_t{1} << 30, most_slab_rows(gallery));
+  const SlabPlan plan{gallery.count(),
+                      sampled,
+                      k_,
+                      filter_.capacity,
+                      kTileRows,
+                      gallery.coded.precision == Precision::int8 ? kInt8Margins : kHalfMargins};
   for (int64_t begin = 0; begin < gallery.count();) {
     const int64_t end = std::min(plan.end(begin), begin + most);
     scan(slice(gallery, begin, end - begin));
@@ -306,14 +278,20 @@ void TopK::feed(const Gallery& gallery) {
   }
 }
 
+void TopK::use(Precision precision) {
+  if (!queries_.use(precision)) return;
+  launch("setting thresholds", set_terms, blocks_for(queries_.view().padded, kBlockThreads),
+         kBlockThreads, 0, stream_, queries_.view(), filter_);
+}
+
 void TopK::seed(const Gallery& gallery) {
   const Sample sample(gallery, queries_.view().metric, k_, stream_);
-  // Keys of a few tiles of queries at a time.
-  constexpr int64_t most_bytes = int64_t{64} << 20;
   const int64_t sampled = sample.rule().count;
-  const int64_t fit = most_bytes / (sampled * int64_t{sizeof(float)});
-  const int64_t chunk = std::max<int64_t>(fit / kTileQueries, 1) * kTileQueries;
-  DeviceBuffer<float> keys(std::min(chunk, queries_.view().padded) * sampled, stream_);
+  int64_t tiles = sampled_tiles(count(), sampled, k_);
+  const DeviceBuffer<float> keys = made_to_fit(&tiles, 1, [&](int64_t fewer) {
+    return DeviceBuffer<float>(fewer * kTileQueries * sampled, stream_);
+  });
+  const int64_t chunk = tiles * kTileQueries;
   for (int64_t first = 0; first < count(); first += chunk) {
     const int64_t n = std::min(chunk, count() - first);
     sample.keys(queries_.view(), gallery, exclusion_, first, n, keys.data());
@@ -323,28 +301,46 @@ void TopK::seed(const Gallery& gallery) {
   }
 }
 
+void TopK::list(const Gallery& slab) {
+  const Queries::View& queries = queries_.view();
+  if (queries.precision == Precision::float32) {
+    const auto epilogue = [&](int64_t first) {
+      return ListDirect{direct_rows(slab, queries, first == 0), queries, filter_};
+    };
+    return launch_direct("scanning rows", slab, EveryRow{slab.count()}, queries, 0, count(),
+                         epilogue, stream_);
+  }
+  const TileScan tiles = tile_scan(slab.coded.codes, slab.count(), queries, 0, queries.padded);
+  const auto scan = [&](const auto& epilogue) {
+    with_codes(queries.precision, [&](auto codes) {
+      if (fits_row_scan(count(), queries.pitch)) {
+        launch_row_scan<decltype(codes)>(tiles, count(), epilogue, stream_);
+      } else {
+        launch_tiles<decltype(codes)>("scanning", tiles, epilogue, stream_);
+      }
+    });
+  };
+  if (queries.metric == Metric::l2) {
+    scan(ListCandidates<true>{slab.coded, queries, filter_, slab.count()});
+  } else {
+    scan(ListCandidates<false>{slab.coded, queries, filter_, slab.count()});
+  }
+}
+
 void TopK::scan(const Gallery& slab) {
   const Queries::View& queries = queries_.view();
   launch("clearing candidates", forget_candidates, blocks_for(count(), kBlockThreads),
          kBlockThreads, 0, stream_, filter_, count());
-  const TileScan tiles{slab.coded.codes, slab.count(),   queries.d_pad,
-                       queries.codes,    queries.starts, queries.padded / kTileQueries};
-  const auto list = [&](auto epilogue) {
-    if (fits_row_scan(count(), queries.d_pad)) {
-      launch_row_scan(tiles, count(), epilogue, stream_);
-    } else {
-      launch("scanning", scan_tiles<decltype(epilogue)>, blocks_for(tiles.tiles(), 1), kTileThreads,
-             kTileSharedBytes, stream_, tiles, epilogue);
-    }
+  list(slab);
+  const auto mark = [&](const RowMarks& marks) {
+    launch("marking candidates", mark_candidates, blocks_for(count(), 1), kBlockThreads, 0, stream_,
+           slab, filter_, exclusion_, marks);
   };
-  if (queries.metric == Metric::l2) {
-    list(ListCandidates<true>{slab.coded, queries, filter_, slab.count()});
-  } else {
-    list(ListCandidates<false>{slab.coded, queries, filter_, slab.count()});
-  }
-  with_dtype(slab.rows.dtype, [&](auto type) {
-    launch("rescoring", refine<type()>, blocks_for(count(), 1), kBlockThreads,
-           sizeof(RefineScratch), stream_, queries, slab, lists_, filter_, exclusion_);
+  with_rows(slab, mark, [&](const Gallery& gallery) {
+    with_dtype(gallery.rows.dtype, [&](auto type) {
+      launch("rescoring", refine<type()>, blocks_for(count(), 1), kBlockThreads,
+             sizeof(RefineScratch), stream_, queries, gallery, lists_, filter_, exclusion_);
+    });
   });
 }
 

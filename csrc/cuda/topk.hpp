@@ -13,11 +13,8 @@
 
 namespace idsim::cuda {
 
-// A row that the filter let through, by number within its slab, and its int8 product.
-struct Candidate {
-  int32_t row;
-  int32_t dot;
-};
+// A row that the filter let through.
+struct Candidate;
 
 // What the filter did; counts depend on the order of work, results do not.
 struct Counts {
@@ -32,6 +29,8 @@ class TopK {
   TopK(const MatrixView& queries, Metric metric, int64_t k, float threshold,
        const Exclusion& exclusion, NonFinite* found, cudaStream_t stream);
 
+  // Codes the queries for a gallery; feed does so itself, but when the gallery has taken its memory.
+  void use(Precision precision);
   // Adds a gallery part, in stream order: the gallery must live until the work is done.
   void feed(const Gallery& gallery);
 
@@ -64,11 +63,9 @@ class TopK {
     Counts* counts;
   };
 
-  // Bytes of device memory per query, of `dim` dimensions.
-  static int64_t bytes_per_query(int64_t dim, int64_t k);
-
  private:
   void seed(const Gallery& gallery);
+  void list(const Gallery& slab);
   void scan(const Gallery& slab);
 
   int64_t k_;

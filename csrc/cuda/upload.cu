@@ -3,141 +3,106 @@
 #include <algorithm>
 #include <cstring>
 
-#include "core/threads.hpp"
-#include "core/widen.hpp"
+#include "core/device_plan.hpp"
+#include "core/rows.hpp"
 
 namespace idsim::cuda {
 namespace {
 
 // Of one part on its way: large enough for full transfer speed, small beside device memory.
 constexpr int64_t kPartBytes = int64_t{32} << 20;
-// Of the host's copy into pinned memory, per thread.
-constexpr int64_t kCopyBytes = int64_t{1} << 20;
+
+// A part holds codes, norms, scales and residuals, one kind after the other, widest first, so that all are aligned for any
+// number of rows.
+CodedRows coded_part(char* part, int64_t n, int64_t d_pad) {
+  CodedRows out;
+  out.codes = reinterpret_cast<uint8_t*>(part);
+  out.norm = reinterpret_cast<double*>(part + n * d_pad);
+  out.scale = reinterpret_cast<float*>(out.norm + n);
+  out.residual = out.scale + n;
+  return out;
+}
+
+PartStream::Fill code_filler(const CodeArrays& codes, int64_t d_pad) {
+  return [codes, d_pad](char* out, int64_t first, int64_t n) {
+    const CodedRows part = coded_part(out, n, d_pad);
+    const auto copy = [&](const HostColumn& from, void* to, int64_t row_bytes) {
+      if (from.file.fd >= 0) return read_file(from.file, first * row_bytes, n * row_bytes, to);
+      std::memcpy(to, static_cast<const char*>(from.data) + first * row_bytes,
+                  static_cast<size_t>(n * row_bytes));
+    };
+    // The codes are nearly all of it: as rows of bytes, with all cores.
+    const Matrix bytes{
+        {codes.codes.data, first + n, d_pad / 4, d_pad, 4, DType::f32}, false, codes.codes.file};
+    HostRows(bytes).copy(first, n, out);
+    copy(codes.norm, part.norm, sizeof(double));
+    copy(codes.scale, part.scale, sizeof(float));
+    copy(codes.residual, part.residual, sizeof(float));
+  };
+}
 
 }  // namespace
 
-PinnedBuffer::PinnedBuffer(int64_t bytes) {
-  void* p = nullptr;
-  check(cudaMallocHost(&p, static_cast<size_t>(std::max<int64_t>(bytes, 1))),
-        "allocating page-locked memory");
-  data_ = static_cast<char*>(p);
-}
-
-PinnedBuffer::~PinnedBuffer() {
-  if (data_ != nullptr) cudaFreeHost(data_);
-}
-
-Event::Event() {
-  check(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming), "creating an event");
-}
-Event::~Event() { cudaEventDestroy(event_); }
-void Event::record(cudaStream_t stream) {
-  check(cudaEventRecord(event_, stream), "recording an event");
-}
-void Event::wait() const { check(cudaEventSynchronize(event_), "waiting for the device"); }
-void Event::hold(cudaStream_t stream) const {
-  check(cudaStreamWaitEvent(stream, event_, 0), "ordering streams");
-}
-
-bool RowStream::is_dense(const Matrix& rows) {
-  const int64_t size = element_bytes(rows.view.dtype);
-  return rows.file.fd >= 0 ||
-         (rows.view.col_stride == size && rows.view.row_stride == rows.view.cols * size);
-}
-DType RowStream::device_type(const Matrix& rows) {
-  return rows.on_device || is_dense(rows) ? rows.view.dtype : DType::f32;
-}
-int64_t RowStream::device_row_bytes(const Matrix& rows) {
-  return rows.on_device ? 0 : rows.view.cols * element_bytes(device_type(rows));
-}
-
-RowStream::RowStream(const Matrix& rows, int64_t part_rows, cudaStream_t stream, char* whole)
-    : rows_(rows),
-      part_rows_(part_rows),
-      row_bytes_(device_row_bytes(rows)),
-      stream_(stream),
-      whole_(whole) {
+RowStream::RowStream(const Matrix& rows, int64_t part_rows, cudaStream_t stream)
+    : rows_(rows), host_(rows), part_rows_(part_rows) {
   if (rows.on_device) return;
-  check(cudaStreamCreateWithFlags(&copies_, cudaStreamNonBlocking), "creating a stream");
-  const int64_t bytes = std::min(part_rows, rows.view.rows) * row_bytes_;
-  for (Slot& slot : slots_) {
-    slot.pinned = PinnedBuffer(bytes);
-    if (whole == nullptr) slot.device = DeviceBuffer<char>(bytes, stream);
-    // The buffers belong to the work stream; copies must not begin before they are there.
-    slot.used.record(stream);
-  }
-}
-
-RowStream::~RowStream() {
-  if (copies_ == nullptr) return;
-  cudaStreamSynchronize(copies_);
-  cudaStreamDestroy(copies_);
-}
-
-void RowStream::fill(char* out, int64_t first, int64_t n) const {
-  const MatrixView& view = rows_.view;
-  const int64_t rows = std::max<int64_t>(1, kCopyBytes / row_bytes_);
-  const auto copy = [&](int, int64_t item) {
-    const int64_t begin = item * rows, count = std::min(rows, n - begin);
-    char* to = out + begin * row_bytes_;
-    const int64_t from = first + begin;
-    if (rows_.file.fd >= 0) return read_file(rows_.file, from * row_bytes_, count * row_bytes_, to);
-    const char* source = static_cast<const char*>(view.data) + from * view.row_stride;
-    if (is_dense(rows_)) {
-      std::memcpy(to, source, static_cast<size_t>(count * row_bytes_));
-      return;
-    }
-    for (int64_t i = 0; i < count; ++i) {
-      widen(source + i * view.row_stride, view.col_stride, view.cols, view.dtype,
-            reinterpret_cast<float*>(to + i * row_bytes_));
-    }
-  };
-  parallel_for(default_threads(), (n + rows - 1) / rows, copy, {});
+  parts_.emplace(
+      rows.view.rows, part_rows, host_.row_bytes(),
+      [this](char* out, int64_t first, int64_t n) { host_.copy(first, n, out); }, stream);
 }
 
 bool RowStream::next(MatrixView* part, int64_t* first) {
-  if (parts_ > 0 && copies_ != nullptr) slots_[(parts_ - 1) % 2].used.record(stream_);
-  const int64_t n = std::min(part_rows_, rows_.view.rows - done_);
-  if (n <= 0) return false;
+  if (parts_) {
+    const PartStream::Part next = parts_->next();
+    *first = next.first;
+    *part = host_.view(next.data, next.rows);
+    return next.rows > 0;
+  }
   *first = done_;
   *part = rows_.view;
-  part->rows = n;
-  if (rows_.on_device) {
-    part->data = static_cast<const char*>(rows_.view.data) + done_ * rows_.view.row_stride;
-  } else {
-    Slot& slot = slots_[parts_ % 2];
-    char* to = whole_ == nullptr ? slot.device.data() : whole_ + done_ * row_bytes_;
-    if (parts_ >= 2) slot.copied.wait();
-    fill(slot.pinned.data(), done_, n);
-    slot.used.hold(copies_);
-    check(cudaMemcpyAsync(to, slot.pinned.data(), static_cast<size_t>(n * row_bytes_),
-                          cudaMemcpyHostToDevice, copies_),
-          "copying rows to the device");
-    slot.copied.record(copies_);
-    slot.copied.hold(stream_);
-    const DType type = device_type(rows_);
-    *part = {to, n, rows_.view.cols, row_bytes_, element_bytes(type), type};
-  }
-  done_ += n;
-  ++parts_;
+  part->rows = std::min(part_rows_, rows_.view.rows - done_);
+  part->data = static_cast<const char*>(rows_.view.data) + done_ * rows_.view.row_stride;
+  done_ += part->rows;
+  return part->rows > 0;
+}
+
+CodeStream::CodeStream(const CodeArrays& codes, int64_t rows, int64_t dim, Metric metric,
+                       int64_t part_rows, cudaStream_t stream)
+    : metric_(metric),
+      stream_(stream),
+      d_pad_(padded_dim(dim)),
+      parts_(rows, part_rows, sent_code_bytes(dim), code_filler(codes, d_pad_), stream),
+      u_(part_rows, stream),
+      v_(part_rows, stream),
+      w_(metric == Metric::l2 ? part_rows : 0, stream) {}
+
+bool CodeStream::next(CodedRows* part, int64_t* first, int64_t* n, int64_t first_id,
+                      NonFinite* found) {
+  const PartStream::Part next = parts_.next();
+  *first = next.first;
+  *n = next.rows;
+  if (next.rows == 0) return false;
+  *part = coded_part(next.data, next.rows, d_pad_);
+  part->u = u_.data();
+  part->v = v_.data();
+  if (metric_ == Metric::l2) part->w = w_.data();
+  derive_terms(*part, next.rows, metric_, first_id + next.first, found, stream_);
   return true;
 }
 
 DeviceRows::DeviceRows(const Matrix& rows, cudaStream_t stream) : view_(rows.view) {
   if (rows.on_device || rows.view.rows == 0) return;
-  const int64_t bytes = RowStream::device_row_bytes(rows);
-  buffer_ = DeviceBuffer<char>(rows.view.rows * bytes, stream);
-  RowStream parts(rows, std::max<int64_t>(1, kPartBytes / bytes), stream, buffer_.data());
-  MatrixView part;
-  int64_t first = 0;
-  while (parts.next(&part, &first)) {
+  const HostRows host(rows);
+  buffer_ = DeviceBuffer<char>(host.rows() * host.row_bytes(), stream);
+  view_ = host.view(buffer_.data(), host.rows());
+  int64_t part_rows = std::max<int64_t>(1, kPartBytes / host.row_bytes());
+  const auto fill = [&](char* out, int64_t first, int64_t n) { host.copy(first, n, out); };
+  const auto parts = made_to_fit(&part_rows, 1, [&](int64_t fewer) {
+    return std::make_unique<PartStream>(host.rows(), fewer, host.row_bytes(), fill, stream,
+                                        buffer_.data());
+  });
+  while (parts->next().rows > 0) {
   }
-  view_ = {buffer_.data(),
-           rows.view.rows,
-           rows.view.cols,
-           bytes,
-           element_bytes(RowStream::device_type(rows)),
-           RowStream::device_type(rows)};
 }
 
 }  // namespace idsim::cuda

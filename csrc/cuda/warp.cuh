@@ -8,9 +8,11 @@
 #include <cstring>
 
 #include "core/codes.hpp"
+#include "core/half.hpp"
 #include "core/score.hpp"
 #include "core/types.hpp"
 #include "core/widen.hpp"
+#include "cuda/rows.hpp"
 
 namespace idsim::cuda {
 
@@ -50,12 +52,18 @@ __device__ inline T fold_warp(T sum) {
   return sum;
 }
 
-// The canonical dot, in every lane.
+__device__ inline void note_nonfinite(NonFinite* found, int64_t row) {
+  atomicAdd(&found->count, 1ULL);
+  atomicMin(&found->first, static_cast<long long>(row));
+}
+
+// The canonical dot, in every lane. Products are exact, so that fusing leaves the bits and takes one of two operations
+// off the float64 units, of which many chips have few.
 template <class A, class B>
 __device__ inline double warp_dot(const A& a, const B& b, int64_t d) {
   double sum = 0.0;
   for (int64_t j = lane_index(); j < d; j += kWarpSize) {
-    sum += static_cast<double>(a[j]) * static_cast<double>(b[j]);
+    sum = std::fma(static_cast<double>(a[j]), static_cast<double>(b[j]), sum);
   }
   return __shfl_sync(kAllLanes, fold_warp(sum), 0);
 }
@@ -102,6 +110,27 @@ __device__ inline RowStats warp_quantize(const A& x, int64_t d, int64_t d_pad, c
   }
   const float sum = __shfl_sync(kAllLanes, fold_warp(lost_squares), 0);
   return row_stats(sum, most, squared_norm, d);
+}
+
+// The same for the 16-bit codes of core/half.hpp, into code[0 .. d_pad).
+template <class A>
+__device__ inline RowStats warp_code_half(const A& x, int64_t d, int64_t d_pad, double sum_error,
+                                          uint16_t* code) {
+  const float most = warp_max_abs(x, d);
+  const double squared_norm = warp_dot(x, x, d);
+  const bool coded = has_codes(most, std::sqrt(squared_norm));
+  const float scale = coded ? half_scale(most) : 1.0F;
+  const float inverse = 1.0F / scale;
+  double lost_squares = 0.0;
+  for (int64_t j = lane_index(); j < d_pad; j += kWarpSize) {
+    const float value = coded && j < d ? x[j] : 0.0F;
+    const uint16_t bits = half_code(value * inverse);
+    const auto lost = static_cast<double>(value - scale * widen_f16(bits));
+    lost_squares += lost * lost;
+    code[j] = bits;
+  }
+  const double sum = __shfl_sync(kAllLanes, fold_warp(lost_squares), 0);
+  return half_stats(sum, most, squared_norm, d, sum_error);
 }
 
 }  // namespace idsim::cuda

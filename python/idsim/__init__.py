@@ -12,9 +12,10 @@ from idsim import reference
 from idsim._core import build_info
 from idsim.distribution import score_distribution
 from idsim.errors import CheckpointError, CudaError, GalleryError, IdsimError, MatcherError
+from idsim.memory import MemoryPlan
 from idsim.merge import merge_topk
 from idsim.results import Certificate, Pairs, ScoreDistribution, TopK
-from idsim.search import TopKScan, search
+from idsim.search import TopKScan, memory_plan, search
 from idsim.tails import count_above, pairs_above
 from idsim.unit_rows import normalize
 
@@ -34,12 +35,14 @@ __all__ = [
     "IdsimError",
     "Index",
     "MatcherError",
+    "MemoryPlan",
     "Pairs",
     "ScoreDistribution",
     "TopK",
     "TopKScan",
     "build_info",
     "count_above",
+    "memory_plan",
     "merge_topk",
     "normalize",
     "pairs_above",

@@ -1,7 +1,7 @@
 """Types of the private extension module, kept by hand and checked with stubtest."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias, TypedDict
+from typing import Any, Literal, TypeAlias, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +45,9 @@ class Prepared:
 
 class FileGallery:
     def __init__(self, files: Sequence[tuple[int, int, bytes]], rows: int, dim: int, dtype: str) -> None: ...
+    @property
+    def rows(self) -> int: ...
+    def slice(self, first: int, rows: int) -> FileGallery: ...
 
 class _Scan:
     def feed(
@@ -126,8 +129,62 @@ class DistributionScan(_Scan):
     @property
     def worst_row(self) -> float: ...
 
+class _SearchPlan(TypedDict):
+    query_chunk: int
+    candidates: int
+    precision: Literal["int8", "float16", "float32"]
+    part_rows: int
+    fetched_rows: int
+    query_bytes: int
+    candidate_bytes: int
+    result_bytes: int
+    sample_bytes: int
+    part_bytes: int
+    fetch_bytes: int
+    pinned_bytes: int
+    total: int
+    least: int
+
+class _IndexPlan(TypedDict):
+    code_bytes: int
+    row_bytes: int
+    rows_fit: bool
+
+def plan_search(
+    queries: int,
+    query_bytes: int,
+    rows: int,
+    row_bytes: int,
+    dim: int,
+    k: int,
+    form: str,
+    budget: int,
+    precision: str = "auto",
+    int8_tensor_cores: bool = True,
+) -> _SearchPlan: ...
+def plan_index(
+    rows: int,
+    dim: int,
+    row_bytes: int,
+    budget: int,
+    precision: str = "auto",
+    int8_tensor_cores: bool = True,
+) -> _IndexPlan: ...
+def cuda_int8_tensor_cores(device: int) -> bool: ...
+def cuda_memory(device: int) -> tuple[int, int]: ...
+
 class CudaPrepared:
-    def __init__(self, rows: Any, metric: str, skip_nonfinite: bool, device: int, stream: int) -> None: ...
+    def __init__(
+        self,
+        rows: Any,
+        metric: str,
+        skip_nonfinite: bool,
+        host_rows: bool,
+        device: int,
+        stream: int,
+        precision: str,
+        first_row: int = 0,
+    ) -> None: ...
     @property
     def rows(self) -> int: ...
     @property
@@ -135,11 +192,53 @@ class CudaPrepared:
     @property
     def device(self) -> int: ...
     @property
+    def precision(self) -> str: ...
+    @property
     def skipped_rows(self) -> int: ...
     @property
     def code_bytes(self) -> int: ...
     @property
     def row_bytes(self) -> int: ...
+    @property
+    def row_place(self) -> Literal["device", "mapped", "fetched"]: ...
+
+class CudaArray:
+    def __init__(self, shape: tuple[int, int], dtype: str, device: int, stream: int) -> None: ...
+    @staticmethod
+    def copy_of(rows: Any, device: int, stream: int, source_stream: int) -> CudaArray: ...
+    @property
+    def shape(self) -> tuple[int, int]: ...
+    @property
+    def dtype(self) -> str: ...
+    @property
+    def nbytes(self) -> int: ...
+    def __getitem__(self, rows: slice) -> CudaArray: ...
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]: ...
+    def __dlpack_device__(self) -> tuple[int, int]: ...
+    def __dlpack__(
+        self,
+        *,
+        stream: int | None = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[int, int] | None = None,
+        copy: bool | None = None,
+    ) -> Any: ...
+
+class CudaReplay:
+    def __init__(
+        self,
+        queries: Any,
+        prepared: CudaPrepared,
+        k: int,
+        threshold: float,
+        exclude_self: bool,
+        scores: int,
+        ids: int,
+        stream: int,
+    ) -> None: ...
+    def launch(self, stream: int) -> None: ...
+    def nonfinite_query(self, stream: int) -> int: ...
 
 class _CudaScan:
     def feed(
@@ -152,7 +251,21 @@ class _CudaScan:
         progress: _Progress,
     ) -> None: ...
     def feed_prepared(
-        self, prepared: CudaPrepared, first_id: int, groups: _Groups, threads: int, progress: _Progress
+        self,
+        prepared: CudaPrepared | Prepared,
+        first_id: int,
+        groups: _Groups,
+        threads: int,
+        progress: _Progress,
+    ) -> None: ...
+    def feed_range(
+        self,
+        prepared: Prepared,
+        start: int,
+        stop: int,
+        first_id: int,
+        groups: _Groups,
+        progress: _Progress,
     ) -> None: ...
     def feed_file(
         self,
@@ -177,12 +290,11 @@ class CudaTopKScan(_CudaScan):
         device: int,
         stream: int,
         budget: int,
+        precision: str,
     ) -> None: ...
     def finish(self, scores: NDArray[np.float32], ids: NDArray[np.int64]) -> None: ...
     def finish_on_device(self, scores: int, ids: int) -> None: ...
     def certificate(self) -> _Certificate: ...
-    @staticmethod
-    def bytes_per_query(dim: int, k: int) -> int: ...
 
 class CudaCountScan(_CudaScan):
     def __init__(
@@ -196,6 +308,7 @@ class CudaCountScan(_CudaScan):
         device: int,
         stream: int,
         budget: int,
+        precision: str,
     ) -> None: ...
     def finish(self, counts: NDArray[np.int64]) -> None: ...
 
@@ -214,6 +327,7 @@ class CudaPairScan(_CudaScan):
         device: int,
         stream: int,
         budget: int,
+        precision: str,
     ) -> None: ...
     def finish(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]: ...
 
@@ -230,12 +344,14 @@ class CudaDistributionScan(_CudaScan):
         device: int,
         stream: int,
         budget: int,
+        precision: str,
     ) -> None: ...
     def add_to(self, non_mated: NDArray[np.uint64], mated: NDArray[np.uint64]) -> None: ...
     def max_error(self, worst_row: float) -> float: ...
     @property
     def worst_row(self) -> float: ...
 
+def cuda_copy_to_device(array: NDArray[Any], to: int, device: int, stream: int) -> None: ...
 def cuda_normalize(rows: Any, out: NDArray[np.float32], device: int, stream: int) -> None: ...
 def cuda_normalize_on_device(rows: Any, out: int, device: int, stream: int) -> None: ...
 def active_isa() -> str: ...

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from idsim.engines import engine_for
 from idsim.feeding import as_source, check_dims, fed_scans, labels_of
 from idsim.options import as_groups, float32_thresholds
+from idsim.placement import engine_for
 from idsim.results import ScoreDistribution
 
 if TYPE_CHECKING:
@@ -105,6 +105,7 @@ def score_distribution(
         # The first chunk meets every row of the other side, so the error does not depend on the chunks.
         worst_row = max(worst_row, scan.worst_row)
         max_error = max(max_error, scan.max_error(worst_row))
+        del scan  # its memory, before the next one is made
     return ScoreDistribution(
         edges=np.linspace(-1.0, 1.0, bins + 1),
         counts=non_mated + mated,

@@ -7,13 +7,13 @@ answers does not know which engine it was.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from idsim import _core
 from idsim.arrays import as_output, cuda_device, is_torch, like_queries
-from idsim.errors import CudaError
+from idsim.memory import DEFAULT_MEMORY_BUDGET, budget_of_index, feasible, sent_row_bytes
 from idsim.options import resolve_threads
 
 if TYPE_CHECKING:
@@ -21,32 +21,22 @@ if TYPE_CHECKING:
 
     Groups = NDArray[np.int64] | None
 
-__all__ = [
-    "CpuEngine",
-    "CudaEngine",
-    "Engine",
-    "chosen_device",
-    "engine_for",
-    "parse_device",
-    "stream_handle",
-]
+__all__ = ["CpuEngine", "CudaEngine", "Engine", "RowPlace", "address_of"]
 
-DEFAULT_MEMORY_BUDGET = 1 << 30
-# Where arrays on the host are worked on when no device is named; tests set it to "cuda".
-default_device: str | None = None
+#: Where an index on a device keeps the rows that lie on the host.
+RowPlace = Literal["auto", "device", "host"]
 
 
 class CpuEngine:
     """The engine of the CPU."""
 
-    device: int | None = None
     _topk: Any = _core.TopKScan
     _count: Any = _core.CountScan
     _pairs: Any = _core.PairScan
     _distribution: Any = _core.DistributionScan
     _place: tuple[
-        int, ...
-    ] = ()  # last arguments of every scan: device, stream and bytes for parts of a gallery
+        Any, ...
+    ] = ()  # last arguments of every scan: device, stream, bytes for parts of a gallery, and precision
 
     def topk(
         self, rows: Any, metric: str, k: int, worst: float, exclude_self: bool, first: int, groups: Groups
@@ -94,6 +84,10 @@ class CpuEngine:
         """Return the bytes of scratch that a query of a top-k scan takes beside its row."""
         return dim + 24 * k
 
+    def query_chunk(self, queries: Any, gallery: Any, k: int) -> int | None:  # noqa: ARG002 - of a device
+        """Return how many queries of a top-k search go together; None: as many as the budget holds."""
+        return None
+
     def outputs(
         self, out: tuple[Any, Any] | None, queries: Any, shape: tuple[int, int]
     ) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
@@ -105,6 +99,13 @@ class CpuEngine:
             as_output(out[0], "scores", shape, np.float32),
             as_output(out[1], "ids", shape, np.int64),
         )
+
+    def handed_over(self, result: Any, like: Any, rows: int = 0) -> Any:  # noqa: ARG002 - of devices
+        """Return an array of results, when all work on it is queued, as one of the library of `like`.
+
+        `rows` is how many ids there are, for a library that cuts integers to 32 bits.
+        """
+        return result
 
     def finish(self, scan: Any, scores: Any, ids: Any) -> None:
         """Write the results of a top-k scan."""
@@ -132,7 +133,10 @@ class CudaEngine(CpuEngine):
     stream : int
         The cudaStream_t that work goes on.
     memory_budget : int, optional
-        A quarter of it is for parts of galleries that are streamed to the device. Default 1 GiB.
+        Bytes of the device for a search (`idsim.memory`); of other scans, a quarter of it is for parts of galleries.
+        Default 1 GiB.
+    precision : {"auto", "int8", "float16", "float32"}
+        Of the codes that scans make; float32: they make none.
     """
 
     _topk = _core.CudaTopKScan
@@ -140,42 +144,94 @@ class CudaEngine(CpuEngine):
     _pairs = _core.CudaPairScan
     _distribution = _core.CudaDistributionScan
 
-    def __init__(self, device: int, stream: int, memory_budget: int | None) -> None:
+    def __init__(self, device: int, stream: int, memory_budget: int | None, precision: str = "auto") -> None:
         self.device: int = device
         self.stream = stream
-        budget = DEFAULT_MEMORY_BUDGET if memory_budget is None else memory_budget
-        self._place = (device, stream, budget // 4)
+        self.memory_budget = memory_budget
+        self.precision = precision
+        self.follow(DEFAULT_MEMORY_BUDGET if memory_budget is None else memory_budget, precision)
 
-    def topk_bytes(self, dim: int, k: int) -> int:
-        """Return the bytes of device memory that a query of a top-k scan takes beside its row."""
-        return _core.CudaTopKScan.bytes_per_query(dim, k)
+    def follow(self, budget: int, precision: str) -> None:
+        """Let the scans to come take so many bytes of the device, and code what has no codes like this."""
+        self.part_bytes = budget // 4
+        self._place = (self.device, self.stream, self.part_bytes, precision)
+
+    def query_chunk(self, queries: Any, gallery: Any, k: int) -> int | None:
+        """Return how many queries of a top-k search go together, as planned with the scans to come."""
+        plan = feasible(queries, gallery, k, self.device, self.memory_budget, self.precision)
+        self.follow(plan.budget, plan.precision)
+        return plan.query_chunk
 
     def outputs(
         self, out: tuple[Any, Any] | None, queries: Any, shape: tuple[int, int]
     ) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
-        """Return what the caller gets, and the same memory as `finish` wants it.
-
-        Results of queries on the device are allocated there by the queries' library.
-        """
+        """Return what the caller gets, through `handed_over`, and the same memory as `finish` wants it."""
         if out is None and cuda_device(queries) is not None:
-            out = _empty_like(queries, shape, "float32"), _empty_like(queries, shape, "int64")
+            scores = _empty_like(queries, shape, "float32", self.stream)
+            out = scores, _empty_like(queries, shape, "int64", self.stream)
         if out is None or cuda_device(out[0]) is None:
             return super().outputs(out, queries, shape)
         for array, name, dtype in zip(out, ("scores", "ids"), ("float32", "int64"), strict=True):
             _check_on_device(array, name, shape, dtype, self.device)
         return out, out
 
+    def handed_over(self, result: Any, like: Any, rows: int = 0) -> Any:
+        """Return an array of results, when all work on it is queued, as one of the library of `like`."""
+        if not isinstance(result, _core.CudaArray):
+            return result
+        taken = _importer(like)(result)
+        if str(taken.dtype) == "int32" and rows > 1 << 31:
+            msg = f"ids up to {rows - 1} do not fit the int32 of the queries' library; for JAX, set jax_enable_x64"
+            raise OverflowError(msg)
+        return taken
+
     def finish(self, scan: Any, scores: Any, ids: Any) -> None:
         """Write the results of a top-k scan, in stream order where they lie on the device."""
         if isinstance(scores, np.ndarray):
             scan.finish(scores, ids)
         else:
-            scan.finish_on_device(_address(scores), _address(ids))
+            scan.finish_on_device(address_of(scores), address_of(ids))
+
+    def prepare(
+        self, rows: Any, metric: str, skip_nonfinite: bool, place: RowPlace, first_row: int = 0
+    ) -> _core.CudaPrepared:
+        """Return a gallery prepared on the device; `first_row` is the number of its first row, for messages.
+
+        Raises
+        ------
+        MemoryError
+            The codes do not fit the device, or the budget.
+        """
+        n, dim = int(rows.shape[0]), int(rows.shape[1])
+        budget = budget_of_index(self.device) if self.memory_budget is None else self.memory_budget
+        plan = _core.plan_index(
+            n, dim, sent_row_bytes(rows), budget, self.precision, _core.cuda_int8_tensor_cores(self.device)
+        )
+        if self.memory_budget is not None and plan["code_bytes"] > budget:
+            msg = (
+                f"the codes of {n} rows of {dim} columns take {plan['code_bytes']} bytes, and memory_budget is "
+                f"{budget}; an Index on the CPU is searched with device='cuda' too, its codes are streamed"
+            )
+            raise MemoryError(msg)
+
+        def prepared(on_host: bool) -> _core.CudaPrepared:
+            return _core.CudaPrepared(
+                rows, metric, skip_nonfinite, on_host, self.device, self.stream, self.precision, first_row
+            )
+
+        if place != "auto" or cuda_device(rows) is not None:
+            return prepared(place == "host")
+        if plan["rows_fit"]:
+            try:
+                return prepared(False)
+            except MemoryError:
+                pass  # others took what was free
+        return prepared(True)
 
     def output(self, out: Any, x: Any, shape: tuple[int, int]) -> tuple[Any, Any]:
-        """Return the float32 rows that the caller gets, and the same memory as `normalize` wants it."""
+        """Return the float32 rows that the caller gets, through `handed_over`, and the memory to write to."""
         if out is None and cuda_device(x) is not None:
-            out = _empty_like(x, shape, "float32")
+            out = _empty_like(x, shape, "float32", self.stream)
         if out is None or cuda_device(out) is None:
             return super().output(out, x, shape)
         _check_on_device(out, "rows", shape, "float32", self.device)
@@ -186,114 +242,43 @@ class CudaEngine(CpuEngine):
         if isinstance(out, np.ndarray):
             _core.cuda_normalize(rows, out, self.device, self.stream)
         else:
-            _core.cuda_normalize_on_device(rows, _address(out), self.device, self.stream)
+            _core.cuda_normalize_on_device(rows, address_of(out), self.device, self.stream)
 
 
 Engine = CpuEngine
 
 
-def parse_device(device: str | None) -> int | None:
-    """Return the number of the CUDA device that "cuda" or "cuda:N" names; None for "cpu" and None.
+def _empty_like(queries: Any, shape: tuple[int, int], dtype: str, stream: int) -> Any:
+    """Allocate an array on the device of the queries, with their library where its arrays can be written to.
 
-    Raises
-    ------
-    ValueError
-        Another name.
-    CudaError
-        There is no such device, or no CUDA backend.
+    Else it is idsim's own, for `_owned_by_library` to hand over when it has been written.
     """
-    if device is None or device == "cpu":
-        return None
-    name, colon, number = device.partition(":")
-    if name != "cuda" or (colon and not number.isdecimal()):
-        msg = f"device must be 'cpu', 'cuda' or 'cuda:N', not {device!r}"
-        raise ValueError(msg)
-    build = _core.build_info()
-    if not build["cuda_devices"]:
-        raise CudaError(build["cuda_reason"])
-    return int(number or 0)
-
-
-def chosen_device(device: str | None, lies_on: int | None) -> int | None:
-    """Return the CUDA device to use, None for the CPU: the one named, else where the arrays lie."""
-    if device is None and lies_on is not None:
-        return lies_on
-    return parse_device(device or default_device)
-
-
-def engine_for(
-    device: str | None,
-    stream: Any,
-    memory_budget: int | None,
-    queries: Any,
-    gallery: Any,
-) -> Engine:
-    """Return the engine for a question.
-
-    Parameters
-    ----------
-    device : None, "cpu", "cuda" or "cuda:N"
-        None: where the gallery lies, or the queries.
-    stream : object, optional
-        A cudaStream_t as a number, or an object with ``__cuda_stream__``, ``cuda_stream`` (torch) or ``ptr`` (CuPy).
-        None: the current stream of the library of the arrays.
-    memory_budget : int, optional
-        Bytes of scratch.
-    queries, gallery : Source
-        The question's rows.
-    """
-    number = chosen_device(device, gallery.device if gallery.device is not None else queries.device)
-    if device is None and gallery.pinned:
-        number = gallery.device
-    if gallery.pinned and gallery.device != number:
-        msg = (
-            f"the Index was made for {_place_name(gallery.device)}, the question is for {_place_name(number)}"
-        )
-        raise ValueError(msg)
-    if number is None:
-        return CpuEngine()
-    return CudaEngine(number, stream_handle(stream, number, gallery.array, queries.array), memory_budget)
-
-
-def _place_name(device: int | None) -> str:
-    return "the CPU" if device is None else f"device 'cuda:{device}'"
-
-
-def stream_handle(stream: Any, device: int, *arrays: Any) -> int:
-    """Return the cudaStream_t, as a number, that work on `device` belongs on; see `engine_for`."""
-    if isinstance(stream, int):
-        return stream
-    if hasattr(stream, "__cuda_stream__"):
-        return int(stream.__cuda_stream__()[1])
-    for name in ("cuda_stream", "ptr"):
-        if hasattr(stream, name):
-            return int(getattr(stream, name))
-    if stream is not None:
-        msg = f"stream must be a handle or an object with __cuda_stream__, not {type(stream).__name__}"
-        raise TypeError(msg)
-    for array in arrays:
-        if cuda_device(array) is None:
-            continue
-        if is_torch(array):
-            return int(sys.modules["torch"].cuda.current_stream(device).cuda_stream)
-        if type(array).__module__.partition(".")[0] == "cupy":
-            return int(sys.modules["cupy"].cuda.get_current_stream().ptr)
-    return 0
-
-
-def _empty_like(queries: Any, shape: tuple[int, int], dtype: str) -> Any:
-    """Allocate an array on the device with the library of the queries."""
+    device = cuda_device(queries)
+    assert device is not None
     if is_torch(queries):
         torch = sys.modules["torch"]
         return torch.empty(shape, dtype=getattr(torch, dtype), device=queries.device)
     library = sys.modules[type(queries).__module__.partition(".")[0]]
-    if not hasattr(library, "empty"):
+    if hasattr(library, "empty"):
+        with library.cuda.Device(device):
+            return library.empty(shape, dtype=dtype)
+    _importer(queries)
+    return _core.CudaArray(shape, dtype, device, stream)
+
+
+def _importer(queries: Any) -> Any:
+    """Return the function by which the library of the queries takes an array over."""
+    namespace = getattr(queries, "__array_namespace__", None)
+    library = sys.modules[type(queries).__module__.partition(".")[0]]
+    take = getattr(namespace() if namespace else library, "from_dlpack", None)
+    if take is None:
         msg = f"results for queries of {library.__name__} have to be given as out="
         raise TypeError(msg)
-    return library.empty(shape, dtype=dtype)
+    return take
 
 
-def _address(array: Any) -> int:
+def address_of(array: Any) -> int:
+    """Return where an array lies on its device."""
     return int(array.__cuda_array_interface__["data"][0])
 
 

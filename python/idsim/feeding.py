@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from idsim.arrays import as_matrix, cuda_device
-from idsim.engines import DEFAULT_MEMORY_BUDGET
+from idsim.memory import DEFAULT_MEMORY_BUDGET, sent_row_bytes
 from idsim.options import resolve_threads, skips
 
 if TYPE_CHECKING:
@@ -19,9 +19,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from idsim import _core
+    from idsim.devices import Place
     from idsim.options import Metric, Nonfinite, Progress
+    from idsim.split import SplitPrepared
 
 __all__ = ["HostSource", "ScanFeed", "Source", "as_source", "check_dims", "fed_scans", "labels_of"]
+
+
+# Queries that are worked on together even where memory is short.
+_LEAST_CHUNK = 32
 
 
 class ScanFeed:
@@ -69,7 +75,7 @@ class ScanFeed:
 
     def feed_prepared(
         self,
-        prepared: _core.Prepared | _core.CudaPrepared,
+        prepared: _core.Prepared | _core.CudaPrepared | SplitPrepared,
         first_id: int = 0,
         *,
         groups: NDArray[np.int64] | None = None,
@@ -97,8 +103,8 @@ class Source(Protocol):
     """A gallery that can be fed to a scan."""
 
     @property
-    def device(self) -> int | None:
-        """The CUDA device that the rows lie on; None: the host, or files."""
+    def device(self) -> Place:
+        """The CUDA device, or devices, that the rows lie on; None: the host, or files."""
 
     @property
     def pinned(self) -> bool:
@@ -129,7 +135,7 @@ class Source(Protocol):
 class HostSource:
     """What a `Source` says whose rows lie on the host or in files: any engine can be fed with them."""
 
-    device: int | None = None
+    device: Place = None
     pinned = False
     array: Any = None
 
@@ -145,6 +151,10 @@ class _ArraySource(HostSource):
 
     def __len__(self) -> int:
         return int(self._matrix.shape[0])
+
+    def sent_to_device(self) -> tuple[str, int]:
+        """Return how the rows reach a device, and the bytes of one; of `idsim.memory.form_of`."""
+        return "host_rows" if self.device is None else "device_rows", sent_row_bytes(self._matrix)
 
     def resolve_metric(self, metric: Metric | None) -> Metric:
         return metric or "cosine"
@@ -182,6 +192,7 @@ def fed_scans(
     *,
     metric: Metric,
     result_bytes: int,
+    query_chunk: int | None = None,
     groups: NDArray[np.int64] | None,
     nonfinite: Nonfinite,
     threads: int | None,
@@ -200,6 +211,8 @@ def fed_scans(
         Of the scan.
     result_bytes : int
         What a scan keeps for each query beside its row.
+    query_chunk : int, optional
+        Queries that go together. Default: as many as the budget holds.
     groups : ndarray, optional
         int64 labels of the gallery's rows.
     nonfinite, threads
@@ -213,20 +226,38 @@ def fed_scans(
     ------
     ValueError
         The budget does not hold 32 queries.
+    MemoryError
+        There is no room even for the fewest queries; where there is room for fewer, they are halved.
     """
     # Where the queries are no array in memory, their chunk is.
     chunk_bytes = 0 if isinstance(queries, _ArraySource) else 4 * queries.dim
-    chunk = _query_chunk(len(queries), queries.dim, result_bytes + chunk_bytes, memory_budget)
+    chunk = query_chunk
+    if chunk is None:
+        chunk = _query_chunk(len(queries), queries.dim, result_bytes + chunk_bytes, memory_budget)
     skip, workers = skips(nonfinite), resolve_threads(threads)
+    progress = _never_back(progress)
     count, total = len(queries), len(gallery)
 
+    def fed(start: int, stop: int) -> Scan:
+        scan = make(queries.vectors(start, stop), start, stop)
+        share = _part_of(progress, start, stop, count, total)
+        gallery.feed_into(ScanFeed(scan, metric, skip, workers), groups=groups, progress=share)
+        return scan
+
     def feed_chunks() -> Iterator[tuple[int, int, Scan]]:
-        for start in range(0, max(count, 1), max(chunk, 1)):
-            stop = min(start + chunk, count)
-            scan = make(queries.vectors(start, stop), start, stop)
-            share = _part_of(progress, start, stop, count, total)
-            gallery.feed_into(ScanFeed(scan, metric, skip, workers), groups=groups, progress=share)
+        start, size = 0, max(chunk, 1)
+        while start < max(count, 1):
+            stop = min(start + size, count)
+            try:
+                scan = fed(start, stop)
+            except MemoryError:
+                size = (stop - start) // 2
+                if size < _LEAST_CHUNK:
+                    raise
+                continue
             yield start, stop, scan
+            del scan
+            start += size
 
     return feed_chunks()
 
@@ -243,13 +274,27 @@ def _query_chunk(count: int, dim: int, result_bytes: int, memory_budget: int | N
     fit = budget // per_query
     if fit >= count:
         return count
-    if fit < 32:
+    if fit < _LEAST_CHUNK:
         msg = (
-            f"memory_budget must be at least {32 * per_query} bytes, for 32 queries of {dim} columns and "
-            f"their results, not {budget}"
+            f"memory_budget must be at least {_LEAST_CHUNK * per_query} bytes, for {_LEAST_CHUNK} queries of "
+            f"{dim} columns and their results, not {budget}"
         )
         raise ValueError(msg)
-    return int(fit // 32 * 32)
+    return int(fit // _LEAST_CHUNK * _LEAST_CHUNK)
+
+
+def _never_back(progress: Progress | None) -> Progress | None:
+    """Let queries that are scanned again, fewer at a time, not report what was reported before."""
+    if progress is None:
+        return None
+    most = 0
+
+    def report(done: int, total: int) -> bool | None:
+        nonlocal most
+        most = max(most, done)
+        return progress(most, total)
+
+    return report
 
 
 def _part_of(progress: Progress | None, start: int, stop: int, count: int, rows: int) -> Progress | None:

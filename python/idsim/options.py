@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
@@ -20,9 +20,11 @@ __all__ = [
     "Exclusion",
     "Metric",
     "Nonfinite",
+    "Precision",
     "Progress",
     "as_groups",
     "checked_k",
+    "checked_precision",
     "float32_thresholds",
     "resolve_exclude",
     "resolve_threads",
@@ -32,6 +34,7 @@ __all__ = [
 
 Metric = Literal["cosine", "dot", "l2"]
 Nonfinite = Literal["raise", "skip"]
+Precision = Literal["auto", "int8", "float16", "float32"]
 if TYPE_CHECKING:
     #: Called with (rows done, rows in all); returning False cancels the call.
     Progress = Callable[[int, int], bool | None]
@@ -56,6 +59,24 @@ def skips(nonfinite: str) -> bool:
         msg = f"nonfinite must be 'raise' or 'skip', not {nonfinite!r}"
         raise ValueError(msg)
     return nonfinite == "skip"
+
+
+def checked_precision(precision: str, *, on_device: bool) -> str:
+    """Return how closely the filter is to look at pairs, for an engine of CUDA devices or of the CPU.
+
+    Raises
+    ------
+    ValueError
+        The engine does not have it. The CPU's chooses among 4-bit, 8-bit and float32 by itself.
+    """
+    known = get_args(Precision)
+    if precision not in known:
+        msg = f"precision must be one of {', '.join(map(repr, known))}, not {precision!r}"
+        raise ValueError(msg)
+    if not on_device and precision != "auto":
+        msg = f"the CPU engine has precision 'auto' alone, not {precision!r}; CUDA devices have it"
+        raise ValueError(msg)
+    return precision
 
 
 @dataclass(frozen=True)

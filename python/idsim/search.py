@@ -6,14 +6,18 @@ batch, any instruction set and any order of work.
 
 from __future__ import annotations
 
+import operator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from idsim import _core
 from idsim.arrays import as_matrix
-from idsim.engines import engine_for
-from idsim.feeding import ScanFeed, as_source, check_dims, fed_scans, labels_of
-from idsim.options import checked_k, resolve_exclude, resolve_threads, skips, worst_score
+from idsim.devices import parse_device
+from idsim.feeding import HostSource, ScanFeed, as_source, check_dims, fed_scans, labels_of
+from idsim.memory import planned
+from idsim.options import checked_k, checked_precision, resolve_exclude, resolve_threads, skips, worst_score
+from idsim.placement import engine_for
 from idsim.results import Certificate, TopK
 
 if TYPE_CHECKING:
@@ -21,9 +25,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from idsim.options import Exclude, Metric, Nonfinite, Progress
+    from idsim.memory import MemoryPlan
+    from idsim.options import Exclude, Metric, Nonfinite, Precision, Progress
 
-__all__ = ["TopKScan", "search"]
+__all__ = ["TopKScan", "memory_plan", "search"]
 
 
 class TopKScan(ScanFeed):
@@ -49,7 +54,7 @@ class TopKScan(ScanFeed):
         Default: one per core.
     first_query_id : int
         Number of query 0 in the caller's whole set: for ``exclude_self`` and for messages.
-    device, stream, memory_budget
+    device, stream, memory_budget, precision
         As in `search`; default: where the queries lie.
 
     Raises
@@ -73,12 +78,13 @@ class TopKScan(ScanFeed):
         device: str | None = None,
         stream: Any = None,
         memory_budget: int | None = None,
+        precision: Precision = "auto",
     ) -> None:
         k = checked_k(k)
         rows = as_source(queries, "queries")
         self._queries = queries
         self._shape = (len(rows), k)
-        self._engine = engine_for(device, stream, memory_budget, rows, rows)
+        self._engine = engine_for(device, stream, memory_budget, rows, rows, precision)
         self._top = self._engine.topk(
             as_matrix(queries, "queries"),
             metric,
@@ -94,7 +100,7 @@ class TopKScan(ScanFeed):
         """Return the result; the scan is not to be fed again."""
         given, (scores, ids) = self._engine.outputs(out, self._queries, self._shape)
         self._engine.finish(self._top, scores, ids)
-        return TopK(*given)
+        return TopK(*(self._engine.handed_over(part, self._queries) for part in given))
 
     def certificate(self) -> Certificate:
         """Return what the filter did so far."""
@@ -117,6 +123,7 @@ def search(
     certificate: bool = False,
     device: str | None = None,
     stream: Any = None,
+    precision: Precision = "auto",
 ) -> TopK:
     """Find the k gallery rows with the best score for each query, exactly.
 
@@ -143,18 +150,23 @@ def search(
     threads : int, optional
         Default: one per core that the process may run on.
     memory_budget : int, optional
-        Bytes of scratch; queries are worked on in chunks that fit. Default 1 GiB.
+        Bytes of scratch, on a device of its memory (`memory_plan`); queries are worked on in chunks that fit. Default
+        1 GiB.
     progress : callable, optional
         Called with (rows done, rows in all) a few times a second; returning False cancels
         (KeyboardInterrupt).
     certificate : bool
         Attach a `Certificate` to the result.
-    device : None, "cpu", "cuda" or "cuda:N", optional
-        Where the work is done; what lies elsewhere is copied there, a gallery part by part. Default: where the
-        gallery lies, or else the queries.
+    device : None, "cpu", "cuda", "cuda:N", "cuda:N,M" or "cuda:all", optional
+        Where the work is done; what lies elsewhere is copied there, a gallery part by part. Several devices work
+        on a range of the gallery each. Default: where the gallery lies, or else the queries.
     stream : object, optional
-        On a CUDA device: the stream of the work, a handle or an object with ``__cuda_stream__``. Default: the current
+        On one CUDA device: the stream of the work, a handle or an object with ``__cuda_stream__``. Default: the current
         stream of the arrays' library.
+    precision : {"auto", "int8", "float16", "float32"}, optional
+        On a CUDA device: what finds the pairs that may count, codes of the rows or (float32) the rows themselves. It
+        changes the time, never the answer. "auto" takes 16 bits where k is a large share of n, and no codes for up to
+        eight queries over rows that have none. An Index keeps the codes that it was made with.
 
     Returns
     -------
@@ -168,6 +180,8 @@ def search(
         Shapes do not fit, or a row holds NaN or Inf (the first is named).
     TypeError
         A dtype or object that is not accepted.
+    MemoryError
+        There is no room even for 32 queries.
 
     Examples
     --------
@@ -182,7 +196,7 @@ def search(
     check_dims(rows, source)
     count, k = len(rows), checked_k(k)
     exclusion = resolve_exclude(exclude, count, len(source))
-    engine = engine_for(device, stream, memory_budget, rows, source)
+    engine = engine_for(device, stream, memory_budget, rows, source, precision)
 
     def make(chunk: Any, start: int, stop: int) -> Any:
         labels = labels_of(exclusion.query_groups, start, stop)
@@ -195,6 +209,7 @@ def search(
         make,
         metric=metric,
         result_bytes=engine.topk_bytes(rows.dim, k),
+        query_chunk=engine.query_chunk(rows, source, k),
         groups=exclusion.gallery_groups,
         nonfinite=nonfinite,
         threads=threads,
@@ -207,10 +222,76 @@ def search(
         engine.finish(scan, scores[start:stop], ids[start:stop])
         if certificate:
             parts.append(_certificate(scan))
-    result = TopK(*given)
+        del scan  # its memory, before the next one is made
+    result = TopK(*(engine.handed_over(part, queries, len(source)) for part in given))
     if certificate:
         result.certificate = _join_certificates(parts)
     return result
+
+
+class _Shape(HostSource):
+    """Rows of which only the shape is known."""
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        self._rows, self.dim = (operator.index(size) for size in shape)
+
+    def __len__(self) -> int:
+        return self._rows
+
+
+def _rows_or_shape(rows: Any, name: str) -> Any:
+    return _Shape(rows) if isinstance(rows, tuple) else as_source(rows, name)
+
+
+def memory_plan(
+    queries: Any,
+    gallery: Any,
+    k: int = 10,
+    *,
+    device: str = "cuda",
+    memory_budget: int | None = None,
+    precision: Precision = "auto",
+) -> MemoryPlan:
+    """Tell how a search on a CUDA device would be cut, and what it would take of the device's memory.
+
+    `search` with the same arguments does what the plan says, unless the device runs out of memory that was free.
+
+    Parameters
+    ----------
+    queries, gallery : array, Index or Gallery; or (int, int)
+        As of `search`; or their shape, for float32 rows on the host.
+    k : int
+        Results per query.
+    device : "cuda", "cuda:N", "cuda:N,M" or "cuda:all"
+        Its free memory, of several devices the least, bounds the budget; on a machine without a device nothing does.
+    memory_budget : int, optional
+        Bytes of the device, or of each, that the search may take. Default 1 GiB.
+    precision : {"auto", "int8", "float16", "float32"}, optional
+        As of `search`.
+
+    Returns
+    -------
+    MemoryPlan
+        ``str`` of it is a table. Its ``query_chunk`` is 0 where the budget does not hold 32 queries.
+
+    Raises
+    ------
+    ValueError
+        The columns differ, or there is no such device.
+
+    Examples
+    --------
+    >>> import idsim
+    >>> plan = idsim.memory_plan((65_536, 512), (10_000_000, 512), k=10, memory_budget=1 << 32)
+    >>> plan.passes, plan.total <= plan.budget
+    (1, True)
+    """
+    rows, source = _rows_or_shape(queries, "queries"), _rows_or_shape(gallery, "gallery")
+    check_dims(rows, source)
+    checked_precision(precision, on_device=True)
+    place = parse_device(device) if _core.build_info()["cuda_devices"] else None
+    plan, _ = planned(rows, source, checked_k(k), place, memory_budget, precision)
+    return plan
 
 
 def _certificate(scan: Any) -> Certificate:

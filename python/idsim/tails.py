@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from idsim.engines import engine_for
 from idsim.feeding import as_source, check_dims, fed_scans, labels_of
 from idsim.options import float32_thresholds, resolve_exclude, worst_score
+from idsim.placement import engine_for
 from idsim.results import Pairs
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from idsim.options import Exclude, Metric, Nonfinite, Progress
+    from idsim.options import Exclude, Metric, Nonfinite, Precision, Progress
 
 __all__ = ["count_above", "pairs_above"]
 
@@ -32,6 +32,7 @@ def count_above(
     progress: Progress | None = None,
     device: str | None = None,
     stream: Any = None,
+    precision: Precision = "auto",
 ) -> NDArray[np.int64]:
     """Count, for each query, the gallery rows whose score reaches each threshold, exactly.
 
@@ -44,7 +45,7 @@ def count_above(
     thresholds : array_like
         [t] scores, compared as float64; any order. Far fewer than all pairs should reach the loosest:
         pairs near a threshold cost a canonical score each.
-    metric, exclude, nonfinite, threads, memory_budget, progress, device, stream
+    metric, exclude, nonfinite, threads, memory_budget, progress, device, stream, precision
         As in `search`.
 
     Returns
@@ -65,7 +66,7 @@ def count_above(
     levels = float32_thresholds(thresholds, metric)
     exclusion = resolve_exclude(exclude, len(rows), len(source))
 
-    engine = engine_for(device, stream, memory_budget, rows, source)
+    engine = engine_for(device, stream, memory_budget, rows, source, precision)
 
     def make(chunk: Any, start: int, stop: int) -> Any:
         labels = labels_of(exclusion.query_groups, start, stop)
@@ -86,6 +87,7 @@ def count_above(
     counts = np.empty((len(rows), levels.size), np.int64)
     for start, stop, scan in scans:
         scan.finish(counts[start:stop])
+        del scan  # its memory, before the next one is made
     return counts
 
 
@@ -103,6 +105,7 @@ def pairs_above(
     progress: Progress | None = None,
     device: str | None = None,
     stream: Any = None,
+    precision: Precision = "auto",
 ) -> Pairs:
     """Find all pairs whose score reaches a threshold: an exact similarity join.
 
@@ -117,7 +120,7 @@ def pairs_above(
         Score >= threshold is kept (l2: <=).
     max_pairs : int
         Refuse to collect more (24 bytes each).
-    metric, exclude, nonfinite, threads, memory_budget, progress, device, stream
+    metric, exclude, nonfinite, threads, memory_budget, progress, device, stream, precision
         As in `search`.
 
     Returns
@@ -138,7 +141,7 @@ def pairs_above(
     check_dims(rows, source)
     exclusion = resolve_exclude(exclude, len(rows), len(source))
     worst, found = worst_score(metric, threshold), 0
-    engine = engine_for(device, stream, memory_budget, rows, source)
+    engine = engine_for(device, stream, memory_budget, rows, source, precision)
 
     def make(chunk: Any, start: int, stop: int) -> Any:
         labels = labels_of(exclusion.query_groups, start, stop)
@@ -161,6 +164,7 @@ def pairs_above(
         progress=progress,
     ):
         part = Pairs(*scan.finish())
+        del scan  # its memory, before the next one is made
         found += len(part.rows)
         parts.append(part._replace(rows=part.rows + start))
     return (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from idsim.arrays import as_matrix, cuda_device
-from idsim.engines import CpuEngine, CudaEngine, chosen_device, stream_handle
+from idsim.placement import chosen_device, engine_at
 
 __all__ = ["normalize"]
 
@@ -39,8 +39,7 @@ def normalize(
     """
     matrix = as_matrix(x, "x")
     shape = (int(matrix.shape[0]), int(matrix.shape[1]))
-    number = chosen_device(device, cuda_device(matrix))
-    engine = CpuEngine() if number is None else CudaEngine(number, stream_handle(stream, number, x), None)
+    engine = engine_at(chosen_device(device, cuda_device(matrix)), stream, None, x)
     given, result = engine.output(out, x, shape)
     engine.normalize(matrix, result, threads)
-    return given
+    return engine.handed_over(given, x)

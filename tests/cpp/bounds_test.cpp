@@ -92,8 +92,9 @@ idsim::ScoreRange fine_range(Metric metric, const Pair& pair) {
   const int32_t rest = idsim::cpu::portable_kernels().dot_i8(pair.row.code.data(), fine.data(),
                                                              static_cast<int>(d_pad));
   const RowStats& row = pair.row.stats;
-  const idsim::ProductRange product = idsim::product_range(
-      metric, bound, row.scale, row.residual, row.norm, idsim::two_digits(pair.dot, rest));
+  const idsim::ProductRange product =
+      idsim::product_range(metric, bound, row.scale, row.residual, row.norm,
+                           static_cast<double>(idsim::two_digits(pair.dot, rest)));
   return {idsim::certain_score(metric, bound, product),
           idsim::possible_score(metric, bound, product)};
 }

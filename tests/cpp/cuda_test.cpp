@@ -1,4 +1,5 @@
 // The CUDA backend on the emulator against the CPU engine: the same bytes.
+#include <cstdlib>
 #include <cstring>
 #include <string>
 #include <tuple>
@@ -40,6 +41,12 @@ std::vector<float> make_rows(Rows kind, int64_t n, int64_t d, uint64_t seed) {
     if (kind == Rows::outliers) row[i % std::min<int64_t>(3, d)] *= 40.0F;
   }
   if (n > 5) std::fill(rows.data() + 5 * d, rows.data() + 6 * d, 0.0F);
+  if (kind == Rows::outliers && n > 7) {  // products that overflow, or vanish, in float32
+    for (int64_t j = 0; j < d; ++j) {
+      rows[static_cast<size_t>(6 * d + j)] *= 0x1p100F;
+      rows[static_cast<size_t>(7 * d + j)] *= 0x1p-120F;
+    }
+  }
   return rows;
 }
 
@@ -50,8 +57,8 @@ MatrixView view_of(const std::vector<float>& rows, int64_t d) {
 
 // Codes of a gallery from the device, with what they point to.
 struct DeviceRows {
-  DeviceRows(const MatrixView& rows, Metric metric)
-      : codes(rows.rows * padded_dim(rows.cols), nullptr),
+  DeviceRows(const MatrixView& rows, Metric metric, Precision precision)
+      : codes(rows.rows * code_bytes(precision, rows.cols), nullptr),
         scale(rows.rows, nullptr),
         residual(rows.rows, nullptr),
         norm(rows.rows, nullptr),
@@ -60,9 +67,14 @@ struct DeviceRows {
         w(rows.rows, nullptr),
         nonfinite(1, nullptr) {
     gallery.rows = rows;
-    gallery.coded = {codes.data(), scale.data(), residual.data(), norm.data(),
-                     u.data(),     v.data(),     w.data()};
     cuda::clear(nonfinite.data(), nullptr);
+    if (precision == Precision::float32) {
+      gallery.coded = {nullptr, nullptr, nullptr, nullptr, u.data(), v.data(), w.data(), precision};
+      gallery.found = nonfinite.data();
+      return;
+    }
+    gallery.coded = {codes.data(), scale.data(), residual.data(), norm.data(),
+                     u.data(),     v.data(),     w.data(),        precision};
     cuda::quantize(rows, metric, gallery.coded, 0, nonfinite.data(), nullptr);
   }
   cuda::DeviceBuffer<uint8_t> codes;
@@ -76,7 +88,7 @@ struct DeviceRows {
 void check_codes(Rows kind, int64_t n, int64_t d) {
   const std::vector<float> rows = make_rows(kind, n, d, 3);
   const MatrixView view = view_of(rows, d);
-  const DeviceRows device(view, Metric::cosine);
+  const DeviceRows device(view, Metric::cosine, Precision::int8);
   const int64_t d_pad = padded_dim(d);
   std::vector<uint8_t> code(static_cast<size_t>(d_pad));
   const cpu::Kernels& kernels = cpu::portable_kernels();
@@ -106,6 +118,7 @@ struct Case {
   float threshold;
   bool self;
   int parts;
+  Precision precision = Precision::int8;
 };
 
 Results on_cpu(const Case& c, const std::vector<float>& queries, const std::vector<float>& rows) {
@@ -127,7 +140,7 @@ Results on_device(const Case& c, const std::vector<float>& queries, const std::v
                   cuda::Counts* counts) {
   cuda::Exclusion exclusion;
   exclusion.self = c.self;
-  const DeviceRows device(view_of(rows, c.d), c.metric);
+  const DeviceRows device(view_of(rows, c.d), c.metric, c.precision);
   cuda::DeviceBuffer<cuda::NonFinite> found(1, nullptr);
   cuda::TopK scan(view_of(queries, c.d), c.metric, c.k, c.threshold, exclusion, found.data(),
                   nullptr);
@@ -159,14 +172,16 @@ void check_topk(const Case& c) {
   const bool same =
       std::memcmp(got.scores.data(), want.scores.data(), got.scores.size() * sizeof(float)) == 0 &&
       got.ids == want.ids;
-  expect(same, "kind %d metric %d q %lld n %lld d %lld k %lld self %d parts %d",
+  expect(same, "kind %d metric %d q %lld n %lld d %lld k %lld self %d parts %d precision %d",
          static_cast<int>(c.kind), static_cast<int>(c.metric), static_cast<long long>(c.q),
          static_cast<long long>(c.n), static_cast<long long>(c.d), static_cast<long long>(c.k),
-         c.self, c.parts);
-  std::printf("kind %d metric %d n %lld k %lld: %llu candidates, %llu rescored, %llu overflows%s\n",
-              static_cast<int>(c.kind), static_cast<int>(c.metric), static_cast<long long>(c.n),
-              static_cast<long long>(c.k), counts.candidates, counts.rescored, counts.overflows,
-              same ? "" : "  DIFFERENT");
+         c.self, c.parts, static_cast<int>(c.precision));
+  std::printf(
+      "kind %d metric %d n %lld k %lld precision %d: %llu candidates, %llu rescored, %llu "
+      "overflows%s\n",
+      static_cast<int>(c.kind), static_cast<int>(c.metric), static_cast<long long>(c.n),
+      static_cast<long long>(c.k), static_cast<int>(c.precision), counts.candidates,
+      counts.rescored, counts.overflows, same ? "" : "  DIFFERENT");
 }
 
 std::vector<int64_t> labels(int64_t n, int64_t groups) {
@@ -176,11 +191,11 @@ std::vector<int64_t> labels(int64_t n, int64_t groups) {
 }
 
 void check_tail(Rows kind, Metric metric, int64_t q, int64_t n, int64_t d,
-                const std::vector<float>& thresholds) {
+                const std::vector<float>& thresholds, Precision precision = Precision::int8) {
   change_schedule();
   const std::vector<float> rows = make_rows(kind, n, d, 11);
   const std::vector<float> queries = make_rows(kind, q, d, 11);
-  const DeviceRows device(view_of(rows, d), metric);
+  const DeviceRows device(view_of(rows, d), metric, precision);
   cuda::DeviceBuffer<cuda::NonFinite> found(1, nullptr);
   cuda::clear(found.data(), nullptr);
   cuda::Exclusion self;
@@ -241,7 +256,7 @@ void check_distribution(Rows kind, int64_t q, int64_t n, int64_t d, int bins, fl
   std::vector<uint64_t> want(2 * size), got(2 * size);
   cpu_scan.add_to(want.data(), want.data() + size);
 
-  DeviceRows device(view_of(rows, d), Metric::cosine);
+  DeviceRows device(view_of(rows, d), Metric::cosine, Precision::int8);
   device.gallery.groups = row_labels.data();
   cuda::Exclusion exclusion;
   exclusion.triangle = triangle;
@@ -259,17 +274,67 @@ void check_distribution(Rows kind, int64_t q, int64_t n, int64_t d, int bins, fl
          cpu_scan.max_error(cpu_scan.worst_row()));
 }
 
-// A device without room: an error that says so, and nothing lost.
-void check_memory() {
-  const size_t left = std::exchange(emulator::memory_left(), size_t{100'000});
-  bool told = false;
-  try {
-    cuda::DeviceBuffer<float> buffer(100'000, nullptr);
-  } catch (const std::bad_alloc& error) {
-    told = std::string(error.what()).find("no room for another 400000 bytes") != std::string::npos;
+// Sets a variable of the emulator (tests/emulator/faults.hpp) for as long as it lives.
+class Fault {
+ public:
+  Fault(const char* variable, int64_t value) : variable_(variable) {
+    setenv(variable, std::to_string(value).c_str(), 1);
   }
-  emulator::memory_left() = left;
-  expect(told, "no error where the device has no room");
+  ~Fault() { unsetenv(variable_); }
+  Fault(const Fault&) = delete;
+  Fault& operator=(const Fault&) = delete;
+
+ private:
+  const char* variable_;
+};
+
+template <class Error, class Do>
+bool throws(const char* part_of_message, const Do& act) {
+  try {
+    act();
+  } catch (const Error& error) {
+    return std::string(error.what()).find(part_of_message) != std::string::npos;
+  }
+  return false;
+}
+
+void check_memory() {
+  const auto taken = [] { return emulator::memory_of(0) - emulator::memory_left(0); };
+  const size_t before = taken();
+  {
+    const Fault limit("IDSIM_EMULATED_MEMORY", static_cast<int64_t>(before) + 100'000);
+    const auto make = [](int64_t size) { return cuda::DeviceBuffer<float>(size, nullptr); };
+    expect(throws<std::bad_alloc>("no room for another 400000 bytes: 100000 of its",
+                                  [&] { make(100'000); }),
+           "no error where the device has no room");
+    int64_t size = 100'000;
+    expect(cuda::made_to_fit(&size, 1000, make).size() == 25'000 && size == 25'000,
+           "a buffer made to fit has %lld elements", static_cast<long long>(size));
+    size = 100'000;
+    expect(throws<std::bad_alloc>("no room", [&] { cuda::made_to_fit(&size, 30'000, make); }),
+           "a buffer below its least size");
+  }
+  expect(taken() == before, "device memory leaked");
+}
+
+// After an error that loses the context, every use of the device says so.
+void check_lost_context() {
+  const std::vector<float> rows = make_rows(Rows::random, 20, 32, 1);
+  const auto use = [&] {
+    const DeviceRows device(view_of(rows, 32), Metric::cosine, Precision::int8);
+  };
+  const char* text = "The CUDA context of this process is lost";
+  for (const int error :
+       {cudaErrorIllegalAddress, cudaErrorLaunchFailure, cudaErrorECCUncorrectable}) {
+    const Fault fault("IDSIM_EMULATED_FAILURE", error);
+    expect(throws<CudaError>(text, use) && throws<CudaError>(text, use), "error %d", error);
+    expect(throws<CudaError>(text, [] { cuda::DeviceBuffer<char>(1, nullptr); }),
+           "memory after error %d", error);
+  }
+  const Fault fault("IDSIM_EMULATED_FAILURE", cudaErrorInvalidValue);
+  expect(throws<CudaError>("invalid argument", use) && !throws<CudaError>(text, use),
+         "an error that leaves the context");
+  cudaGetLastError();
 }
 
 }  // namespace
@@ -292,10 +357,34 @@ int main() {
     check_topk({kind, Metric::cosine, 3, 700, 70, 900, -inf, false, 2});
     check_topk({kind, Metric::cosine, 5, 3000, 32, 1, 0.3F, false, 1});
   }
+  for (const Rows kind : kAllRows) {
+    constexpr Precision half = Precision::float16;
+    check_topk({kind, Metric::cosine, 9, 3000, 64, 5, -inf, false, 1, half});
+    check_topk({kind, Metric::dot, 131, 1500, 100, 40, -inf, true, 3, half});
+    check_topk({kind, Metric::l2, 3, 700, 70, 300, inf, false, 2, half});
+    check_tail(kind, Metric::cosine, 70, 500, 64, {0.2F, 0.9F, 0.5F}, half);
+    check_tail(kind, Metric::l2, 5, 300, 100, {9.0F, 12.0F}, half);
+  }
+  for (const Rows kind : kAllRows) {
+    constexpr Precision direct = Precision::float32;
+    check_topk({kind, Metric::cosine, 3, 6000, 64, 5, -inf, false, 1, direct});
+    check_topk({kind, Metric::dot, 8, 3000, 31, 40, -inf, true, 3, direct});
+    check_topk({kind, Metric::l2, 13, 2000, 70, 300, inf, false, 2, direct});
+    check_topk({kind, Metric::cosine, 1, 3000, 1, 7, 0.3F, false, 1, direct});
+    check_tail(kind, Metric::cosine, 10, 500, 64, {0.2F, 0.9F, 0.5F}, direct);
+    check_tail(kind, Metric::dot, 5, 300, 100, {20.0F}, direct);
+    check_tail(kind, Metric::l2, 5, 300, 100, {9.0F, 12.0F}, direct);
+  }
+  // Queries that do not fit the emulator's shared memory.
+  check_topk({Rows::random, Metric::cosine, 2, 40, 4000, 3, -inf, false, 1, Precision::float32});
   check_memory();
-  for (const int64_t q : {1, 8, 13, 31, 64, 65}) {
+  check_lost_context();
+  // Every shape of the row scan; 129 are too many, 100 of 1024 dimensions too large for the emulator's shared memory.
+  for (const int64_t q : {1, 8, 13, 31, 64, 65, 128, 129}) {
     check_topk({Rows::random, Metric::cosine, q, 1030, 448, 4, -inf, false, 1});
   }
+  check_topk({Rows::clustered, Metric::l2, 128, 1001, 100, 4, inf, false, 1});
+  check_topk({Rows::random, Metric::cosine, 100, 300, 1024, 4, -inf, false, 1});
   for (const Rows kind : kAllRows) {
     check_tail(kind, Metric::cosine, 70, 500, 64, {0.2F, 0.9F, 0.5F});
     check_tail(kind, Metric::dot, 5, 300, 100, {20.0F});

@@ -149,6 +149,58 @@ void check_multiply() {
   }
 }
 
+void fill(int* out, int value) { out[threadIdx.x] = value; }
+
+// Memory of one device is no memory of another's, and streams belong to a device.
+void check_devices() {
+  int* p = nullptr;
+  cudaStream_t stream = nullptr;
+  expect(cudaSetDevice(1) == cudaSuccess, "device 1");
+  expect(cudaMallocAsync(reinterpret_cast<void**>(&p), 256, nullptr) == cudaSuccess, "memory");
+  expect(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking) == cudaSuccess, "stream");
+  expect(runs(fill, p, 7) && p[63] == 7, "a kernel on the device of its memory");
+  expect(cudaSetDevice(0) == cudaSuccess, "device 0");
+  expect(!runs(fill, p, 8) && p[63] == 7, "a kernel on another device ran");
+  expect(cudaMemsetAsync(p, 0, 4, stream) == cudaErrorInvalidResourceHandle, "a foreign stream");
+  expect(cudaFreeAsync(p, nullptr) == cudaErrorInvalidValue, "freed on another device");
+  expect(cudaSetDevice(99) == cudaErrorInvalidDevice, "no such device");
+  cudaSetDevice(1);
+  expect(cudaFreeAsync(p, stream) == cudaSuccess && emulator::live_bytes(1) == 0, "freed");
+  cudaStreamDestroy(stream);
+  cudaSetDevice(0);
+  cudaGetLastError();
+}
+
+// What is captured runs when the graph is launched, and waiting breaks the capture.
+void check_capture() {
+  cudaStream_t stream = nullptr;
+  cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking);
+  std::vector<int> to(1, 1), from(1, 2);
+  emulator::claim(to.data(), sizeof(int), 0);
+  emulator::claim(from.data(), sizeof(int), 0);
+  const auto copy = [&] {
+    return cudaMemcpyAsync(to.data(), from.data(), sizeof(int), cudaMemcpyDefault, stream);
+  };
+  cudaGraph_t graph = nullptr;
+  cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal);
+  expect(copy() == cudaSuccess && to[0] == 1, "captured work ran at once");
+  expect(cudaStreamEndCapture(stream, &graph) == cudaSuccess, "the end of a capture");
+  from[0] = 3;
+  expect(cudaGraphLaunch(graph, stream) == cudaSuccess && to[0] == 3, "a replay");
+  cudaGraphDestroy(graph);
+  for (const bool planted : {false, true}) {
+    cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal);
+    copy();
+    if (planted) cudaStreamSynchronize(stream);
+    expect((cudaStreamEndCapture(stream, &graph) == cudaSuccess) != planted, "a wait in a capture");
+    cudaGraphDestroy(graph);
+  }
+  emulator::disclaim(to.data());
+  emulator::disclaim(from.data());
+  cudaStreamDestroy(stream);
+  cudaGetLastError();
+}
+
 }  // namespace
 }  // namespace idsim::test
 
@@ -156,5 +208,7 @@ int main() {
   idsim::test::check_failures();
   idsim::test::check_wrong_results();
   idsim::test::check_multiply();
+  idsim::test::check_devices();
+  idsim::test::check_capture();
   return idsim::test::finish("emulator_test");
 }

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-
 import numpy as np
 import pytest
 
 import idsim
-from idsim import _core, engines
+from idsim import _core
+from idsim.arrays import cuda_device
 from idsim.errors import CudaError
-from support import device_arrays
 from support.compare import assert_same, same_bytes
 from support.data import grid_rows, normal
 from support.device_arrays import to_device, to_host
@@ -20,12 +18,6 @@ pytestmark = pytest.mark.gpu
 emulated = pytest.mark.skipif(
     not _core.build_info()["cuda_emulated"], reason="the stand-in arrays need the emulated device"
 )
-
-
-@pytest.fixture(autouse=True)
-def _library_of_device_arrays(monkeypatch):
-    # idsim allocates with the top-level module of the queries' class.
-    monkeypatch.setattr(sys.modules["support"], "empty", device_arrays.empty, raising=False)
 
 
 @pytest.fixture
@@ -46,7 +38,7 @@ def test_results_lie_where_the_queries_lie(rows, metric):
         if isinstance(q, np.ndarray):
             assert_same(result, expected)
         else:
-            assert engines.cuda_device(result.scores) == 0
+            assert cuda_device(result.scores) == 0
             assert_same([to_host(part) for part in result], expected)
 
 
@@ -94,8 +86,6 @@ def test_index(rows):
         assert info["rows"], info["dim"] == gallery.shape
         with pytest.raises(ValueError, match="not saved"):
             index.save("nowhere")
-    with pytest.raises(ValueError, match="made for the CPU, the question is for device 'cuda:0'"):
-        idsim.search(queries, idsim.Index(gallery, device="cpu"), 3, device="cuda")
     with pytest.raises(ValueError, match="made for device 'cuda:0', the question is for the CPU"):
         idsim.search(queries, idsim.Index(gallery, device="cuda"), 3, device="cpu")
 
@@ -115,7 +105,7 @@ def test_budget_cuts_queries_and_galleries(rows):
     gallery = np.asfortranarray(rows[1])  # made dense on the way to the device
     seen = []
     result = idsim.search(
-        queries, gallery, 4, device="cuda", memory_budget=1_600_000,
+        queries, gallery, 4, device="cuda", memory_budget=2_500_000,
         progress=lambda done, total: seen.append((done, total)),
     )  # fmt: skip
     assert_same(result, idsim.search(queries, gallery, 4, device="cpu"))
@@ -136,7 +126,7 @@ def test_gallery_on_disk(rows, tmp_path):
         writer.append(gallery)
     stored = idsim.Gallery.open(tmp_path / "faces")
     expected = idsim.search(queries, gallery, 6, device="cpu")
-    assert_same(idsim.search(queries, stored, 6, device="cuda", memory_budget=1_600_000), expected)
+    assert_same(idsim.search(queries, stored, 6, device="cuda", memory_budget=2_500_000), expected)
 
 
 def test_out(rows):
@@ -193,7 +183,7 @@ def test_nonfinite_rows(rows):
 def test_bad_arguments(rows):
     queries, gallery = rows
     for name in ("gpu", "cuda:", "cuda:x", "CUDA"):
-        with pytest.raises(ValueError, match=r"device must be 'cpu', 'cuda' or 'cuda:N'"):
+        with pytest.raises(ValueError, match=r"device must be 'cpu', 'cuda', 'cuda:N', "):
             idsim.search(queries, gallery, 3, device=name)
     with pytest.raises(CudaError):
         idsim.search(queries, gallery, 3, device="cuda:99")
@@ -212,3 +202,86 @@ def test_edges_of_tiles(q, n):
         assert_same(
             idsim.search(queries, gallery, k, device="cuda"), idsim.search(queries, gallery, k, device="cpu")
         )
+
+
+CODES = ["auto", "int8", "float16"]
+
+
+@pytest.mark.parametrize("precision", [*CODES, "float32"])
+@pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
+def test_precision_changes_no_answer(rows, metric, precision):
+    queries, gallery = rows
+    want = idsim.search(queries, gallery, 300, metric=metric, device="cpu")
+    on_device = {"metric": metric, "device": "cuda", "precision": precision}
+    assert_same(idsim.search(queries, gallery, 300, **on_device), want)
+    scan = idsim.TopKScan(queries, 300, **on_device)
+    for first in (600, 0, 300):
+        scan.feed(gallery[first : first + 300], first)
+    assert_same(scan.finish(), want)
+    level = float(np.median(want.scores[:, 5]))
+    assert same_bytes(
+        idsim.count_above(queries, gallery, [level], **on_device),
+        idsim.count_above(queries, gallery, [level], metric=metric),
+    )
+    got, pairs = (
+        idsim.pairs_above(queries, gallery, level, **arguments)
+        for arguments in (on_device, {"metric": metric})
+    )
+    assert all(same_bytes(a, b) for a, b in zip(got, pairs, strict=True))
+
+
+@pytest.mark.parametrize("precision", CODES)
+def test_an_index_keeps_the_codes_that_it_was_made_with(rows, precision):
+    queries, gallery = rows
+    index = idsim.Index(gallery, device="cuda", precision=precision)
+    kept = index.precision if precision == "auto" else precision
+    assert index.precision == kept
+    assert index.info()["tiers"][0] == f"{kept} codes"
+    assert index.info()["code_bytes"] == len(gallery) * (128 * (1 + (kept == "float16")) + 28)
+    assert_same(index.search(queries, 7), idsim.search(queries, gallery, 7, device="cpu"))
+    assert_same(idsim.search(queries, index, 7, precision=kept), index.search(queries, 7))
+    # Estimates are those of 8-bit codes, whatever the Index keeps.
+    got, want = (idsim.score_distribution(queries, g, bins=64) for g in (index, gallery))
+    assert same_bytes(got.counts, want.counts)
+    assert got.max_error == want.max_error
+    other = "int8" if kept == "float16" else "float16"
+    with pytest.raises(ValueError, match=f"the Index keeps {kept} codes: .* '{kept}', not '{other}'"):
+        idsim.search(queries, index, 7, precision=other)
+
+
+def test_large_k_chooses_16_bit_codes(rows):
+    queries, gallery = rows
+    passed = {
+        precision: idsim.search(
+            queries, gallery, 100, device="cuda", precision=precision, certificate=True
+        ).certificate.candidates
+        for precision in CODES
+    }
+    assert passed["auto"] == passed["float16"] <= passed["int8"]
+
+
+def test_few_queries_over_rows_without_codes(rows):
+    """The rows themselves are multiplied: bytes, rows with NaN or Inf, squares that overflow in float32, zero rows."""
+    queries, gallery = rows
+    odd = gallery.copy()
+    odd[11, 3], odd[500, 69] = np.nan, -np.inf
+    odd[7], odd[8], odd[300] = 3e38, 1e-44, 0.0
+    for q in (queries[:1], queries[:8], np.zeros_like(queries[:2])):
+        for metric in ("cosine", "dot", "l2"):
+            options = {"metric": metric, "nonfinite": "skip"}
+            want = idsim.search(q, odd, 9, device="cpu", **options)
+            got = idsim.search(q, odd, 9, device="cuda", certificate=True, **options)
+            assert_same(got, want)
+            assert got.certificate.skipped_rows == 2
+            for source in (odd, to_device(odd)):
+                counts = idsim.count_above(q, source, [0.1, 0.4], device="cuda", **options)
+                assert same_bytes(counts, idsim.count_above(q, odd, [0.1, 0.4], **options))
+        with pytest.raises(ValueError, match="gallery row 11 holds NaN or Inf"):
+            idsim.search(q, odd, 9, device="cuda")
+        with pytest.raises(ValueError, match="gallery row 11 holds NaN or Inf"):
+            idsim.search(q, odd, 0, device="cuda", precision="float32")
+
+
+def test_an_index_is_codes(rows):
+    with pytest.raises(ValueError, match="an Index keeps codes: precision must be .* not 'float32'"):
+        idsim.Index(rows[1], device="cuda", precision="float32")

@@ -1,15 +1,17 @@
-// CUDA's C++ dialect and runtime, as far as csrc/cuda uses them, on the emulator. Streams run at once; there is one
-// device whose memory is the host's.
+// CUDA's C++ dialect and runtime, as far as csrc/cuda uses them, on the emulator. Streams run at once, or are captured.
+// Memory of the devices is the host's, but a kernel that is given another device's is refused.
 #pragma once
 
-#include <bit>
 #include <cmath>
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <limits>
+#include <utility>
 
 #include "emulator.hpp"
+#include "faults.hpp"
+#include "machine.hpp"
 
 #define __host__
 #define __device__
@@ -22,7 +24,26 @@ using cudaError_t = int;
 inline constexpr cudaError_t cudaSuccess = 0;
 inline constexpr cudaError_t cudaErrorInvalidValue = 1;
 inline constexpr cudaError_t cudaErrorMemoryAllocation = 2;
+inline constexpr cudaError_t cudaErrorInvalidDevice = 101;
+inline constexpr cudaError_t cudaErrorECCUncorrectable = 214;
+inline constexpr cudaError_t cudaErrorNvlinkUncorrectable = 220;
+inline constexpr cudaError_t cudaErrorInvalidResourceHandle = 400;
+inline constexpr cudaError_t cudaErrorIllegalAddress = 700;
+inline constexpr cudaError_t cudaErrorLaunchTimeout = 702;
+inline constexpr cudaError_t cudaErrorContextIsDestroyed = 709;
+inline constexpr cudaError_t cudaErrorAssert = 710;
+inline constexpr cudaError_t cudaErrorHardwareStackError = 714;
+inline constexpr cudaError_t cudaErrorIllegalInstruction = 715;
+inline constexpr cudaError_t cudaErrorMisalignedAddress = 716;
+inline constexpr cudaError_t cudaErrorInvalidAddressSpace = 717;
+inline constexpr cudaError_t cudaErrorInvalidPc = 718;
 inline constexpr cudaError_t cudaErrorLaunchFailure = 719;
+inline constexpr cudaError_t cudaErrorNotSupported = 801;
+inline constexpr cudaError_t cudaErrorMpsClientTerminated = 810;
+inline constexpr cudaError_t cudaErrorStreamCaptureUnsupported = 900;
+inline constexpr cudaError_t cudaErrorStreamCaptureInvalidated = 901;
+inline constexpr cudaError_t cudaErrorStreamCaptureImplicit = 906;
+inline constexpr cudaError_t cudaErrorUnknown = 999;
 
 using cudaStream_t = struct EmulatedStream*;
 
@@ -55,7 +76,8 @@ enum cudaDeviceAttr {
   cudaDevAttrMultiProcessorCount,
   cudaDevAttrMaxSharedMemoryPerBlockOptin,
   cudaDevAttrComputeCapabilityMajor,
-  cudaDevAttrComputeCapabilityMinor
+  cudaDevAttrComputeCapabilityMinor,
+  cudaDevAttrHostRegisterReadOnlySupported
 };
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize };
 
@@ -63,25 +85,76 @@ namespace emulator {
 
 // Sticky until read, like CUDA's.
 inline cudaError_t& last_error() {
-  static cudaError_t error = cudaSuccess;
+  static thread_local cudaError_t error = cudaSuccess;
   return error;
 }
 inline cudaError_t report(cudaError_t error) {
   if (error != cudaSuccess) last_error() = error;
   return error;
 }
-// Bytes that cudaMalloc still gives; tests lower it.
-inline size_t& memory_left() {
-  static size_t bytes = size_t{1} << 40;
-  return bytes;
+// Success, or the error that a lost context answers with.
+inline cudaError_t status(bool launch = false) { return report(lost_context(launch)); }
+// Whether an argument of a kernel points into memory of another device. Padding holds stale bytes, pointers too.
+template <class T>
+bool is_foreign(T argument, int device) {
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_clear_padding)
+  __builtin_clear_padding(&argument);
+#endif
+#endif
+  return points_elsewhere(&argument, sizeof argument, device);
+}
+// The default streams have no object.
+inline bool is_default(cudaStream_t stream) { return reinterpret_cast<uintptr_t>(stream) <= 2; }
+inline Graph* capture_of(cudaStream_t stream) {
+  return is_default(stream) ? nullptr : stream->capture;
+}
+inline bool is_pageable(const void* p) {
+  return owner_of(p) == kPageable && !registered_memory.holds(p);
+}
+// Runs work now, or when the stream's graph is launched.
+template <class Work>
+cudaError_t queue(cudaStream_t stream, const Work& work, bool launch = false) {
+  if (status(launch) != cudaSuccess) return status();
+  if (!is_default(stream) && stream->device != current_device) {
+    return report(cudaErrorInvalidResourceHandle);
+  }
+  if (Graph* graph = capture_of(stream)) {
+    graph->nodes.push_back(work);
+    return cudaSuccess;
+  }
+  return report(work());
+}
+// A call that a stream that is captured does not allow.
+inline bool breaks_capture(cudaStream_t stream) {
+  Graph* graph = capture_of(stream);
+  if (graph != nullptr) graph->broken = true;
+  return graph != nullptr;
 }
 
 }  // namespace emulator
 
 inline const char* cudaGetErrorString(cudaError_t error) {
-  if (error == cudaErrorMemoryAllocation) return "out of memory";
-  if (error == cudaErrorLaunchFailure) return "unspecified launch failure";
-  return error == cudaSuccess ? "no error" : "invalid argument";
+  switch (error) {
+    case cudaSuccess:
+      return "no error";
+    case cudaErrorMemoryAllocation:
+      return "out of memory";
+    case cudaErrorInvalidDevice:
+      return "invalid device ordinal";
+    case cudaErrorInvalidResourceHandle:
+      return "invalid resource handle";
+    case cudaErrorIllegalAddress:
+      return "an illegal memory access was encountered";
+    case cudaErrorLaunchFailure:
+      return "unspecified launch failure";
+    case cudaErrorStreamCaptureUnsupported:
+      return "operation not permitted when stream is capturing";
+    case cudaErrorStreamCaptureInvalidated:
+      return "operation failed due to a previous error during capture";
+    default:
+      return "invalid argument";
+  }
 }
 inline cudaError_t cudaGetLastError() {
   const cudaError_t error = emulator::last_error();
@@ -90,15 +163,19 @@ inline cudaError_t cudaGetLastError() {
 }
 inline cudaError_t cudaPeekAtLastError() { return emulator::last_error(); }
 inline cudaError_t cudaGetDeviceCount(int* count) {
-  *count = 1;
+  *count = emulator::device_count();
   return cudaSuccess;
 }
 inline cudaError_t cudaGetDevice(int* device) {
-  *device = 0;
+  *device = emulator::current_device;
   return cudaSuccess;
 }
 inline cudaError_t cudaSetDevice(int device) {
-  return emulator::report(device == 0 ? cudaSuccess : cudaErrorInvalidValue);
+  if (device < 0 || device >= emulator::device_count()) {
+    return emulator::report(cudaErrorInvalidDevice);
+  }
+  emulator::current_device = device;
+  return cudaSuccess;
 }
 inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
   switch (attribute) {
@@ -114,42 +191,112 @@ inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, 
     case cudaDevAttrComputeCapabilityMinor:
       *value = 0;
       break;
+    case cudaDevAttrHostRegisterReadOnlySupported:
+      *value = 1;
+      break;
   }
   return cudaSuccess;
 }
 inline cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
-  *free = emulator::memory_left();
-  *total = size_t{1} << 40;
+  *free = emulator::memory_left(emulator::current_device);
+  *total = emulator::memory_of(emulator::current_device);
+  return emulator::status();
+}
+using cudaMemPool_t = struct EmulatedPool*;
+inline cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t* pool, int) {
+  *pool = nullptr;
   return cudaSuccess;
 }
-inline cudaError_t cudaMallocAsync(void** p, size_t bytes, cudaStream_t) {
-  if (bytes > emulator::memory_left()) return emulator::report(cudaErrorMemoryAllocation);
-  *p = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
-  if (*p == nullptr) return emulator::report(cudaErrorMemoryAllocation);
-  std::memset(*p, 0xA5, bytes);
-  return cudaSuccess;
+inline cudaError_t cudaMemPoolTrimTo(cudaMemPool_t, size_t) { return cudaSuccess; }
+inline cudaError_t cudaMallocAsync(void** p, size_t bytes, cudaStream_t stream) {
+  if (emulator::status() != cudaSuccess) return emulator::status();
+  if (emulator::breaks_capture(stream)) return emulator::report(cudaErrorStreamCaptureUnsupported);
+  emulator::note(emulator::kAllocations);
+  *p = emulator::allocate(emulator::current_device, bytes);
+  return emulator::report(*p == nullptr ? cudaErrorMemoryAllocation : cudaSuccess);
 }
-inline cudaError_t cudaFreeAsync(void* p, cudaStream_t) {
-  std::free(p);
-  return cudaSuccess;
+inline cudaError_t cudaFreeAsync(void* p, cudaStream_t stream) {
+  if (emulator::breaks_capture(stream)) return emulator::report(cudaErrorStreamCaptureUnsupported);
+  const int owner = emulator::owner_of(p);
+  if (owner != emulator::current_device) return emulator::report(cudaErrorInvalidValue);
+  if (!emulator::release(p)) return emulator::report(cudaErrorInvalidValue);
+  return emulator::status();
 }
+// A copy that touches pageable memory of the host waits for it.
 inline cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind,
-                                   cudaStream_t) {
-  if (bytes > 0) std::memcpy(to, from, bytes);
-  return cudaSuccess;
+                                   cudaStream_t stream) {
+  const bool pageable = emulator::is_pageable(to) || emulator::is_pageable(from);
+  if (pageable && bytes > 0) {
+    emulator::note(emulator::kPageableCopies);
+    if (emulator::breaks_capture(stream))
+      return emulator::report(cudaErrorStreamCaptureUnsupported);
+  }
+  return emulator::queue(stream, [=] {
+    if (bytes > 0) std::memcpy(to, from, bytes);
+    return cudaSuccess;
+  });
 }
-inline cudaError_t cudaMemsetAsync(void* p, int value, size_t bytes, cudaStream_t) {
-  std::memset(p, value, bytes);
-  return cudaSuccess;
+inline cudaError_t cudaMemcpyPeerAsync(void* to, int to_device, const void* from, int from_device,
+                                       size_t bytes, cudaStream_t stream) {
+  if (emulator::owner_of(to) != to_device || emulator::owner_of(from) != from_device) {
+    return emulator::report(cudaErrorInvalidValue);
+  }
+  return emulator::queue(stream, [=] {
+    std::memcpy(to, from, bytes);
+    return cudaSuccess;
+  });
 }
-inline cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaGetLastError(); }
+inline cudaError_t cudaMemsetAsync(void* p, int value, size_t bytes, cudaStream_t stream) {
+  const int device = emulator::current_device;
+  return emulator::queue(stream, [=] {
+    if (emulator::points_elsewhere(&p, sizeof p, device)) return cudaErrorIllegalAddress;
+    std::memset(p, value, bytes);
+    return cudaSuccess;
+  });
+}
+inline cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  emulator::note(emulator::kStreamWaits);
+  if (emulator::breaks_capture(stream)) return emulator::report(cudaErrorStreamCaptureUnsupported);
+  emulator::status();
+  return cudaGetLastError();
+}
+inline cudaError_t cudaDeviceSynchronize() { return cudaStreamSynchronize(nullptr); }
 inline cudaError_t cudaMallocHost(void** p, size_t bytes) {
-  *p = std::malloc(bytes);
-  return *p == nullptr ? emulator::report(cudaErrorMemoryAllocation) : cudaSuccess;
+  *p = emulator::allocate(emulator::kPinned, bytes);
+  return *p == nullptr ? emulator::report(cudaErrorMemoryAllocation) : emulator::status();
 }
 inline cudaError_t cudaFreeHost(void* p) {
-  std::free(p);
-  return cudaSuccess;
+  return emulator::report(emulator::release(p) ? cudaSuccess : cudaErrorInvalidValue);
+}
+
+inline constexpr unsigned cudaHostRegisterPortable = 1;
+inline constexpr unsigned cudaHostRegisterMapped = 2;
+inline constexpr unsigned cudaHostRegisterReadOnly = 8;
+inline cudaError_t cudaHostRegister(void* p, size_t bytes, unsigned) {
+  if (!emulator::registered_memory.add(p, bytes)) return emulator::report(cudaErrorNotSupported);
+  return emulator::status();
+}
+inline cudaError_t cudaHostUnregister(void* p) {
+  const bool was = emulator::registered_memory.remove(p);
+  return was ? cudaSuccess : emulator::report(cudaErrorInvalidValue);
+}
+inline cudaError_t cudaHostGetDevicePointer(void** seen, void* p, unsigned) {
+  *seen = p;
+  const bool is = emulator::registered_memory.holds(p);
+  return is ? cudaSuccess : emulator::report(cudaErrorInvalidValue);
+}
+enum cudaMemoryType { cudaMemoryTypeUnregistered, cudaMemoryTypeHost, cudaMemoryTypeDevice };
+struct cudaPointerAttributes {
+  cudaMemoryType type;
+  int device;
+  void* devicePointer;
+  void* hostPointer;
+};
+inline cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* out, const void* p) {
+  auto* address = const_cast<void*>(p);
+  const bool is = emulator::registered_memory.holds(p);
+  *out = {is ? cudaMemoryTypeHost : cudaMemoryTypeUnregistered, 0, is ? address : nullptr, address};
+  return emulator::status();
 }
 
 // Streams run at once, so that every event has come when it is recorded.
@@ -157,26 +304,87 @@ using cudaEvent_t = int*;
 inline constexpr unsigned cudaEventDisableTiming = 2;
 inline constexpr unsigned cudaStreamNonBlocking = 1;
 inline cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
-  *event = new int;
+  *event = new int(emulator::current_device);
   return cudaSuccess;
 }
 inline cudaError_t cudaEventDestroy(cudaEvent_t event) {
   delete event;
   return cudaSuccess;
 }
-inline cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) { return cudaSuccess; }
-inline cudaError_t cudaEventSynchronize(cudaEvent_t) { return cudaSuccess; }
-inline cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) { return cudaSuccess; }
+inline cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  const int device = emulator::is_default(stream) ? emulator::current_device : stream->device;
+  return emulator::report(device == *event ? cudaSuccess : cudaErrorInvalidResourceHandle);
+}
+inline cudaError_t cudaEventSynchronize(cudaEvent_t) {
+  emulator::note(emulator::kEventWaits);
+  return cudaSuccess;
+}
+inline cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) {
+  emulator::note(emulator::kStreamOrders);
+  return cudaSuccess;
+}
 inline cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
-  *stream = reinterpret_cast<cudaStream_t>(new int);
+  *stream = new EmulatedStream{emulator::current_device, nullptr};
   return cudaSuccess;
 }
 inline cudaError_t cudaStreamDestroy(cudaStream_t stream) {
-  delete reinterpret_cast<int*>(stream);
+  delete stream;
   return cudaSuccess;
 }
+
+// A graph is what was captured, and its own executable.
+using cudaGraph_t = emulator::Graph*;
+using cudaGraphExec_t = emulator::Graph*;
+enum cudaStreamCaptureMode { cudaStreamCaptureModeGlobal, cudaStreamCaptureModeThreadLocal };
+enum cudaStreamCaptureStatus { cudaStreamCaptureStatusNone, cudaStreamCaptureStatusActive };
+inline cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
+  if (emulator::is_default(stream) || stream->capture != nullptr) {
+    return emulator::report(cudaErrorStreamCaptureUnsupported);
+  }
+  stream->capture = new emulator::Graph;
+  return cudaSuccess;
+}
+inline cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
+  *graph = std::exchange(stream->capture, nullptr);
+  if (*graph == nullptr) return emulator::report(cudaErrorInvalidValue);
+  if (!(*graph)->broken) return cudaSuccess;
+  delete std::exchange(*graph, nullptr);
+  return emulator::report(cudaErrorStreamCaptureInvalidated);
+}
+inline cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus* status) {
+  *status = emulator::capture_of(stream) == nullptr ? cudaStreamCaptureStatusNone
+                                                    : cudaStreamCaptureStatusActive;
+  return cudaSuccess;
+}
+inline cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph,
+                                        unsigned long long) {
+  *exec = new emulator::Graph(*graph);
+  return cudaSuccess;
+}
+inline cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
+  if (emulator::breaks_capture(stream)) return emulator::report(cudaErrorStreamCaptureUnsupported);
+  for (const auto& node : exec->nodes) {
+    if (const cudaError_t error = node(); error != cudaSuccess) return emulator::report(error);
+  }
+  return cudaSuccess;
+}
+inline cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
+  delete graph;
+  return cudaSuccess;
+}
+inline cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec) {
+  delete exec;
+  return cudaSuccess;
+}
+
 template <class Kernel>
 cudaError_t cudaFuncSetAttribute(Kernel*, cudaFuncAttribute, int) {
+  return cudaSuccess;
+}
+
+template <class Kernel>
+cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, Kernel*, int, size_t) {
+  *blocks = 2;
   return cudaSuccess;
 }
 
@@ -189,109 +397,23 @@ struct cudaLaunchConfig_t {
 template <class... Wanted, class... Given>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Wanted...),
                                Given... given) {
-  const bool done = emulator::run_grid(config->gridDim, config->blockDim, config->dynamicSmemBytes,
-                                       [&] { kernel(static_cast<Wanted>(given)...); });
-  return emulator::report(done ? cudaSuccess : cudaErrorLaunchFailure);
-}
-
-// --- Device functions ---
-
-inline void __syncthreads() { emulator::block_barrier(); }
-
-namespace emulator {
-
-template <class T>
-struct Shuffle {
-  T value;
-  int from;
-};
-
-enum Kind { kSync, kShuffle, kBallot, kMma };
-
-}  // namespace emulator
-
-inline void __syncwarp(unsigned mask = ~0U) {
-  emulator::warp_collective(mask, emulator::kSync, [](void**, unsigned) {}, nullptr);
-}
-
-template <class T>
-T __shfl_sync(unsigned mask, T value, int from) {
-  emulator::Shuffle<T> mine{value, from & 31};
-  emulator::warp_collective(
-      mask, emulator::kShuffle,
-      [](void** lanes, unsigned) {
-        T before[32] = {};
-        for (int i = 0; i < 32; ++i) {
-          if (lanes[i] != nullptr) before[i] = static_cast<emulator::Shuffle<T>*>(lanes[i])->value;
+  emulator::note(emulator::kLaunches);
+  const int device = emulator::current_device;
+  return emulator::queue(
+      config->stream,
+      [=, config = *config] {
+        if ((emulator::is_foreign<Wanted>(static_cast<Wanted>(given), device) || ...)) {
+          std::fprintf(stderr,
+                       "emulator: a kernel on device %d was given memory of another device\n",
+                       device);
+          return cudaErrorIllegalAddress;
         }
-        for (int i = 0; i < 32; ++i) {
-          if (lanes[i] == nullptr) continue;
-          auto* lane = static_cast<emulator::Shuffle<T>*>(lanes[i]);
-          lane->value = before[lane->from];
-        }
+        const bool done =
+            emulator::run_grid(config.gridDim, config.blockDim, config.dynamicSmemBytes,
+                               [&] { kernel(static_cast<Wanted>(given)...); });
+        return done ? cudaSuccess : cudaErrorLaunchFailure;
       },
-      &mine);
-  return mine.value;
-}
-template <class T>
-T __shfl_down_sync(unsigned mask, T value, int by) {
-  const int lane = static_cast<int>(threadIdx.x) & 31;
-  return __shfl_sync(mask, value, lane + by < 32 ? lane + by : lane);
-}
-template <class T>
-T __shfl_xor_sync(unsigned mask, T value, int by) {
-  return __shfl_sync(mask, value, (static_cast<int>(threadIdx.x) & 31) ^ by);
-}
-inline unsigned __ballot_sync(unsigned mask, int predicate) {
-  struct Vote {
-    bool yes;
-    unsigned result;
-  } mine{predicate != 0, 0};
-  emulator::warp_collective(
-      mask, emulator::kBallot,
-      [](void** lanes, unsigned) {
-        unsigned result = 0;
-        for (int i = 0; i < 32; ++i) {
-          if (lanes[i] != nullptr && static_cast<Vote*>(lanes[i])->yes) result |= 1U << i;
-        }
-        for (int i = 0; i < 32; ++i) {
-          if (lanes[i] != nullptr) static_cast<Vote*>(lanes[i])->result = result;
-        }
-      },
-      &mine);
-  return mine.result;
-}
-inline int __any_sync(unsigned mask, int predicate) { return __ballot_sync(mask, predicate) != 0; }
-
-template <class T>
-T atomicAdd(T* at, T value) {
-  const T before = *at;
-  *at = before + value;
-  return before;
-}
-template <class T>
-T atomicMax(T* at, T value) {
-  const T before = *at;
-  if (before < value) *at = value;
-  return before;
-}
-template <class T>
-T atomicMin(T* at, T value) {
-  const T before = *at;
-  if (value < before) *at = value;
-  return before;
+      true);
 }
 
-inline int __popc(unsigned x) { return std::popcount(x); }
-inline int __popcll(unsigned long long x) { return std::popcount(x); }
-inline int __ffs(int x) { return __builtin_ffs(x); }
-inline int __float_as_int(float x) { return std::bit_cast<int>(x); }
-inline float __int_as_float(int x) { return std::bit_cast<float>(x); }
-template <class T>
-T __ldg(const T* p) {
-  return *p;
-}
-template <class T>
-T __ldcg(const T* p) {
-  return *p;
-}
+#include "device_functions.hpp"

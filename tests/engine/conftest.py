@@ -8,7 +8,7 @@ import hypothesis
 import numpy as np
 import pytest
 
-from idsim import _core, engines
+from idsim import _core, placement
 
 hypothesis.settings.register_profile("ci", derandomize=True, deadline=None, max_examples=200)
 hypothesis.settings.register_profile("nightly", deadline=None, max_examples=20_000, print_blob=True)
@@ -38,7 +38,7 @@ DEVICES = [pytest.param("cuda", marks=pytest.mark.gpu)] if _core.build_info()["c
 def engine(request, monkeypatch):
     """Pin one instruction set, or the CUDA device, for the test."""
     if request.param == "cuda":
-        monkeypatch.setattr(engines, "default_device", "cuda")
+        monkeypatch.setattr(placement, "default_device", "cuda")
     else:
         _core.set_isa(request.param)
     yield request.param

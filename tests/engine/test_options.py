@@ -217,3 +217,22 @@ def test_k_that_cannot_be_held(data):
             idsim.search(*data, k)
         with pytest.raises((MemoryError, ValueError, OverflowError, TypeError)):
             TopKScan(data[0], k)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda x, **options: idsim.search(x, x, 2, **options),
+        lambda x, **options: idsim.TopKScan(x, 2, **options),
+        lambda x, **options: idsim.count_above(x, x, [0.5], **options),
+        lambda x, **options: idsim.pairs_above(x, threshold=0.5, **options),
+        idsim.Index,
+    ],
+)
+def test_precision_that_the_cpu_does_not_have(ask):
+    x = np.eye(4, dtype=np.float32)
+    ask(x, precision="auto", device="cpu")
+    with pytest.raises(ValueError, match="the CPU engine has precision 'auto' alone, not 'float16'"):
+        ask(x, precision="float16", device="cpu")
+    with pytest.raises(ValueError, match="precision must be one of 'auto', .*, not 'fp8'"):
+        ask(x, precision="fp8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from enum import StrEnum
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from idsim.gallery.hits import NamedRows, StreamedSource
+    from idsim.memory import MemoryPlan
 
 __all__ = ["search"]
 
@@ -64,6 +66,17 @@ def search(
         Nonfinite, typer.Option(help="What to do with gallery rows that hold NaN or infinities.")
     ] = Nonfinite.refuse,
     threads: Annotated[int | None, typer.Option(min=1, help="Default: one per core.")] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(help="Where the work is done: cpu, cuda, cuda:N, cuda:N,M or cuda:all. Default: cpu."),
+    ] = None,
+    memory_budget: Annotated[
+        int | None, typer.Option(min=1, help="MiB of scratch, on a device of its memory. Default: 1024.")
+    ] = None,
+    plan: Annotated[
+        bool,
+        typer.Option("--plan", help="Print what the search would take of a CUDA device's memory, and stop."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Find the best matches of every query in a gallery, exactly; the gallery may be larger than memory."""
@@ -75,6 +88,11 @@ def search(
         raise typer.BadParameter("--exclude-self and --exclude-groups cannot be used together")
     rows, names = hits.load_rows(open_source(queries, key=query_key))
     source = hits.StreamedSource(open_source(gallery, key=gallery_key))
+    budget = None if memory_budget is None else memory_budget << 20
+    if plan:
+        name = device if device not in {None, "cpu"} else "cuda"
+        _report_plan(idsim.memory_plan(rows, source, k, device=name, memory_budget=budget), as_json)
+        return
     exclude: Any = "self" if exclude_self else None
     if exclude_groups:
         exclude = _group_codes(names, source, queries)
@@ -88,7 +106,9 @@ def search(
             threshold=threshold,
             nonfinite=nonfinite.value,
             threads=threads,
+            memory_budget=budget,
             progress=progress,
+            device=device,
         )
     columns = hits.hit_columns(result, names, source)
     summary: dict[str, Any] = {
@@ -103,6 +123,10 @@ def search(
         hits.write_hits(output, columns)
         summary["output"] = str(output)
     _report(summary, columns, as_json)
+
+
+def _report_plan(plan: MemoryPlan, as_json: bool) -> None:
+    typer.echo(json.dumps(dataclasses.asdict(plan), indent=2) if as_json else str(plan))
 
 
 def _check_output(output: Path | None) -> None:

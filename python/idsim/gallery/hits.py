@@ -88,6 +88,10 @@ class StreamedSource(HostSource):
     def __len__(self) -> int:
         return self._source.rows
 
+    def sent_to_device(self) -> tuple[str, int]:
+        """Return how the rows reach a CUDA device, and the bytes of one; for `idsim.memory_plan`."""
+        return ("host_rows", 4 * self.dim) if self.gallery is None else self.gallery.sent_to_device()
+
     def resolve_metric(self, metric: Metric | None) -> Metric:
         """Return the metric of a search; a source serves all."""
         return metric or "cosine"

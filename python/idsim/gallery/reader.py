@@ -251,6 +251,10 @@ class Gallery(HostSource):
         """
         return self._columns.groups()
 
+    def sent_to_device(self) -> tuple[str, int]:
+        """Return how the rows reach a CUDA device, and the bytes of one; for `idsim.memory_plan`."""
+        return "host_codes" if self.is_prepared else "host_rows", self._vectors.row_bytes
+
     @property
     def is_prepared(self) -> bool:
         """Whether searches use codes beside the vectors (a quarter of the bytes of float32)."""

@@ -1,0 +1,82 @@
+// The pairs that a top-k search cannot rule out, as the tile kernels and the direct scan list them.
+#pragma once
+
+#include "cuda/direct.cuh"
+#include "cuda/tile.cuh"
+#include "cuda/topk.hpp"
+
+namespace idsim::cuda {
+
+struct Candidate {
+  int32_t row;  // of the slab
+  StoredSum dot;
+};
+
+template <class Sum>
+__device__ void append(const TopK::Filter& filter, int64_t query, int64_t row, Sum dot) {
+  const unsigned slot = atomicAdd(&filter.found[query], 1U);
+  if (slot < filter.capacity) {
+    filter.candidates[query * filter.capacity + slot] = {static_cast<int32_t>(row), stored(dot)};
+  }
+}
+
+// Lists every pair of a tile that its threshold cannot rule out.
+template <bool kThree>
+struct ListCandidates {
+  CodedRows coded;
+  Queries::View queries;
+  TopK::Filter filter;
+  int64_t n_rows;
+
+  template <class P>
+  __device__ void operator()(const P& p, int64_t row0, int64_t query0) const {
+    // The terms of the rows stay in registers: there are few, whatever the shape.
+    RowTerms rows[P::kRowCount][2];
+#pragma unroll
+    for (int i = 0; i < P::kRowCount; ++i) {
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const int64_t row = row0 + p.row(i, 2 * half);
+        rows[i][half] = row < n_rows ? terms_of(row) : skipped_row();
+      }
+    }
+#pragma unroll
+    for (int j = 0; j < P::kQueryCount; ++j) {
+#pragma unroll
+      for (int e = 0; e < 2; ++e) {
+        const int64_t query = query0 + p.query(j, e);
+        const QueryTerms terms{filter.a[query], queries.b[query], kThree ? queries.c[query] : 0.0F};
+#pragma unroll
+        for (int i = 0; i < P::kRowCount; ++i) {
+#pragma unroll
+          for (int half = 0; half < 2; ++half) {
+            const auto dot = p.acc[i][j][2 * half + e];
+            if (static_cast<float>(dot) >= row_limit(terms, rows[i][half])) {
+              append(filter, query, row0 + p.row(i, 2 * half), dot);
+            }
+          }
+        }
+      }
+    }
+  }
+
+  __device__ RowTerms terms_of(int64_t row) const {
+    return {coded.u[row], coded.v[row], kThree ? coded.w[row] : 0.0F};
+  }
+};
+
+struct ListDirect {
+  DirectRows rows;
+  Queries::View queries;
+  TopK::Filter filter;
+
+  __device__ void operator()(const DirectPair& pair) const {
+    const RowTerms x = rows.terms(pair);
+    rows.keep(pair, x);
+    if (!pair.real) return;
+    const QueryTerms terms{filter.a[pair.query], queries.b[pair.query], queries.c[pair.query]};
+    if (pair.dot >= row_limit(terms, x)) append(filter, pair.query, pair.row, pair.dot);
+  }
+};
+
+}  // namespace idsim::cuda
