@@ -28,6 +28,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 MAX_PIXELS = 40_000_000  # from the header, before anything is decoded; a 177 Mpx PNG may have 172 KB
 MAX_FILE_BYTES = 256 << 20
 MAX_DEPTH = 16
+TOO_MUCH_MEMORY = "decoding it takes more memory than a picture should"
 
 
 class Listed(NamedTuple):
@@ -143,6 +144,8 @@ def decode(data: bytes) -> Picture:
 
 def _reason(error: Exception) -> str:
     """Return the same words for the same file: without the address of an object in memory."""
+    if isinstance(error, MemoryError):
+        return TOO_MUCH_MEMORY
     if type(error).__name__ == "UnidentifiedImageError":
         return "it is no JPEG, PNG or WebP picture"
     text = re.sub(r" ?<[^<>]* at 0x[0-9a-f]+>", "", str(error))

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["METRICS", "Detector", "Embedder", "Face", "Matcher", "Representation"]
+__all__ = ["METRICS", "Detector", "Embedder", "Face", "Matcher", "Representation", "StagedMatcher"]
 
 METRICS = ("cosine", "l2")
 
@@ -126,3 +126,13 @@ class Matcher(Protocol):
 
     def represent(self, image: NDArray[np.uint8]) -> Representation:
         """Return the embedding of the main face of a picture, uint8 ``[height, width, 3]`` RGB."""
+
+
+class StagedMatcher(Matcher, Protocol):
+    """A matcher that finds and cuts out faces one by one and embeds them by many: the two go on at the same time."""
+
+    def prepare(self, image: NDArray[np.uint8]) -> tuple[Representation, NDArray[np.uint8] | None]:
+        """Return what is known of the main face of a picture without its vector, and its crop; None: no face."""
+
+    def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return the embeddings ``[n, dim]`` of crops, uint8 ``[n, height, width, 3]``."""
