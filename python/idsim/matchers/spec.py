@@ -124,8 +124,9 @@ class OutputSpec:
         Name of the network's output; empty: the one at `index`.
     index : int
         Position of the output among the network's outputs, where `name` is empty.
-    norm_output : str
-        Name of an output with the length that the vector had: the vector is multiplied by it.
+    norm_output : str or int
+        Name or position of an output with the length that the vector had: the vector is multiplied by it. Empty:
+        there is none.
     normalise : bool
         Divide the finished vector by its Euclidean length.
     center : str
@@ -137,7 +138,7 @@ class OutputSpec:
     dim: int
     name: str = ""
     index: int = 0
-    norm_output: str = ""
+    norm_output: str | int = ""
     normalise: bool = True
     center: str = ""
     keep_norm: bool = False
@@ -347,7 +348,7 @@ def _output(table: SpecTable) -> OutputSpec:
         dim=table.whole("dim", 1, MAX_DIM),
         name=table.word("name"),
         index=table.whole("index", 0, 63, 0),
-        norm_output=table.word("norm_output"),
+        norm_output=table.word_or_whole("norm_output", 63),
         normalise=table.flag("normalise", required=True),
         center=table.word("center"),
         keep_norm=table.flag("keep_norm"),

@@ -97,6 +97,12 @@ class SpecTable(Fields):
             self.refuse(key, f"must be {wanted}, not {_short(value)}")
         return value
 
+    def word_or_whole(self, key: str, high: int) -> str | int:
+        """Return a text, perhaps an empty one, or an integer from 0 on."""
+        if type(self._left.get(key)) is int:
+            return self.whole(key, 0, high)
+        return self.word(key)
+
     def wholes(self, key: str, count: int, low: int, high: int, meaning: str) -> tuple[int, ...]:
         """Return an array of integers within their limits."""
         wanted = f"an array of {count} integers from {low} to {high} ({meaning})"
