@@ -37,6 +37,7 @@ __all__ = [
     "ScoreSpec",
     "parse_spec",
     "read_spec",
+    "spec_from_table",
 ]
 
 KINDS = ("onnx", "torch", "dlib", "callable")
@@ -270,6 +271,11 @@ def parse_spec(text: str, path: str | os.PathLike[str]) -> MatcherSpec:
         value = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
         raise MatcherError(path, "text", f"not the TOML that is expected: {error}") from error
+    return spec_from_table(value, path)
+
+
+def spec_from_table(value: dict[str, Any], path: str | os.PathLike[str]) -> MatcherSpec:
+    """Return the specification that a table, as TOML gives it, holds; `path` is for messages and relative files."""
     table = SpecTable(value, path, "specification", MatcherError)
     name = table.pattern("name", r"[a-z0-9][a-z0-9._-]{0,63}", "lower-case letters, digits, '.', '_' and '-'")
     kind = table.choice("kind", KINDS)
