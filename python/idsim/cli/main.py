@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "search": ("search", "search", "Find the best matches of every query in a gallery."),
     "gallery": ("gallery", "app", "Build, describe, verify, convert and merge galleries."),
     "generator": ("generator", "app", "Describe, convert and verify checkpoints of generators."),
+    "matcher": ("matcher", "app", "List, describe and check face matchers."),
     "bench": ("bench", "bench", "Time searches on this machine, beside the rivals that are installed."),
     "selftest": ("selftest", "selftest", "Prove on this machine that the answers are exact."),
     "doctor": ("doctor", "doctor", "Say what this machine and this installation offer."),

@@ -13,7 +13,7 @@ from idsim.audit.embedding import ShardPlan, compute_shards
 from idsim.audit.representing import Stages
 from idsim.device_processes import share
 from idsim.errors import CudaError
-from idsim.generators.function import load_function
+from idsim.functions import load_function
 from idsim.matchers.dlib import DlibMatcher
 from idsim.sources import open_images
 from idsim.sources.decoding import DecoderPool, default_workers

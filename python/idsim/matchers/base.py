@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+import numpy as np
+
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["METRICS", "Detector", "Embedder", "Face", "Matcher", "Representation", "StagedMatcher"]
+__all__ = [
+    "METRICS",
+    "Detector",
+    "Embedder",
+    "Face",
+    "Matcher",
+    "Representation",
+    "StagedMatcher",
+    "checked_crops",
+]
 
 METRICS = ("cosine", "l2")
 
@@ -136,3 +146,23 @@ class StagedMatcher(Matcher, Protocol):
 
     def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the embeddings ``[n, dim]`` of crops, uint8 ``[n, height, width, 3]``."""
+
+
+def checked_crops(crops: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Return crops if they are uint8 ``[n, height, width, 3]`` of the size of an embedder.
+
+    Raises
+    ------
+    TypeError
+        They are no array of NumPy's, or not uint8.
+    ValueError
+        They have another shape.
+    """
+    wanted = f"uint8 [n, {size[0]}, {size[1]}, 3] RGB"
+    if not isinstance(crops, np.ndarray):
+        raise TypeError(f"crops must be a NumPy array, {wanted}, not {type(crops).__name__}")
+    if crops.dtype != np.uint8:
+        raise TypeError(f"crops must be {wanted}, not {crops.dtype}")
+    if crops.ndim != 4 or crops.shape[1:] != (*size, 3):
+        raise ValueError(f"crops must be {wanted}, not {list(crops.shape)}")
+    return crops

@@ -22,7 +22,7 @@ from idsim.matchers.base import Representation
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["DlibMatcher", "DlibOptions", "find_models"]
+__all__ = ["DlibMatcher", "DlibOptions", "find_models", "load_network"]
 
 MODELS_PACKAGE = "face_recognition_models"
 LANDMARKS = "shape_predictor_5_face_landmarks.dat"
@@ -111,6 +111,27 @@ def find_models(folder: str = "") -> Path:
         if not (models / name).is_file():
             raise MatcherError(models, name, "this model file is missing")
     return models
+
+
+def load_network(file: Path | None = None) -> tuple[Any, dict[str, Any]]:
+    """Return the descriptor network alone, and what its descriptors depend on.
+
+    Parameters
+    ----------
+    file : Path, optional
+        Its file; by default the one of `find_models`.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        dlib or the package with the model files is not installed (the extra ``dlib``).
+    MatcherError
+        The file is missing or cannot be read.
+    """
+    dlib = _import_dlib()
+    path = file or find_models() / NETWORK
+    network = _load(dlib.face_recognition_model_v1, path)
+    return network, {"library": f"dlib {dlib.__version__}", "files": {path.name: _sha256(path)}}
 
 
 class DlibMatcher:

@@ -1,27 +1,21 @@
-"""Which container a file is, told by its first bytes, and the generator in it."""
+"""Which container a file is, told by its first bytes, and its content as records."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from idsim.generators.stylegan2.formats.base import Reader
-from idsim.generators.stylegan2.formats.state_dicts import find_generator
 from idsim.inert.blobs import Blob
 from idsim.inert.machine import Budget, Machine
 from idsim.inert.names import PICKLE, TORCH
-from idsim.inert.torch_stream import (
-    MAGIC_PICKLE,
-    PersistentStorages,
-    read_storage,
-    read_stream,
-)
+from idsim.inert.records import Array, Element
+from idsim.inert.torch_stream import MAGIC_PICKLE, PersistentStorages, read_storage, read_stream
 from idsim.inert.zip_members import open_archive
 
 if TYPE_CHECKING:
     from idsim.files import InputFile
-    from idsim.generators.stylegan2.formats.base import Findings
+    from idsim.safetensors import Header
 
-__all__ = ["Contained", "read_container", "sniff"]
+__all__ = ["header_arrays", "read_content", "sniff"]
 
 MAX_FILE_BYTES = 16 << 30  # forty times the largest public checkpoint
 
@@ -35,12 +29,7 @@ _OTHERS = (
     (b"<", "a text or a web page: the download may have failed"),
 )
 
-
-class Contained(NamedTuple):
-    """The container of a file and what was found in it."""
-
-    container: str
-    findings: Findings
+_SAFETENSORS = {"F32": Element("f4", 4), "F16": Element("f2", 2), "BF16": Element("bf2", 2)}
 
 
 def sniff(file: InputFile) -> str:
@@ -66,22 +55,31 @@ def sniff(file: InputFile) -> str:
     )
 
 
-def read_container(file: InputFile, container: str, network: str) -> Findings:
-    """Read a pickle or a `torch.save` file and find a generator in it."""
+def read_content(file: InputFile, container: str) -> object:
+    """Return the value of a pickle or a `torch.save` file as records; tensors stay in the file."""
     budget, whole = Budget(file.size), Blob(file, 0, file.size)
     if container == "torch stream":
-        content = read_stream(whole, budget)
-    elif container == "torch zip":
-        archive = open_archive(file)
-        order = archive.find("byteorder") if "byteorder" in archive.members else None
-        if order is not None and (len(order) != 6 or order.read() != b"little"):
-            raise file.error(file.path, "byteorder", "the elements are not little-endian")
-        storages = PersistentStorages(lambda _, key: archive.find(f"data/{key}"))
-        pickle = archive.find("data.pkl")
-        content = _run(Machine(pickle, budget, TORCH, persistent=storages), pickle)
-    else:
-        content = _run(Machine(whole, budget, PICKLE, read_storage=read_storage), whole)
-    return find_generator(Reader(file), content, network)
+        return read_stream(whole, budget)
+    if container != "torch zip":
+        return _run(Machine(whole, budget, PICKLE, read_storage=read_storage), whole)
+    archive = open_archive(file)
+    order = archive.find("byteorder") if "byteorder" in archive.members else None
+    if order is not None and (len(order) != 6 or order.read() != b"little"):
+        raise file.error(file.path, "byteorder", "the elements are not little-endian")
+    storages = PersistentStorages(lambda _, key: archive.find(f"data/{key}"))
+    pickle = archive.find("data.pkl")
+    return _run(Machine(pickle, budget, TORCH, persistent=storages), pickle)
+
+
+def header_arrays(file: InputFile, header: Header) -> dict[str, object]:
+    """Return the tensors of a safetensors file as records, by name."""
+    arrays: dict[str, object] = {}
+    for name, tensor in header.tensors.items():
+        array = arrays[name] = Array()
+        array.shape = tensor.shape
+        array.element = _SAFETENSORS.get(tensor.dtype, Element(tensor.dtype, 1))
+        array.blob = Blob(file, tensor.start, tensor.stop)
+    return arrays
 
 
 def _run(machine: Machine, blob: Blob) -> object:
