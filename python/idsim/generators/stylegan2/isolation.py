@@ -15,7 +15,7 @@ import idsim
 from idsim.errors import CheckpointError
 from idsim.files import InputFile
 from idsim.generators.stylegan2.checkpoint import Checkpoint, NetworkName, Provenance, read_checkpoint
-from idsim.generators.stylegan2.walls import FORBIDDEN_STATUS, Limits
+from idsim.walls import FORBIDDEN_STATUS, Limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

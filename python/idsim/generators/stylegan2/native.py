@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from idsim.generators.stylegan2.config import GeneratorConfig
 from idsim.generators.stylegan2.formats.base import Findings, Reader
 from idsim.generators.stylegan2.formats.state_dicts import find_in_tensors
-from idsim.generators.stylegan2.inert.blobs import Blob
-from idsim.generators.stylegan2.inert.records import Array, Element
+from idsim.inert.blobs import Blob
+from idsim.inert.records import Array, Element
 from idsim.safetensors import read_header
 from idsim.strict_json import Fields, canonical_json, load_object
 

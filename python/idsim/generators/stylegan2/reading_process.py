@@ -16,7 +16,7 @@ from idsim.errors import CheckpointError
 from idsim.files import InputFile
 from idsim.generators.stylegan2.checkpoint import read_checkpoint
 from idsim.generators.stylegan2.native import write_image
-from idsim.generators.stylegan2.walls import Limits, confine
+from idsim.walls import Limits, confine
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

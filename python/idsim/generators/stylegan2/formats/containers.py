@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from idsim.generators.stylegan2.formats.base import Reader
 from idsim.generators.stylegan2.formats.state_dicts import find_generator
-from idsim.generators.stylegan2.inert.blobs import Blob
-from idsim.generators.stylegan2.inert.machine import Budget, Machine
-from idsim.generators.stylegan2.inert.names import PICKLE, TORCH
-from idsim.generators.stylegan2.inert.torch_stream import (
+from idsim.inert.blobs import Blob
+from idsim.inert.machine import Budget, Machine
+from idsim.inert.names import PICKLE, TORCH
+from idsim.inert.torch_stream import (
     MAGIC_PICKLE,
     PersistentStorages,
     read_storage,
     read_stream,
 )
-from idsim.generators.stylegan2.inert.zip_members import open_archive
+from idsim.inert.zip_members import open_archive
 
 if TYPE_CHECKING:
     from idsim.files import InputFile
