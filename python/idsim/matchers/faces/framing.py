@@ -43,12 +43,16 @@ def widened(image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], int, int]:
 
 
 def with_padding(find: Callable[[NDArray[np.uint8]], list[Face]], image: NDArray[np.uint8]) -> list[Face]:
-    """Return the faces of a picture; where there are none, those of the widened picture, by the route ``padded``."""
+    """Return the faces of a picture; where there are none, those of the widened picture, with ``padded`` as route."""
     faces = find(image)
     if faces:
         return faces
     wide, rows, columns = widened(image)
-    return [moved(face, 1.0, -columns, -rows)._replace(route="padded") for face in find(wide)]
+    return [moved(face._replace(route=_padded(face.route)), 1.0, -columns, -rows) for face in find(wide)]
+
+
+def _padded(route: str) -> str:
+    return "padded" if route == "detected" else f"padded, {route}"
 
 
 def with_limit(

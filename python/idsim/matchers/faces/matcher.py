@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,39 +10,20 @@ from idsim.matchers.base import Representation
 from idsim.matchers.faces.boxes import main_face
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
-    from idsim.matchers.base import Detector, Embedder, Face
+    from idsim.matchers.base import Detector, Embedder
     from idsim.matchers.faces.align import Alignment
 
-__all__ = ["AlignedMatcher", "Prepared"]
-
-
-class Prepared(NamedTuple):
-    """The crop of the main face of a picture, before the network.
-
-    Attributes
-    ----------
-    crop : ndarray or None
-        uint8 ``[height, width, 3]``; None where there is no face.
-    face : Face or None
-        The main face; None where there is none, or where none had to be found.
-    faces : int
-        Faces found.
-    route : str
-        How the face was found; empty where none was.
-    """
-
-    crop: NDArray[np.uint8] | None
-    face: Face | None
-    faces: int
-    route: str
+__all__ = ["AlignedMatcher"]
 
 
 class AlignedMatcher:
     """Finds the main face of a picture, aligns it and embeds it.
+
+    A picture without a face, or with one that cannot be aligned, gets a `Representation` without a vector.
 
     Parameters
     ----------
@@ -85,8 +66,20 @@ class AlignedMatcher:
             "alignment": self.alignment.describe(),
         }
 
-    def prepare(self, image: NDArray[np.uint8]) -> Prepared:
-        """Return the crop of the main face of a picture, uint8 ``[height, width, 3]`` RGB.
+    def prepare(self, image: NDArray[np.uint8]) -> tuple[Representation, NDArray[np.uint8] | None]:
+        """Return what is known of the main face of a picture without its vector, and its crop.
+
+        Parameters
+        ----------
+        image : ndarray
+            uint8 ``[height, width, 3]`` RGB.
+
+        Returns
+        -------
+        representation : Representation
+            Without a vector.
+        crop : ndarray or None
+            uint8 ``[*size, 3]``; None where there is no face, or none that can be aligned.
 
         Raises
         ------
@@ -98,48 +91,28 @@ class AlignedMatcher:
         image = np.ascontiguousarray(image)
         if self.detector is None:
             crop = self.alignment.crop(image)
-            return Prepared(crop, None, int(crop is not None), "" if crop is None else self.alignment.mode)
+            return Representation(None) if crop is None else Representation(
+                None, self.alignment.mode, 1
+            ), crop
         faces = self.detector.find(image)
         face = main_face(faces, image.shape)
         if face is None:
-            return Prepared(None, None, 0, "")
-        return Prepared(self.alignment.crop(image, face), face, len(faces), face.route)
+            return Representation(None), None
+        left, top, right, bottom = (round(value) for value in face.box)
+        found = Representation(None, face.route, len(faces), (left, top, right, bottom), face.confidence)
+        return found, self.alignment.crop(image, face)
 
-    def embed(self, prepared: Sequence[Prepared]) -> list[Representation]:
-        """Return the representations of prepared pictures; all of their crops go to the network at once.
-
-        Raises
-        ------
-        ValueError
-            The network gives vectors of another shape, or numbers that are not finite.
-        """
-        crops = [one.crop for one in prepared if one.crop is not None]
-        vectors = iter(self._vectors(crops))
-        return [_representation(one, None if one.crop is None else next(vectors)) for one in prepared]
+    def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return the embeddings ``[n, dim]`` of crops, uint8 ``[n, height, width, 3]`` RGB."""
+        return self.embedder.embed(crops)
 
     def represent(self, image: NDArray[np.uint8]) -> Representation:
         """Return the embedding of the main face of a picture, uint8 ``[height, width, 3]`` RGB."""
-        return self.embed([self.prepare(image)])[0]
+        return self.represent_many([image])[0]
 
-    def represent_many(self, images: Sequence[NDArray[np.uint8]]) -> list[Representation]:
-        """Return the embeddings of the main faces of pictures, in their order."""
-        return self.embed([self.prepare(image) for image in images])
-
-    def _vectors(self, crops: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        if not crops:
-            return np.empty((0, self.dim), np.float32)
-        vectors = self.embedder.embed(np.stack(crops))
-        if vectors.shape != (len(crops), self.dim):
-            raise ValueError(
-                f"{self.name} gives {list(vectors.shape)} for {len(crops)} crops, not [{len(crops)}, {self.dim}]"
-            )
-        if not np.isfinite(vectors).all():
-            raise ValueError(f"{self.name} gives numbers that are not finite")
-        return vectors
-
-
-def _representation(one: Prepared, vector: NDArray[np.float32] | None) -> Representation:
-    if one.face is None:
-        return Representation(vector, one.route, one.faces)
-    left, top, right, bottom = (round(value) for value in one.face.box)
-    return Representation(vector, one.route, one.faces, (left, top, right, bottom), one.face.confidence)
+    def represent_many(self, images: Iterable[NDArray[np.uint8]]) -> list[Representation]:
+        """Return the embeddings of the main faces of pictures, in their order; one call of the network for all."""
+        prepared = [self.prepare(image) for image in images]
+        crops = [crop for _, crop in prepared if crop is not None]
+        vectors = iter(self.embed(np.stack(crops)) if crops else ())
+        return [found if crop is None else found._replace(vector=next(vectors)) for found, crop in prepared]
