@@ -14,7 +14,7 @@ import re
 import stat
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -136,10 +136,18 @@ def decode(data: bytes) -> Picture:
                 if width * height > MAX_PIXELS:
                     return Picture(None, f"it has {width} x {height} pixels, more than {MAX_PIXELS} in all")
                 upright = ImageOps.exif_transpose(picture)
-                pixels = np.array(upright.convert("RGB"), dtype=np.uint8)
+                pixels = _rgb(upright)
     except Exception as error:  # noqa: BLE001 - decoders raise whatever a damaged file makes them raise
         return Picture(None, _reason(error))
     return Picture(pixels, "")
+
+
+def _rgb(picture: Any) -> NDArray[np.uint8]:
+    """Return the pixels of an opened picture; of 16-bit grey the upper bytes, where Pillow would cut at 255."""
+    if picture.mode.startswith("I"):
+        grey = (np.asarray(picture).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
+        return np.repeat(grey[:, :, None], 3, axis=2)
+    return np.array(picture.convert("RGB"), dtype=np.uint8)
 
 
 def _reason(error: Exception) -> str:

@@ -59,11 +59,17 @@ class Face(NamedTuple):
         of the nose, the corner of the mouth on the left and on the right.
     confidence : float
         The detector's score, in its own unit.
+    route : str
+        How it was found, in the detector's own words.
+    points : ndarray or None
+        float32 ``[n, 2]``, the detector's own landmarks where they are others than those five.
     """
 
     box: tuple[float, float, float, float]
     landmarks: NDArray[np.float32] | None
     confidence: float
+    route: str = "detected"
+    points: NDArray[np.float32] | None = None
 
 
 class Detector(Protocol):

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from idsim.matchers.spec import MatcherSpec
 
-__all__ = ["OnnxEmbedder", "OnnxOptions"]
+__all__ = ["OnnxEmbedder", "OnnxOptions", "open_session"]
 
 CUDA = "CUDAExecutionProvider"
 CPU = "CPUExecutionProvider"
@@ -327,3 +327,18 @@ def _session(runtime: Any, data: bytes, providers: list[Any], options: OnnxOptio
             f"a GPU is asked for, and ONNX Runtime could not start {wanted}: its CUDA libraries are missing"
         )
     return session
+
+
+def open_session(data: bytes, options: OnnxOptions, path: str) -> Any:
+    """Return a session of ONNX Runtime for a model of another kind than embedders.
+
+    Raises
+    ------
+    MatcherError
+        ONNX Runtime refuses the model.
+    CudaError
+        A GPU is required, and ONNX Runtime cannot use one.
+    """
+    import onnxruntime
+
+    return _session(onnxruntime, data, _providers(onnxruntime, options)[0], options, path)
