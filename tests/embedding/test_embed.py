@@ -273,9 +273,9 @@ def test_what_is_refused(tmp_path):
         config(images, tmp_path / "a", missing="lose")
     with pytest.raises(ValueError, match="one kind only: cpu, cuda"):
         config(images, tmp_path / "a", devices=("cpu", "cuda:0"))
-    with pytest.raises(ValueError, match="neither dlib nor"):
+    with pytest.raises(ValueError, match="is no matcher"):
         embed(config(images, tmp_path / "a", matcher="eyes"))
-    with pytest.raises(CudaError, match="runs on cpu"):
+    with pytest.raises(CudaError, match="runs on the CPU"):
         embed(config(images, tmp_path / "a", require_gpu=True))
     (tmp_path / "taken").mkdir()
     with pytest.raises(FileExistsError, match="nothing is ever overwritten"):

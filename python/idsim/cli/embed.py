@@ -48,8 +48,26 @@ def embed(
             metavar="IMAGES", help="Folder, zip, train.rec, .bin, or a CSV or Parquet list of pictures."
         ),
     ],
-    matcher: Annotated[str, typer.Option("--matcher", "-m", help="dlib, or file.py:function.")],
+    matcher: Annotated[
+        str,
+        typer.Option(
+            "--matcher", "-m", help="As of idsim matcher list; spec.toml, model.onnx, file.py:function."
+        ),
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The gallery: new, or of this very run.")],
+    model: Annotated[
+        str, typer.Option(help="The matcher's model file, where its specification names none.")
+    ] = "",
+    detector: Annotated[
+        str,
+        typer.Option(
+            help="dlib, dlib68, mtcnn, scrfd:FILE or yunet:FILE. Default: dlib for dlib, else mtcnn."
+        ),
+    ] = "",
+    align: Annotated[
+        str,
+        typer.Option(help="ffhq_fixed: a fixed part of FFHQ's crops; none: pictures are crops. No detector."),
+    ] = "",
     source_kind: Annotated[
         SourceKind | None, typer.Option(help="Kind of the source. Default: told by its path.")
     ] = None,
@@ -81,6 +99,9 @@ def embed(
         images=images,
         output=output,
         matcher=matcher,
+        model=model,
+        detector=detector,
+        align=align,
         kind=source_kind.value if source_kind else "",
         split=split.value if split else "",
         missing=missing.value,

@@ -24,8 +24,8 @@ class EmbedConfig:
         A source of pictures, see `idsim.sources.open_images`.
     output : Path
         The gallery. The folder of the run stands beside it: its name with ``.embed`` behind it.
-    matcher : str
-        What represents a picture.
+    matcher, model, detector, align : str
+        What represents a picture, see `idsim.matchers.opening.open_matcher`.
     kind, split : str
         Of the source; empty: told by its path, and all pictures.
     missing : {"keep", "drop"}
@@ -43,6 +43,9 @@ class EmbedConfig:
     images: Path
     output: Path
     matcher: str
+    model: str = ""
+    detector: str = ""
+    align: str = ""
     kind: str = ""
     split: str = ""
     missing: str = "keep"
@@ -76,6 +79,8 @@ class EmbedConfig:
             "schema": SCHEMA,
             "embed": {
                 "matcher": self.matcher,
+                "detector": self.detector,
+                "align": self.align,
                 "kind": self.kind,
                 "split": self.split,
                 "missing": self.missing,

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from idsim.audit.embedding import ShardPlan, compute_shards
 from idsim.audit.representing import Stages
 from idsim.device_processes import share
-from idsim.errors import CudaError
-from idsim.functions import load_function
-from idsim.matchers.dlib import DlibMatcher
+from idsim.matchers.opening import open_matcher
+from idsim.matchers.registry import RunOptions
 from idsim.sources import open_images
 from idsim.sources.decoding import DecoderPool, default_workers
 
@@ -79,23 +78,16 @@ def open_device_matcher(config: EmbedConfig, device: str = "") -> Matcher:
     Raises
     ------
     ValueError
-        The name means nothing.
+        A text means nothing.
     CudaError
-        A GPU is required, and the matcher does not run on one.
+        A GPU is required or asked for, and the matcher does not run on one.
     MatcherError, ModuleNotFoundError
         It cannot be used.
     """
-    if config.matcher == "dlib":
-        matcher: Matcher = DlibMatcher()
-    elif ":" in config.matcher:
-        make: Callable[..., Any] = load_function(config.matcher)
-        matcher = make(device)
-    else:
-        raise ValueError(f"{config.matcher!r} is no matcher: it is neither dlib nor file.py:function")
-    runs_on = str(matcher.describe().get("device", "cpu"))
-    if config.require_gpu and not runs_on.startswith("cuda"):
-        raise CudaError(f"a GPU is required, and the matcher {matcher.name} runs on {runs_on}")
-    return matcher
+    options = RunOptions(device or ("cuda" if config.require_gpu else "cpu"), config.require_gpu)
+    return open_matcher(
+        config.matcher, model=config.model, detector=config.detector, align=config.align, options=options
+    )
 
 
 def plan_of(

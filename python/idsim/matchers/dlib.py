@@ -111,10 +111,10 @@ def load_network(file: Path | None = None) -> tuple[Any, dict[str, Any]]:
     MatcherError
         The file is missing or cannot be read.
     """
-    dlib = _import_dlib()
+    dlib = import_dlib()
     path = file or find_models() / NETWORK
-    network = _load(dlib.face_recognition_model_v1, path)
-    return network, {"library": f"dlib {dlib.__version__}", "files": {path.name: _sha256(path)}}
+    network = load(dlib.face_recognition_model_v1, path)
+    return network, {"library": f"dlib {dlib.__version__}", "files": {path.name: sha256_of(path)}}
 
 
 class DlibMatcher:
