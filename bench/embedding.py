@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 SIDES = (112, 160, 1024)
 NETWORKS = {"arcface-torch": "iresnet50", "facenet-pytorch": "inception_resnet_v1"}
-PIXELS = 4 << 20  # of the pictures that one measurement decodes
+PIXELS = 24 << 20  # of the pictures that one measurement decodes
 CPU_CROPS, GPU_CROPS = 8, 256
 PAUSE_S = 0.02
 
@@ -63,7 +63,7 @@ def encoded(pixels: NDArray[np.uint8], kind: str) -> bytes:
 
 def decoding(side: int, pool: DecoderPool) -> dict[str, Stage]:
     stages: dict[str, Stage] = {}
-    count = max(4, min(64, PIXELS // side**2))
+    count = max(4, min(256, PIXELS // side**2))
     for kind in ("PNG", "JPEG"):
         data = encoded(photograph(side), kind)
 

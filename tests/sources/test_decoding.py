@@ -59,6 +59,7 @@ def planted(tmp_path, monkeypatch):
     def plant(statement, seconds=10):
         (tmp_path / "faulty_decoder.py").write_text(
             "import os, socket, sys, time\n"
+            "import numpy\n"
             "from idsim.sources import decoding_process\n"
             "real = decoding_process.decode\n"
             "def decode(data):\n"
@@ -79,7 +80,10 @@ def planted(tmp_path, monkeypatch):
     ("statement", "reason"),
     [
         ("time.sleep(60)", "takes more than 1 seconds"),
-        ("os.kill(os.getpid(), 11)", "something that is forbidden"),
+        (
+            "numpy.lib.stride_tricks.as_strided(numpy.zeros(1), (1 << 40,))[1 << 39]",
+            r"ended the process \(signal 11\)",
+        ),
         ("open('/etc/hostname')", "something that is forbidden"),
         ("socket.socket()", "something that is forbidden"),
         ("__import__('wave')", "something that is forbidden"),
@@ -92,7 +96,7 @@ def test_walls_around_decoding(planted, statement, reason):
         assert decoder.decode(encoded("PNG")).pixels is not None
         started = time.monotonic()
         picture = decoder.decode(b"!")
-        assert time.monotonic() - started < 10
+        assert time.monotonic() - started < 20
         assert picture.pixels is None
         assert np.array_equal(decoder.decode(encoded("PNG")).pixels, decode(encoded("PNG")).pixels)
     assert re.search(reason, picture.reason)
@@ -101,8 +105,7 @@ def test_walls_around_decoding(planted, statement, reason):
 def test_a_process_that_is_killed_is_replaced(decoder):
     assert decoder.decode(encoded("PNG")).pixels is not None
     os.kill(decoder._process.pid, signal.SIGKILL)
-    assert decoder.decode(encoded("PNG")).reason == "decoding it ended the process (signal 9)"
-    assert decoder.decode(encoded("PNG")).pixels is not None
+    assert decoder.decode(encoded("PNG")).pixels is not None  # the picture is not to blame
 
 
 @pytest.mark.parametrize(

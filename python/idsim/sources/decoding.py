@@ -87,6 +87,11 @@ class Decoder:
         IdsimError
             The process cannot be started.
         """
+        picture = self._try(data)
+        # A busy machine and one short of memory end processes too: only what happens twice is the picture's fault.
+        return self._try(data) if picture.pixels is None and self._channel is None else picture
+
+    def _try(self, data: bytes) -> Picture:
         if self._channel is None:
             self._start()
         assert self._channel is not None
@@ -100,9 +105,7 @@ class Decoder:
         except OSError:
             answer = b""
         if not answer:
-            status = self.stop()
-            forbidden = "decoding it led to something that is forbidden"
-            return Picture(None, forbidden if status == FORBIDDEN_STATUS else _ending(status))
+            return Picture(None, _ending(self.stop()))
         picture = self._read(answer)
         used = len(data) if picture.pixels is None else max(len(data), picture.pixels.size)
         if used > KEPT_BYTES:
@@ -134,6 +137,7 @@ class Decoder:
                 stderr=subprocess.DEVNULL,
                 env=child_environment(),
                 pass_fds=descriptors,
+                start_new_session=True,  # Ctrl-C is for this process, which then ends that one
             )
         self._channel = ours
         ours.settimeout(START_SECONDS)
@@ -165,6 +169,8 @@ class Decoder:
 
 
 def _ending(status: int) -> str:
+    if status == FORBIDDEN_STATUS:
+        return "decoding it led to something that is forbidden"
     how = f"signal {-status}" if status < 0 else f"status {status}"
     return f"decoding it ended the process ({how})"
 
