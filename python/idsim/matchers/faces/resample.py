@@ -82,6 +82,9 @@ def resized(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8
     height, width = image.shape[:2]
     if size == (height, width):
         return image
+    block = height // size[0]
+    if block > 1 and (height, width) == (block * size[0], block * size[1]):
+        return block_means(image, block)
     if size[0] <= height and size[1] <= width:
         return to_levels(AreaTable(image).whole(size))
     rows = ((np.arange(size[0]) + 0.5) * height / size[0] - 0.5).clip(0, height - 1)
@@ -152,7 +155,10 @@ def block_means(image: NDArray[np.uint8], block: int) -> NDArray[np.uint8]:
     rows, columns = (-length % block for length in image.shape[:2])
     filled = np.pad(image, ((0, rows), (0, columns), (0, 0)))
     height, width = (length // block for length in filled.shape[:2])
-    sums = filled.reshape(height, block, width, block, 3).sum((1, 3), dtype=np.uint32)
+    # Rows first, in one sweep, then few columns: several times faster than one sum over both.
+    rows_summed = filled.reshape(height, block, width * block * 3).sum(1, dtype=np.uint32)
+    columns_apart = rows_summed.reshape(height, width, block, 3)
+    sums = sum((columns_apart[:, :, i] for i in range(1, block)), columns_apart[:, :, 0])
     means: NDArray[np.uint8] = ((sums + block * block // 2) // (block * block)).astype(np.uint8)
     return means
 
@@ -173,5 +179,5 @@ def _bilinear(
         start = row.clip(0, height - 1) * width
         for column, across in ((left, 1 - right), (left + 1, right)):
             weight = np.where((column >= 0) & (column < width), down * across, np.float32(0))
-            result += flat[start + column.clip(0, width - 1)] * weight[:, None]
+            result += np.take(flat, start + column.clip(0, width - 1), axis=0) * weight[:, None]
     return result
