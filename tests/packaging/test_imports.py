@@ -12,7 +12,9 @@ import pytest
 
 import idsim
 
-HEAVY = ["PIL", "dlib", "faiss", "matplotlib", "onnxruntime", "pandas", "pyarrow", "ray", "scipy", "torch"]
+HEAVY = [
+    "PIL", "dlib", "faiss", "matplotlib", "onnx", "onnxruntime", "pandas", "pyarrow", "ray", "scipy", "torch",
+]  # fmt: skip
 COMMAND_LINE = ["rich", "typer"]
 # Made of PyTorch modules, and imported where a checkpoint is opened.
 NETWORKS = {f"idsim.generators.stylegan2.{name}" for name in ("layers", "network")}

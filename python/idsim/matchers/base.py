@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+import numpy as np
+
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["METRICS", "Detector", "Embedder", "Face", "Matcher", "Representation"]
+__all__ = [
+    "METRICS",
+    "Detector",
+    "Embedder",
+    "Face",
+    "Matcher",
+    "Representation",
+    "StagedMatcher",
+    "checked_crops",
+]
 
 METRICS = ("cosine", "l2")
 
@@ -49,11 +59,17 @@ class Face(NamedTuple):
         of the nose, the corner of the mouth on the left and on the right.
     confidence : float
         The detector's score, in its own unit.
+    route : str
+        How it was found, in the detector's own words.
+    points : ndarray or None
+        float32 ``[n, 2]``, the detector's own landmarks where they are others than those five.
     """
 
     box: tuple[float, float, float, float]
     landmarks: NDArray[np.float32] | None
     confidence: float
+    route: str = "detected"
+    points: NDArray[np.float32] | None = None
 
 
 class Detector(Protocol):
@@ -126,3 +142,33 @@ class Matcher(Protocol):
 
     def represent(self, image: NDArray[np.uint8]) -> Representation:
         """Return the embedding of the main face of a picture, uint8 ``[height, width, 3]`` RGB."""
+
+
+class StagedMatcher(Matcher, Protocol):
+    """A matcher that finds and cuts out faces one by one and embeds them by many: the two go on at the same time."""
+
+    def prepare(self, image: NDArray[np.uint8]) -> tuple[Representation, NDArray[np.uint8] | None]:
+        """Return what is known of the main face of a picture without its vector, and its crop; None: no face."""
+
+    def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return the embeddings ``[n, dim]`` of crops, uint8 ``[n, height, width, 3]``."""
+
+
+def checked_crops(crops: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Return crops if they are uint8 ``[n, height, width, 3]`` of the size of an embedder.
+
+    Raises
+    ------
+    TypeError
+        They are no array of NumPy's, or not uint8.
+    ValueError
+        They have another shape.
+    """
+    wanted = f"uint8 [n, {size[0]}, {size[1]}, 3] RGB"
+    if not isinstance(crops, np.ndarray):
+        raise TypeError(f"crops must be a NumPy array, {wanted}, not {type(crops).__name__}")
+    if crops.dtype != np.uint8:
+        raise TypeError(f"crops must be {wanted}, not {crops.dtype}")
+    if crops.ndim != 4 or crops.shape[1:] != (*size, 3):
+        raise ValueError(f"crops must be {wanted}, not {list(crops.shape)}")
+    return crops

@@ -1,0 +1,191 @@
+"""``idsim matcher``: list, show and check face matchers."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from idsim.matchers.check import Finding
+    from idsim.matchers.spec import MatcherSpec
+
+__all__ = ["app"]
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Work with face matchers.")
+
+
+class Device(StrEnum):
+    """Where a network runs."""
+
+    cpu = "cpu"
+    cuda = "cuda"
+    auto = "auto"
+
+
+Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="MATCHER",
+        help="Name of the catalogue or a plug-in, spec.toml, model.onnx beside its .toml, file.py:function.",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+INCONCLUSIVE = 3
+
+
+@app.command("list")
+def list_(as_json: AsJson = False) -> None:
+    """List the matchers that are known: the catalogue's, and those of other packages, which are not imported."""
+    from idsim.matchers.catalogue import catalogue_names, catalogue_spec
+    from idsim.matchers.registry import plugged_in
+
+    specs = [catalogue_spec(name) for name in catalogue_names()]
+    plugins = plugged_in()
+    if as_json:
+        entries = [{"name": spec.name, "title": spec.title, **_short(spec)} for spec in specs]
+        _print_json({"matchers": entries, "plugins": plugins})
+        return
+    for spec in specs:
+        _print(f"{spec.name:<22} {spec.title}")
+    for name, value in plugins.items():
+        _print(f"{name:<22} from another package: {value}")
+
+
+@app.command()
+def show(
+    name: Name,
+    toml: Annotated[
+        bool, typer.Option("--toml", help="Print the specification's file, to copy and change.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say how a matcher's crops are made, what its network is fed, how vectors are compared, and its licence."""
+    from idsim.matchers.registry import find_spec
+
+    spec = find_spec(name)
+    if toml:
+        if not Path(spec.path).is_file():
+            raise ValueError(f"{name} has no file with its specification")
+        typer.echo(Path(spec.path).read_text(encoding="utf-8"), nl=False)
+    elif as_json:
+        facts = {"title": spec.title, "source": spec.source, "sha256": spec.sha256, "notes": list(spec.notes)}
+        _print_json(spec.describe() | facts | {"fingerprint": spec.fingerprint})
+    else:
+        for key, value in _lines(spec):
+            _print(f"{key:<10} {value}")
+
+
+@app.command()
+def check(
+    name: Name,
+    pairs: Annotated[
+        Path,
+        typer.Argument(
+            metavar="PAIRS",
+            help="A folder with a folder of crops for each person, or a CSV file: crop, crop, same or different.",
+        ),
+    ],
+    model: Annotated[Path | None, typer.Option("--model", help="The model file.")] = None,
+    device: Annotated[
+        Device, typer.Option(help="Where the network runs; auto: on a GPU where there is one.")
+    ] = Device.cpu,
+    require_gpu: Annotated[
+        bool, typer.Option("--require-gpu", help="Fail where no GPU can be used.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run a matcher on pairs, on mirrored crops and on swapped colours, and say whether its specification looks right.
+
+    The pictures must be crops as the specification says. Exit status: 0 it looks right, 1 it looks wrong,
+    3 it cannot be said.
+    """
+    from idsim.matchers.check import check_embedder
+    from idsim.matchers.pairs import read_pairs
+    from idsim.matchers.registry import RunOptions, open_embedder
+
+    where = Device.auto if require_gpu and device is Device.cpu else device
+    embedder = open_embedder(name, model=model or "", options=RunOptions(where.value, require_gpu))
+    crops, found = read_pairs(pairs, embedder.size)
+    findings = check_embedder(embedder, crops, found)
+    verdict, status = _verdict(findings)
+    if as_json:
+        plain = [
+            {"check": entry.check, "ok": entry.ok, "values": entry.values, "sentence": entry.sentence}
+            for entry in findings
+        ]
+        _print_json({"matcher": embedder.describe(), "verdict": verdict, "findings": plain})
+    else:
+        _print(f"{embedder.name}: licence of the weights: {embedder.describe()['licence']}")
+        for entry in findings:
+            mark = {True: "ok", False: "WRONG", None: "?"}[entry.ok]
+            _print(f"{mark:<6} {entry.check:<8} {entry.sentence}")
+        _print(f"The specification {verdict}.")
+    if status:
+        raise typer.Exit(status)
+
+
+def _verdict(findings: list[Finding]) -> tuple[str, int]:
+    if any(entry.ok is False for entry in findings):
+        return "looks wrong", 1
+    if any(entry.check == "pairs" and entry.ok for entry in findings):
+        return "looks right", 0
+    return "cannot be judged: more pairs are needed", INCONCLUSIVE
+
+
+def _short(spec: MatcherSpec) -> dict[str, Any]:
+    described = spec.describe()
+    return {key: described[key] for key in ("kind", "metric", "dim", "licence")} | {
+        "size": list(spec.input.size)
+    }
+
+
+def _lines(spec: MatcherSpec) -> list[tuple[str, object]]:
+    given, align, output = spec.input, spec.align, spec.output
+    if given.embedded:
+        pixels = "0 to 255, the network maps them itself"
+    elif given.prewhiten:
+        pixels = "each crop whitened by its own mean and deviation"
+    else:
+        pixels = f"(x - {_joined(given.mean)}) / {_joined(given.std)}"
+    alignment = " ".join(
+        filter(None, (align.mode, align.template, f"margin {align.margin}" if align.margin else ""))
+    )
+    finish = [
+        "centred" if output.center else "", "normalised" if output.normalise else "not normalised",
+        "lengths kept" if output.keep_norm else "",
+    ]  # fmt: skip
+    threshold = spec.score.default_threshold
+    used = "" if threshold is None else f", {threshold:g} is in use elsewhere"
+    rows: list[tuple[str, object]] = [
+        ("name", spec.name),
+        ("what", spec.title),
+        ("licence", spec.licence),
+        ("crops", f"{given.size[0]} high, {given.size[1]} wide, {given.color}, {given.layout}"),
+        ("pixels", pixels),
+        ("alignment", alignment + (", antialiased" if align.antialias else "")),
+        ("mirrored", spec.flip),
+        ("vectors", f"{spec.dim} elements, {', '.join(filter(None, finish))}"),
+        ("compared", f"{spec.score.metric}{used}"),
+        ("model", spec.file or "named when it is opened"),
+        ("sha256", spec.sha256 or "any"),
+        ("source", spec.source),
+    ]
+    return [row for row in rows if row[1]] + [("note", note) for note in spec.notes]
+
+
+def _joined(values: tuple[float, ...]) -> str:
+    return f"{values[0]:g}" if len(values) == 1 else "[" + ", ".join(f"{value:g}" for value in values) + "]"
+
+
+def _print(text: str) -> None:
+    from idsim.errors import printable
+
+    typer.echo(printable(text))
+
+
+def _print_json(value: dict[str, Any]) -> None:
+    typer.echo(json.dumps(value, indent=1))

@@ -1,0 +1,277 @@
+"""From a text to an embedder: a name of the catalogue, ``spec.toml``, ``model.onnx``, ``file.py:function``, a plug-in.
+
+Other packages add matchers by entry points of the group ``idsim.matchers``. The name is the matcher's; the object is a
+specification (its path), a function with an attribute ``spec``, or a function without arguments that returns an
+`Embedder`. It is imported when the matcher is opened, so that a broken one harms nobody else.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, replace
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from idsim.errors import CudaError, MatcherError
+from idsim.functions import load_function, source_sha256
+from idsim.matchers.catalogue import catalogue_names, catalogue_spec, known_hashes
+from idsim.matchers.embedder import SpecifiedEmbedder
+from idsim.matchers.spec import MatcherSpec, read_spec, spec_from_table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from idsim.matchers.base import Embedder
+
+__all__ = ["GROUP", "RunOptions", "find_spec", "known_matchers", "open_embedder", "plugged_in"]
+
+GROUP = "idsim.matchers"
+ATTRIBUTES = ("name", "metric", "dim", "size", "describe", "embed")
+FUNCTION = r"(.+\.py|[A-Za-z_][\w.]*):[A-Za-z_]\w*"
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Where and how a network runs.
+
+    Attributes
+    ----------
+    device : str
+        ``cpu``, ``cuda``, ``cuda:1``, or ``auto``: a GPU where there is one.
+    require_gpu : bool
+        Whether ``auto`` may not fall back to the CPU.
+    batch : int
+        Crops of a run; 0: what suits the device.
+    threads : int
+        Threads of a CPU; 0: as many as it has cores.
+    """
+
+    device: str = "cpu"
+    require_gpu: bool = False
+    batch: int = 0
+    threads: int = 0
+
+
+def plugged_in() -> dict[str, str]:
+    """Return the matchers that other packages add: name and object; none of them is imported."""
+    return {entry.name: entry.value for entry in metadata.entry_points(group=GROUP)}
+
+
+def known_matchers() -> list[str]:
+    """Return the names of the matchers of the catalogue and of other packages, ascending."""
+    return sorted({*catalogue_names(), *plugged_in()})
+
+
+def find_spec(place: str, *, base: str | Path = "") -> MatcherSpec:
+    """Return the specification that a text means; see `open_embedder`. Functions are imported.
+
+    Raises
+    ------
+    ValueError
+        The text means nothing, or a matcher that has no specification.
+    MatcherError
+        The specification cannot be used.
+    """
+    found = _find(place, Path(base))
+    if isinstance(found, MatcherSpec):
+        return found
+    if hasattr(found, "spec"):
+        return _spec_of(found, place)
+    raise ValueError(f"{place} is a plug-in without a specification")
+
+
+def open_embedder(
+    place: str,
+    *,
+    model: str | os.PathLike[str] = "",
+    base: str | Path = "",
+    options: RunOptions | None = None,
+) -> Embedder:
+    """Open an embedder.
+
+    Parameters
+    ----------
+    place : str
+        A name of the catalogue or of another package's matcher; ``spec.toml``; ``model.onnx`` with ``model.toml``
+        beside it; or ``file.py:function`` or ``module:function``, whose code is run.
+    model : path-like
+        The model file, where the specification names none or another one.
+    base : path-like
+        Where relative paths start from.
+    options : RunOptions, optional
+        Where and how its network runs.
+
+    Raises
+    ------
+    ValueError
+        The text means nothing, or a model file is missing or not wanted.
+    MatcherError
+        The specification or the model cannot be used.
+    CudaError
+        A GPU is asked for and cannot be used.
+    ModuleNotFoundError
+        The library that runs the model is not installed.
+    """
+    options = options or RunOptions()
+    base = Path(base)
+    found = _find(place, base)
+    file: Path | None = base / Path(model).expanduser() if os.fspath(model) else None
+    if isinstance(found, MatcherSpec):
+        return _open_spec(found, file, options)
+    if file is not None:
+        raise ValueError(f"{place} brings its own network, and the model file {file} is given")
+    if hasattr(found, "spec"):
+        spec = _spec_of(found, place)
+        return SpecifiedEmbedder(spec, found, {"runtime": "callable", "code_sha256": source_sha256(found)})
+    embedder = found()
+    missing = [name for name in ATTRIBUTES if not hasattr(embedder, name)]
+    if missing:
+        raise MatcherError(
+            place, "plug-in", f"what it returns is no embedder: it has no {', '.join(missing)}"
+        )
+    plugged: Embedder = embedder
+    return plugged
+
+
+def _find(place: str, base: Path) -> MatcherSpec | Callable[..., Any]:
+    """Return a specification, or a function that is an embedder or makes one."""
+    if place in catalogue_names():
+        return catalogue_spec(place)
+    entries = metadata.entry_points(group=GROUP, name=place)
+    if entries:
+        loaded: Any = next(iter(entries)).load()
+        if isinstance(loaded, (str, os.PathLike)):
+            return read_spec(loaded)
+        if isinstance(loaded, MatcherSpec):
+            return loaded
+        if callable(loaded):
+            return loaded  # type: ignore[no-any-return]
+        raise MatcherError(
+            place, "plug-in", f"is a {type(loaded).__name__}, no path, specification or function"
+        )
+    if re.fullmatch(FUNCTION, place):
+        where, _, name = place.rpartition(":")
+        function = load_function(
+            f"{base / Path(where).expanduser()}:{name}" if where.endswith(".py") else place
+        )
+        if not hasattr(function, "spec"):
+            raise MatcherError(
+                place, "spec", "is missing: the function needs an attribute spec, see docs/matchers.md"
+            )
+        return function
+    path = base / Path(place).expanduser()
+    if path.suffix == ".toml":
+        return read_spec(path)
+    if path.suffix == ".onnx":
+        return _spec_beside(path)
+    raise ValueError(
+        f"{place!r} is no matcher: it is no .toml, no .onnx with a .toml beside it, no file.py:function or "
+        f"module:function, and none of {', '.join(known_matchers())}"
+    )
+
+
+def _spec_beside(path: Path) -> MatcherSpec:
+    beside = path.with_suffix(".toml")
+    if not beside.is_file():
+        raise MatcherError(
+            path, "specification",
+            f"there is no {beside.name} beside it: an ONNX file does not say its colour order, pixel map or alignment. "
+            "Name a matcher of the catalogue and give this file as its model",
+        )  # fmt: skip
+    return replace(read_spec(beside), file=path.name)
+
+
+def _spec_of(function: Any, place: str) -> MatcherSpec:
+    """Return the specification of a function: its attribute `spec`, a MatcherSpec, a table or a path."""
+    spec = function.spec
+    if isinstance(spec, MatcherSpec):
+        return spec
+    if isinstance(spec, dict):
+        # The order of channels and the pixel map are the function's own affair.
+        given = spec.get("input")
+        fed = {"color": "RGB", "embedded": True, **given} if isinstance(given, dict) else given
+        return spec_from_table({"kind": "callable", **spec, "input": fed}, place)
+    if isinstance(spec, (str, os.PathLike)):
+        return read_spec(spec)
+    raise MatcherError(place, "spec", f"must be a table, a MatcherSpec or a path, not {type(spec).__name__}")
+
+
+def _open_spec(spec: MatcherSpec, file: Path | None, options: RunOptions) -> Embedder:
+    named = file if file is not None else spec.beside(spec.file) if spec.file else None
+    if spec.kind == "dlib":
+        return _dlib(spec, named)
+    if spec.kind == "callable":
+        raise ValueError(
+            f"{spec.name} is a specification of kind callable: name its function, file.py:function"
+        )
+    if named is None:
+        raise ValueError(
+            f"{spec.name} needs a model file: none comes with this package ({spec.title or spec.licence})"
+        )
+    # An ONNX export of a network whose weights are otherwise PyTorch's has the same specification.
+    if named.suffix.lower() == ".onnx" or spec.kind == "onnx":
+        from idsim.matchers.onnx import OnnxEmbedder, OnnxOptions  # noqa: PLC0415 - only where it is used
+
+        settings = OnnxOptions(options.device, options.require_gpu, options.batch, options.threads)
+        return OnnxEmbedder(spec, named, settings, trusted=known_hashes())
+    return _torch(spec, named, options)
+
+
+def _torch(spec: MatcherSpec, file: Path, options: RunOptions) -> Embedder:
+    from idsim.matchers.torch_module import TorchEmbedder, TorchOptions  # noqa: PLC0415 - only where it is used
+
+    place = spec.path or spec.name
+    given = spec.input
+    if not spec.architecture:
+        raise MatcherError(place, "architecture", f"is missing: {file.name} holds weights and no graph")
+    if given.prewhiten or len(given.mean) != 1 or len(given.std) != 1 or given.layout != "NCHW":
+        raise MatcherError(
+            place, "input", "weights of PyTorch take NCHW and one mean and std; export the network to ONNX"
+        )
+    settings = TorchOptions(
+        colour=given.color, mean=given.mean[0], scale=given.std[0], batch=options.batch, sha256=spec.sha256,
+        licence=spec.licence,
+    )  # fmt: skip
+    network = TorchEmbedder(spec.architecture, file, settings, device=_torch_device(options))
+    if network.size != given.size or network.dim != spec.output.dim:
+        raise MatcherError(
+            place, "architecture",
+            f"{spec.architecture} takes {list(network.size)} and gives {network.dim} elements; the specification says "
+            f"{list(given.size)} and {spec.output.dim}",
+        )  # fmt: skip
+    described = network.describe()
+    kept = {key: described[key] for key in ("library", "device", "batch")} | {
+        "files": {file.name: network.sha256}
+    }
+    return SpecifiedEmbedder(spec, network.embed, {"runtime": "torch"} | kept)
+
+
+def _torch_device(options: RunOptions) -> str:
+    import torch
+
+    if options.device == "cpu" and options.require_gpu:
+        raise ValueError("device is cpu, and a GPU is required")
+    if options.device == "auto" and not options.require_gpu and not torch.cuda.is_available():
+        return "cpu"
+    device = "cuda" if options.device == "auto" else options.device
+    if device != "cpu" and not torch.cuda.is_available():
+        raise CudaError(f"a GPU is asked for, and this PyTorch {torch.__version__} has none it can use")
+    return device
+
+
+def _dlib(spec: MatcherSpec, file: Path | None) -> Embedder:
+    from idsim.matchers.dlib import load_network  # noqa: PLC0415 - only where it is used
+
+    network, description = load_network(file)
+
+    def describe(crops: NDArray[np.uint8]) -> NDArray[np.float64]:
+        found = [np.asarray(network.compute_face_descriptor(np.ascontiguousarray(crop))) for crop in crops]
+        return np.array(found, dtype=np.float64).reshape(len(crops), spec.output.dim)
+
+    return SpecifiedEmbedder(spec, describe, {"runtime": "dlib"} | description)
