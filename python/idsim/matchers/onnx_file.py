@@ -97,7 +97,7 @@ def _read_plain(path: Path, model: Path, most: int) -> bytes:
             ) from None
         reason = getattr(error, "strerror", None) or str(error)
         raise MatcherError(model, place, f"the system says: {reason}") from error
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise MatcherError(model, place, "it is not a regular file")
@@ -107,7 +107,10 @@ def _read_plain(path: Path, model: Path, most: int) -> bytes:
             )
         if status.st_size > most:
             raise MatcherError(model, place, f"{status.st_size} bytes, at most {most} are read")
-        return file.read(status.st_size)
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read(status.st_size)
+    finally:
+        os.close(descriptor)
 
 
 def _check_model(model: Any, path: Path) -> int:
