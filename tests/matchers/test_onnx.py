@@ -187,6 +187,9 @@ def test_bytes_do_not_depend_on_what_a_crop_comes_with(tmp_path):
         found = np.concatenate([embedder.embed(crops[a:b]) for a, b in pairwise(edges)])
         assert found.tobytes() == together.tobytes()
     assert embedder.embed(crops[:0]).shape == (0, 512)
+    for threads in (1, 2, 3):
+        other = OnnxEmbedder(ARC, path, OnnxOptions(batch=4, threads=threads))
+        assert other.embed(crops).tobytes() == together.tobytes()
 
 
 def test_a_batch_inside_the_graph_is_found_out(tmp_path):
@@ -213,6 +216,10 @@ def test_memory_that_is_there_is_written_in_place(tmp_path):
     out = torch.zeros((11, 512))
     embedder.embed_into(torch.from_numpy(crops), out)
     assert out.numpy().tobytes() == expected.tobytes()
+    keeps = replace(ARC, output=replace(ARC.output, keep_norm=True))
+    again = np.zeros_like(expected)
+    OnnxEmbedder(keeps, tmp_path / "model.onnx", OnnxOptions(batch=4)).embed_into(crops, again)
+    assert again.tobytes() == expected.tobytes()
     few = np.zeros((2, 512), np.float32)
     embedder.embed_into(crops[:2], few)
     assert np.abs(few - expected[:2]).max() < 1e-6

@@ -216,6 +216,17 @@ def test_licences_are_stated():
     assert "NC" in catalogue_spec("elasticface").licence
 
 
+def test_the_page_repeats_the_catalogue():
+    page = (Path(__file__).parents[2] / "docs" / "matchers.md").read_text()
+    for name in catalogue_names():
+        spec = catalogue_spec(name)
+        (height, width), fed, dim = spec.input.size, spec.input.color, spec.output.dim
+        (row,) = re.findall(rf"^\| `{name}` \|.*$", page, re.MULTILINE)
+        assert f"| {height} × {width} | {fed} | {spec.input.layout} |" in row
+        assert row.endswith(f"| {dim} | {spec.flip} | {spec.score.metric} |")
+        assert spec.align.template in row
+
+
 def test_an_unknown_name_lists_the_known_ones():
     with pytest.raises(ValueError, match="it has adaface, arcface-glintr100"):
         catalogue_spec("arcfce")
