@@ -15,7 +15,8 @@ from onnx import TensorProto, helper
 
 from idsim.errors import CudaError, MatcherError
 from idsim.matchers.catalogue import catalogue_names, catalogue_spec, known_hashes
-from idsim.matchers.onnx import OnnxEmbedder, OnnxOptions
+from idsim.matchers.onnx import OnnxEmbedder
+from idsim.matchers.options import RunOptions
 from support.onnx_networks import Net, iresnet, projection, sphere20
 
 RUN = [name for name in catalogue_names() if name not in ("dlib", "cvlface-kprpe")]
@@ -78,7 +79,7 @@ def stated(spec, model, crops, center=None):
 def test_vectors_are_what_the_specification_says(tmp_path, name):
     spec = replace(catalogue_spec(name), sha256="")
     model = network_of(spec)
-    embedder = OnnxEmbedder(spec, save(tmp_path, model), OnnxOptions(batch=3))
+    embedder = OnnxEmbedder(spec, save(tmp_path, model), RunOptions(batch=3))
     crops = crops_of(spec.input.size, 7)
     found = embedder.embed(crops)
     expected, norms = stated(spec, model, crops)
@@ -144,7 +145,7 @@ def test_networks_that_take_other_numbers(tmp_path, kind):
 
 def check_network(tmp_path, spec, model, count=2):
     crops = crops_of(spec.input.size, count)
-    embedder = OnnxEmbedder(spec, save(tmp_path, model), OnnxOptions(batch=2, threads=1))
+    embedder = OnnxEmbedder(spec, save(tmp_path, model), RunOptions(batch=2, threads=1))
     assert np.abs(embedder.embed(crops) - stated(spec, model, crops)[0]).max() <= 1e-5
 
 
@@ -180,7 +181,7 @@ def test_a_declared_batch_of_one_is_patched(tmp_path):
 def test_bytes_do_not_depend_on_what_a_crop_comes_with(tmp_path):
     path = save(tmp_path, iresnet(layers=(1, 1, 1, 1), width=1 / 8))
     crops = crops_of((112, 112), 11)
-    embedder = OnnxEmbedder(ARC, path, OnnxOptions(batch=4))
+    embedder = OnnxEmbedder(ARC, path, RunOptions(batch=4))
     together = embedder.embed(crops)
     for parts in ([1] * 11, [5, 6], [4, 4, 3]):
         edges = np.cumsum([0, *parts])
@@ -188,7 +189,7 @@ def test_bytes_do_not_depend_on_what_a_crop_comes_with(tmp_path):
         assert found.tobytes() == together.tobytes()
     assert embedder.embed(crops[:0]).shape == (0, 512)
     for threads in (1, 2, 3):
-        other = OnnxEmbedder(ARC, path, OnnxOptions(batch=4, threads=threads))
+        other = OnnxEmbedder(ARC, path, RunOptions(batch=4, threads=threads))
         assert other.embed(crops).tobytes() == together.tobytes()
 
 
@@ -205,7 +206,7 @@ def test_a_batch_inside_the_graph_is_found_out(tmp_path):
 
 def test_memory_that_is_there_is_written_in_place(tmp_path):
     torch = pytest.importorskip("torch")
-    embedder = OnnxEmbedder(ARC, save(tmp_path, projection()), OnnxOptions(batch=4))
+    embedder = OnnxEmbedder(ARC, save(tmp_path, projection()), RunOptions(batch=4))
     crops = crops_of((112, 112), 11)
     expected = embedder.embed(crops)
     gallery = np.zeros((20, 512), np.float32)
@@ -218,7 +219,7 @@ def test_memory_that_is_there_is_written_in_place(tmp_path):
     assert out.numpy().tobytes() == expected.tobytes()
     keeps = replace(ARC, output=replace(ARC.output, keep_norm=True))
     again = np.zeros_like(expected)
-    OnnxEmbedder(keeps, tmp_path / "model.onnx", OnnxOptions(batch=4)).embed_into(crops, again)
+    OnnxEmbedder(keeps, tmp_path / "model.onnx", RunOptions(batch=4)).embed_into(crops, again)
     assert again.tobytes() == expected.tobytes()
     few = np.zeros((2, 512), np.float32)
     embedder.embed_into(crops[:2], few)
@@ -381,7 +382,7 @@ no_gpu = pytest.mark.skipif(
 
 @no_gpu
 @pytest.mark.parametrize(
-    "options", [OnnxOptions("cuda"), OnnxOptions("cuda:1"), OnnxOptions("auto", require_gpu=True)]
+    "options", [RunOptions("cuda"), RunOptions("cuda:1"), RunOptions("auto", require_gpu=True)]
 )
 def test_a_gpu_that_is_asked_for_and_missing_is_an_error(tmp_path, options):
     with pytest.raises(CudaError, match="offers only .*CPUExecutionProvider"):
@@ -390,7 +391,7 @@ def test_a_gpu_that_is_asked_for_and_missing_is_an_error(tmp_path, options):
 
 @no_gpu
 def test_auto_runs_on_the_cpu_and_says_so(tmp_path):
-    description = OnnxEmbedder(ARC, save(tmp_path, projection()), OnnxOptions("auto")).describe()
+    description = OnnxEmbedder(ARC, save(tmp_path, projection()), RunOptions("auto")).describe()
     assert description["provider"] == "CPUExecutionProvider"
 
 
@@ -406,11 +407,11 @@ def test_a_provider_that_does_not_start_is_never_replaced_in_silence(tmp_path, m
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", on_cpu)
     path = save(tmp_path, projection())
-    for options in (OnnxOptions("cuda"), OnnxOptions("auto", require_gpu=True)):
+    for options in (RunOptions("cuda"), RunOptions("auto", require_gpu=True)):
         with pytest.raises(CudaError, match="could not start CUDAExecutionProvider"):
             OnnxEmbedder(ARC, path, options)
     with caplog.at_level(logging.WARNING, "idsim"):
-        embedder = OnnxEmbedder(ARC, path, OnnxOptions("auto"))
+        embedder = OnnxEmbedder(ARC, path, RunOptions("auto"))
     assert "no GPU can be used" in caplog.text
     assert embedder.describe()["provider"] == "CPUExecutionProvider"
     assert embedder.embed(crops_of((112, 112), 2)).shape == (2, 512)
@@ -421,7 +422,7 @@ def test_a_provider_that_does_not_start_is_never_replaced_in_silence(tmp_path, m
 )
 def test_options_that_mean_nothing(arguments):
     with pytest.raises(ValueError, match=r"device|batch"):
-        OnnxOptions(**arguments)
+        RunOptions(**arguments)
 
 
 def test_the_description_names_everything(tmp_path):

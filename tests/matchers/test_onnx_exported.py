@@ -10,7 +10,8 @@ import pytest
 
 from idsim.matchers import open_embedder
 from idsim.matchers.catalogue import catalogue_spec
-from idsim.matchers.onnx import OnnxEmbedder, OnnxOptions
+from idsim.matchers.onnx import OnnxEmbedder
+from idsim.matchers.options import RunOptions
 
 torch = pytest.importorskip("torch")
 BYTES = {"arcface-torch": 174e6, "facenet-pytorch": 94e6, "sphereface-torch": 91e6}
@@ -42,7 +43,7 @@ def test_an_export_gives_the_vectors_of_its_weights(tmp_path, name):
     assert 0.75 * BYTES[name] < size < 1.1 * BYTES[name]
     crops = random.integers(0, 256, (2, height, width, 3), dtype=np.uint8)
     for flip in ("none", "sum"):
-        exported = OnnxEmbedder(replace(spec, flip=flip), tmp_path / "net.onnx", OnnxOptions(batch=2))
+        exported = OnnxEmbedder(replace(spec, flip=flip), tmp_path / "net.onnx", RunOptions(batch=2))
         found = exported.embed(crops)
         assert np.abs(np.linalg.norm(found, axis=1) - 1).max() < 1e-5
         if flip == spec.flip:

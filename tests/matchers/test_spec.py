@@ -221,7 +221,7 @@ def test_the_page_repeats_the_catalogue():
     for name in catalogue_names():
         spec = catalogue_spec(name)
         (height, width), fed, dim = spec.input.size, spec.input.color, spec.output.dim
-        (row,) = re.findall(rf"^\| `{name}` \|.*$", page, re.MULTILINE)
+        (row,) = re.findall(rf"^\| `{name}` \| \d+ × .*$", page, re.MULTILINE)
         assert f"| {height} × {width} | {fed} | {spec.input.layout} |" in row
         assert row.endswith(f"| {dim} | {spec.flip} | {spec.score.metric} |")
         assert spec.align.template in row

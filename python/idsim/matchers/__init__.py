@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from idsim.matchers.base import Detector, Embedder, Face, Matcher, Representation
-from idsim.matchers.registry import RunOptions, find_spec, known_matchers, open_embedder
+from idsim.matchers.options import RunOptions
+from idsim.matchers.registry import find_spec, known_matchers, open_embedder
 from idsim.matchers.spec import MatcherSpec, read_spec
 
 __all__ = [

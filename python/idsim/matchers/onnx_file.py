@@ -72,7 +72,11 @@ def read_onnx(path: str | os.PathLike[str], *, sha256: str = "", external_data: 
     data = _read_plain(path, path, MAX_BYTES)
     digest = hashlib.sha256(data).hexdigest()
     if sha256 and digest != sha256:
-        raise MatcherError(path, "sha256", f"is {digest}, and the specification says {sha256}")
+        raise MatcherError(
+            path,
+            "sha256",
+            f"is {digest}, and the specification says {sha256}; another file needs a specification of its own",
+        )
     try:
         model = onnx.ModelProto.FromString(data)
     except DecodeError as error:
