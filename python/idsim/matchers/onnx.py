@@ -32,7 +32,7 @@ __all__ = ["OnnxEmbedder"]
 
 CUDA = "CUDAExecutionProvider"
 CPU = "CPUExecutionProvider"
-CPU_BATCH, GPU_BATCH = 8, 64
+CPU_BATCH, GPU_BATCH = 4, 64
 
 
 class _Buffer(NamedTuple):
