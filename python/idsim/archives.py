@@ -63,6 +63,7 @@ class ZipPictures:
             (info for info in pictures if not info.is_dir()), key=lambda info: info.filename
         )
         self.items = [info.filename for info in self._members]
+        self._names = {info.filename: info for info in members}
         kept = set(self.items)
         self.skipped = sorted(
             (info.filename, "its name has no suffix of a picture")
@@ -100,7 +101,25 @@ class ZipPictures:
         OSError
             The member is damaged, or holds more than it announces.
         """
+        return self._content(self._members[number])
+
+    def read_other(self, name: str) -> bytes | None:
+        """Return the content of any member, or None where there is none of that name.
+
+        Raises
+        ------
+        OSError
+            The member is damaged.
+        """
+        info = self._names.get(name)
+        return None if info is None else self._content(info)
+
+    def stamp(self, number: int) -> tuple[int, ...]:
+        """Return what changes when picture `number` does: its bytes and its CRC-32."""
         info = self._members[number]
+        return info.file_size, info.CRC
+
+    def _content(self, info: zipfile.ZipInfo) -> bytes:
         try:
             with self._archive.open(info) as member:
                 data = b"".join(iter(lambda: member.read(READ_BYTES), b""))

@@ -15,6 +15,7 @@ __all__ = [
     "GalleryError",
     "IdsimError",
     "MatcherError",
+    "SourceError",
     "printable",
 ]
 
@@ -57,6 +58,10 @@ class GalleryError(FileError):
 
 class MatcherError(FileError):
     """A matcher's description or model cannot be used."""
+
+
+class SourceError(FileError):
+    """A source of pictures cannot be used."""
 
 
 class CheckpointError(FileError):

@@ -14,7 +14,7 @@ import re
 import stat
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -28,6 +28,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 MAX_PIXELS = 40_000_000  # from the header, before anything is decoded; a 177 Mpx PNG may have 172 KB
 MAX_FILE_BYTES = 256 << 20
 MAX_DEPTH = 16
+TOO_MUCH_MEMORY = "decoding it takes more memory than a picture should"
 
 
 class Listed(NamedTuple):
@@ -135,14 +136,24 @@ def decode(data: bytes) -> Picture:
                 if width * height > MAX_PIXELS:
                     return Picture(None, f"it has {width} x {height} pixels, more than {MAX_PIXELS} in all")
                 upright = ImageOps.exif_transpose(picture)
-                pixels = np.array(upright.convert("RGB"), dtype=np.uint8)
+                pixels = _rgb(upright)
     except Exception as error:  # noqa: BLE001 - decoders raise whatever a damaged file makes them raise
         return Picture(None, _reason(error))
     return Picture(pixels, "")
 
 
+def _rgb(picture: Any) -> NDArray[np.uint8]:
+    """Return the pixels of an opened picture; of 16-bit grey the upper bytes, where Pillow would cut at 255."""
+    if picture.mode.startswith("I"):
+        grey = (np.asarray(picture).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
+        return np.repeat(grey[:, :, None], 3, axis=2)
+    return np.array(picture.convert("RGB"), dtype=np.uint8)
+
+
 def _reason(error: Exception) -> str:
     """Return the same words for the same file: without the address of an object in memory."""
+    if isinstance(error, MemoryError):
+        return TOO_MUCH_MEMORY
     if type(error).__name__ == "UnidentifiedImageError":
         return "it is no JPEG, PNG or WebP picture"
     text = re.sub(r" ?<[^<>]* at 0x[0-9a-f]+>", "", str(error))

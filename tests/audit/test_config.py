@@ -6,7 +6,8 @@ import tomllib
 
 import pytest
 
-from idsim.audit.config import from_tables, read_config, to_toml
+from idsim.audit.config import from_tables, read_config
+from idsim.audit.toml_text import to_toml
 
 SETS = {name: {"embeddings": f"{name}.npy"} for name in ("synthetic", "training", "holdout")}
 
@@ -84,9 +85,23 @@ def test_images_refuse_what_belongs_to_embeddings(tmp_path):
     images = {name: {"images": name} for name in SETS}
     with pytest.raises(ValueError, match="belong to embeddings"):
         config(tmp_path, **images, matcher={"metric": "cosine"})
-    with pytest.raises(ValueError, match="'each' or 'folder'"):
+    with pytest.raises(ValueError, match="'each', 'folder' or 'identity'"):
         config(tmp_path, **(images | {"training": {"images": "t", "labels": "x.npy"}}))
     assert config(tmp_path, **images, matcher={"kind": "dlib", "upsample": 1}).matcher.upsample == 1
+
+
+def test_sources_of_pictures(tmp_path):
+    images = {name: {"images": name} for name in SETS}
+    ffhq = {"images": "ffhq", "kind": "ffhq", "split": "training", "labels": "identity"}
+    assert config(tmp_path, **(images | {"training": ffhq})).training.split == "training"
+    for more, reason in (
+        ({"kind": "tar"}, "kind must be one of folder"),
+        ({"split": "test"}, "split must be"),
+    ):
+        with pytest.raises(ValueError, match=reason):
+            config(tmp_path, **(images | {"training": ffhq | more}))
+    with pytest.raises(ValueError, match="kind belongs to images"):
+        config(tmp_path, **{name: {"embeddings": "x.npy", "kind": "folder"} for name in SETS})
 
 
 def test_the_resolved_file_is_the_same_scan(tmp_path):

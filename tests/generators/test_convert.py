@@ -188,10 +188,10 @@ def test_walls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, reas
     module = tmp_path / "faulty_reader.py"
     module.write_text(
         "import sys\n"
-        "from idsim.generators.stylegan2 import reading_process, walls\n"
+        "from idsim import walls\n"
+        "from idsim.generators.stylegan2 import reading_process\n"
         "def confine(limits):\n"
-        "    limits.seconds = 1\n"
-        "    return walls.confine(limits)\n"
+        "    return walls.confine(limits._replace(seconds=1))\n"
         "reading_process.confine = confine\n"
         f"reading_process.read_checkpoint = lambda *_: {fault}\n"
         "reading_process.main(sys.argv[1], sys.argv[2], int(sys.argv[3]))\n"

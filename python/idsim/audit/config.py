@@ -1,4 +1,4 @@
-"""The description of a scan: TOML in, checked dataclasses, the complete TOML out.
+"""The description of a scan: TOML in, checked dataclasses out.
 
 Everything a scan depends on is a field here; docs/scan.md explains them one by one.
 """
@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 from idsim.audit.calibration import Target
 from idsim.generators.seeds import parse_seeds
 from idsim.generators.series import make_series
+from idsim.sources import KINDS, SPLITS
 
 if TYPE_CHECKING:
     import os
 
     from idsim.generators.series import Variant
 
-__all__ = ["SCHEMA", "ScanConfig", "SetConfig", "SyntheticConfig", "read_config", "to_toml"]
+__all__ = ["SCHEMA", "ScanConfig", "SetConfig", "SyntheticConfig", "read_config"]
 
 SCHEMA = 1
 MAX_BYTES = 1 << 20
@@ -43,18 +44,25 @@ class SetConfig:
     Attributes
     ----------
     images : str
-        Folder of pictures; or
+        Folder, zip, list or container of pictures, see `idsim.sources.open_images`; or
     embeddings : str
         File or folder of embeddings, of any format that galleries are built from.
     labels : str
         Which items belong together (real sets: one person; the synthetic set: one cluster, weighted as one).
-        ``each``: every item for itself. ``folder``: the first folder of its path. ``group``: the group column
-        of embeddings. Anything else: a ``.npy`` file with one label per embedding.
+        ``each``: every item for itself. ``folder``: the first folder of its path. ``identity``: what the source of
+        the pictures says. ``group``: the group column of embeddings. Anything else: a ``.npy`` file with one label
+        per embedding.
+    kind : str
+        Of the source of pictures; empty: told by its path.
+    split : str
+        ``training`` or ``validation``: part of FFHQ.
     """
 
     images: str = ""
     embeddings: str = ""
     labels: str = "each"
+    kind: str = ""
+    split: str = ""
 
 
 @dataclass(frozen=True)
@@ -188,7 +196,7 @@ class ScanConfig:
         return bool(self.synthetic.images or self.synthetic.generator)
 
     def resolved(self) -> dict[str, Any]:
-        """Return the configuration with all defaults, as plain values: what `to_toml` writes."""
+        """Return the configuration with all defaults, as plain values."""
         tables = {key: value for key, value in asdict(self).items() if key != "base"}
         order = ["run", "synthetic", "training", "holdout", "matcher", "calibration", "statistics", "output"]
         return {"schema": SCHEMA, **{name: tables[name] for name in order}}
@@ -292,12 +300,23 @@ def _check(config: ScanConfig, source: Path) -> None:
             refuse(f"[{title}] must have either images{also} or embeddings")
         if (not part.embeddings) != config.uses_images:
             refuse("all three sets must be images, or all three embeddings of one matcher")
-        if part.images and part.labels not in ("each", "folder"):
-            refuse(f"[{title}] labels must be 'each' or 'folder' for images, not {part.labels!r}")
-        if part.embeddings and part.labels == "folder":
-            refuse(f"[{title}] labels must be 'each', 'group' or a .npy file for embeddings, not 'folder'")
+        _check_source(title, part, refuse)
     _check_matcher(config, refuse)
     _check_numbers(config, refuse)
+
+
+def _check_source(title: str, part: SetConfig, refuse: Any) -> None:
+    if part.images and part.labels not in ("each", "folder", "identity"):
+        refuse(f"[{title}] labels must be 'each', 'folder' or 'identity' for images, not {part.labels!r}")
+    if part.embeddings and part.labels in ("folder", "identity"):
+        refuse(f"[{title}] labels must be 'each', 'group' or a .npy file for embeddings, not {part.labels!r}")
+    for key in ("kind", "split"):
+        if getattr(part, key) and not part.images:
+            refuse(f"[{title}] {key} belongs to images, and there are none")
+    if part.kind not in ("", *KINDS):
+        refuse(f"[{title}] kind must be one of {', '.join(KINDS)}, not {part.kind!r}")
+    if part.split not in SPLITS:
+        refuse(f"[{title}] split must be 'training' or 'validation', not {part.split!r}")
 
 
 def _check_generator(part: SyntheticConfig, refuse: Any) -> None:
@@ -355,30 +374,3 @@ def _check_numbers(config: ScanConfig, refuse: Any) -> None:
     for entry in fields(output):
         if getattr(output, entry.name) < 1:
             refuse(f"[output] {entry.name} must be at least 1, not {getattr(output, entry.name)}")
-
-
-def to_toml(tables: dict[str, Any]) -> str:
-    """Return TOML of plain values and tables of plain values; equal input gives equal bytes."""
-    lines = [f"{key} = {_toml(value)}" for key, value in tables.items() if not isinstance(value, dict)]
-    for name, table in tables.items():
-        if isinstance(table, dict):
-            lines += ["", f"[{name}]", *(f"{key} = {_toml(value)}" for key, value in table.items())]
-    return "\n".join(lines) + "\n"
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return '"' + "".join(_escaped(character) for character in value) + '"'
-    if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(_toml(entry) for entry in value) + "]"
-    if isinstance(value, (int, float)):
-        return repr(value)
-    raise TypeError(f"TOML of {type(value).__name__} is not written here")
-
-
-def _escaped(character: str) -> str:
-    if character in '"\\':
-        return "\\" + character
-    return character if character.isprintable() else f"\\U{ord(character):08x}"

@@ -7,10 +7,10 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from idsim.audit.inputs import Content
 from idsim.generators.base import checked
 from idsim.generators.series import Networks
 from idsim.images import Picture
+from idsim.sources.decoding import Content
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

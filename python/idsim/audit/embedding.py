@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from idsim.audit.faces import FaceSet
+from idsim.audit.representing import Stages, represent_all
 from idsim.audit.shards import SHARD_ITEMS, Shard, read_shard, write_shard
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
-    from idsim.audit.inputs import Content
     from idsim.matchers.base import Matcher
+    from idsim.sources.decoding import Content
 
-__all__ = ["PictureSource", "embed_set"]
+__all__ = ["PictureSource", "ShardPlan", "compute_shards", "embed_set"]
 
 
 class PictureSource(Protocol):
@@ -47,6 +48,59 @@ class PictureSource(Protocol):
         """Yield a range of pictures."""
 
 
+@dataclass(frozen=True)
+class ShardPlan:
+    """The shards of a set: fixed ranges of its pictures.
+
+    Attributes
+    ----------
+    source : PictureSource
+        The pictures.
+    description : str
+        Hash of the matcher's description: shards of another one do not count.
+    folder : Path
+        Where the shards are.
+    """
+
+    source: PictureSource
+    description: str
+    folder: Path
+
+    @property
+    def numbers(self) -> range:
+        """Numbers of the shards."""
+        return range((len(self.source.items) + SHARD_ITEMS - 1) // SHARD_ITEMS)
+
+    def bounds(self, number: int) -> tuple[int, int]:
+        """Return first picture of a shard, and the one after its last."""
+        return number * SHARD_ITEMS, min((number + 1) * SHARD_ITEMS, len(self.source.items))
+
+    def key(self, number: int) -> str:
+        """Return what tells a shard from any other."""
+        return self.source.key(self.description, *self.bounds(number))
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"shard-{number:06d}.bin"
+
+    def read(self, number: int) -> Shard | None:
+        """Return a shard, or None where it must be computed (again)."""
+        return read_shard(self._path(number), self.key(number))
+
+    def write(self, number: int, key: str, shard: Shard) -> None:
+        """Write a shard durably.
+
+        Raises
+        ------
+        ValueError
+            Its pictures changed since `key` was taken.
+        """
+        if self.key(number) != key:
+            first, last = self.bounds(number)
+            items = self.source.items
+            raise ValueError(f"pictures changed while the run went on: {items[first]} to {items[last - 1]}")
+        write_shard(self._path(number), key, shard)
+
+
 def embed_set(
     source: PictureSource,
     matcher: Matcher,
@@ -63,7 +117,7 @@ def embed_set(
     matcher : Matcher
         What represents a picture.
     description : str
-        Hash of the matcher's description: shards of another one do not count.
+        Hash of the matcher's description.
     folder : Path
         Where the shards of this set and matcher are; made if missing.
     progress : callable
@@ -75,54 +129,64 @@ def embed_set(
         A file changed while the scan ran.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    items, shards = source.items, []
-    for number, start in enumerate(range(0, len(items), SHARD_ITEMS)):
-        stop = min(start + SHARD_ITEMS, len(items))
-        key = source.key(description, start, stop)
-        path = folder / f"shard-{number:06d}.bin"
-        shard = read_shard(path, key)
-        if shard is None:
-            shard = _compute(source.pictures(start, stop), matcher, _shifted(progress, start, len(items)))
-            write_shard(path, key, shard)
-        shards.append(shard)
-        progress(stop, len(items))
-    records = [record for shard in shards for record in shard.records]
+    plan = ShardPlan(source, description, folder)
+    total = len(source.items)
+    shards = {number: shard for number in plan.numbers if (shard := plan.read(number)) is not None}
+    done = sum(len(shard.records) for shard in shards.values())
+    progress(done, total)
+
+    def count() -> None:
+        nonlocal done
+        done += 1
+        progress(done, total)
+
+    missing = [number for number in plan.numbers if number not in shards]
+    shards.update(compute_shards(plan, missing, matcher, Stages(), count))
+    ordered = [shards[number] for number in plan.numbers]
+    records = [record for shard in ordered for record in shard.records]
     rows = np.flatnonzero([record["status"] == "ok" for record in records]).astype(np.int64)
-    vectors = np.concatenate([shard.vectors for shard in shards])
-    return FaceSet(source.name, items, source.labels, vectors, rows, records, source.origin)
+    vectors = np.concatenate([shard.vectors for shard in ordered])
+    return FaceSet(source.name, source.items, source.labels, vectors, rows, records, source.origin)
 
 
-def _shifted(progress: Callable[[int, int], None], start: int, total: int) -> Callable[[int], None]:
-    return lambda done: progress(start + done, total)
+def compute_shards(
+    plan: ShardPlan, numbers: Sequence[int], matcher: Matcher, stages: Stages, count: Callable[[], None]
+) -> Iterator[tuple[int, Shard]]:
+    """Compute and write shards, and yield each with its number.
 
+    Neighbours share one stream of pictures, so that decoding goes on across the border of a shard.
 
-def _compute(contents: Iterator[Content], matcher: Matcher, progress: Callable[[int], None]) -> Shard:
-    records = []
-    vectors: list[NDArray[np.float32]] = []
-    for number, content in enumerate(contents):
-        record, vector = _represent(content, matcher)
-        records.append(record)
-        if vector is not None:
-            vectors.append(vector)
-        progress(number + 1)
-    return Shard(records, np.array(vectors, np.float32).reshape(len(vectors), matcher.dim))
+    Parameters
+    ----------
+    plan : ShardPlan
+        What they are of.
+    numbers : sequence of int
+        Ascending.
+    matcher : Matcher
+        What represents a picture.
+    stages : Stages
+        Takes note of the time that each stage needs.
+    count : callable
+        Called after every picture.
 
-
-def _represent(content: Content, matcher: Matcher) -> tuple[dict[str, Any], NDArray[np.float32] | None]:
-    """Return the record of a picture, and its embedding if it has one."""
-    record: dict[str, Any] = {
-        "status": "unreadable", "reason": "", "route": "", "faces": 0, "box": None, "confidence": None,
-        "norm": None, "sha256": content.sha256,
-    }  # fmt: skip
-    picture = content.picture
-    if picture.pixels is None:
-        return record | {"reason": picture.reason}, None
-    found = matcher.represent(picture.pixels)
-    record |= {"route": found.route, "faces": found.faces, "confidence": found.confidence}
-    record["box"] = list(found.box) if found.box else None
-    if found.vector is None:
-        return record | {"status": "no_face", "reason": "no face was found"}, None
-    if not np.isfinite(found.vector).all():
-        return record | {"status": "no_face", "reason": "the embedding is not finite"}, None
-    norm = float(np.sqrt(np.dot(found.vector.astype(np.float64), found.vector.astype(np.float64))))
-    return record | {"status": "ok", "norm": norm}, found.vector
+    Raises
+    ------
+    ValueError
+        A file changed meanwhile.
+    """
+    for _, pairs in groupby(enumerate(numbers), lambda pair: pair[1] - pair[0]):
+        stretch = [number for _, number in pairs]
+        keys = {number: plan.key(number) for number in stretch}
+        contents = plan.source.pictures(plan.bounds(stretch[0])[0], plan.bounds(stretch[-1])[1])
+        found = represent_all(contents, matcher, SHARD_ITEMS, stages)
+        for number in stretch:
+            start, stop = plan.bounds(number)
+            records, vectors = [], []
+            for record, vector in islice(found, stop - start):
+                records.append(record)
+                if vector is not None:
+                    vectors.append(vector)
+                count()
+            shard = Shard(records, np.array(vectors, np.float32).reshape(len(vectors), matcher.dim))
+            plan.write(number, keys[number], shard)
+            yield number, shard

@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from idsim.audit.faces import FaceSet
 from idsim.gallery import open_source
 from idsim.gallery.elements import widen
-from idsim.images import Listed, Picture, decode, list_images, read_bytes, sha256
+from idsim.images import sha256
+from idsim.sources import open_images
+from idsim.sources.decoding import Content
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,17 +24,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from idsim.audit.config import ScanConfig, SetConfig
+    from idsim.sources import ImageSource
+    from idsim.sources.decoding import DecoderPool
 
-__all__ = ["Content", "ImageInput", "load_embeddings", "read_images", "tree_hash"]
+__all__ = ["BOX_COLUMNS", "RECORD_COLUMNS", "ImageInput", "load_embeddings", "read_images", "tree_hash"]
 
 UNREADABLE = "unreadable"
 
-
-class Content(NamedTuple):
-    """A picture, and the hash of its content."""
-
-    sha256: str
-    picture: Picture
+# The columns of a gallery that say what became of a picture, beside ``status``.
+RECORD_COLUMNS = ("reason", "route", "faces", "confidence", "norm", "sha256")
+BOX_COLUMNS = ("left", "top", "right", "bottom")
 
 
 @dataclass(frozen=True)
@@ -42,26 +44,31 @@ class ImageInput:
     ----------
     name : str
         ``synthetic``, ``training`` or ``holdout``.
-    files : list of Listed
-        In order of their names.
+    source : ImageSource
+        Where they are.
     hashes : list of str
         SHA-256 of every file's content; ``unreadable`` where it cannot be read.
     labels : list of str
         Person (synthetic: cluster) of every file.
-    skipped : list of tuple
-        What was left out of the folder, and why.
+    pool : DecoderPool
+        Decodes them.
     """
 
     name: str
-    files: list[Listed]
+    source: ImageSource
     hashes: list[str]
     labels: list[str]
-    skipped: list[tuple[str, str]]
+    pool: DecoderPool
 
     @property
     def items(self) -> list[str]:
         """Names of the pictures."""
-        return [file.item for file in self.files]
+        return self.source.items
+
+    @property
+    def skipped(self) -> list[tuple[str, str]]:
+        """What was left out of the source, and why."""
+        return self.source.skipped
 
     @property
     def origin(self) -> dict[str, Any]:
@@ -71,15 +78,14 @@ class ImageInput:
     def fingerprint(self) -> dict[str, Any]:
         """Return what tells this input from another."""
         return {
-            "images": len(self.files),
+            "images": len(self.items),
             "skipped": len(self.skipped),
             "sha256": tree_hash(self.items, self.hashes),
         }
 
     def key(self, description: str, start: int, stop: int) -> str:
         """Return the hash of a range of pictures and of what represents them."""
-        files = self.files[start:stop]
-        return tree_hash([description, *(file.item for file in files)], [self.name, *self.hashes[start:stop]])
+        return tree_hash([description, *self.items[start:stop]], [self.name, *self.hashes[start:stop]])
 
     def pictures(self, start: int, stop: int) -> Iterator[Content]:
         """Yield a range of pictures.
@@ -89,16 +95,12 @@ class ImageInput:
         ValueError
             A file changed while the scan ran.
         """
-        for file, content in zip(self.files[start:stop], self.hashes[start:stop], strict=True):
-            try:
-                data = read_bytes(file.path)
-            except OSError as error:
-                reason = f"it cannot be read ({error.strerror or error})"
-                yield Content(content, Picture(None, reason))
-                continue
-            if content not in (UNREADABLE, sha256(data)):
-                raise ValueError(f"{file.path} changed while the scan ran")
-            yield Content(content, decode(data))
+        contents = self.pool.decode(partial(self.source.read, number) for number in range(start, stop))
+        for number, content in enumerate(contents, start):
+            expected = self.hashes[number]
+            if content.sha256 and expected not in (UNREADABLE, content.sha256):
+                raise ValueError(f"{self.source.path}: {self.items[number]} changed while the scan ran")
+            yield Content(expected, content.picture)
 
 
 def tree_hash(names: list[str], hashes: list[str]) -> str:
@@ -113,6 +115,7 @@ def read_images(
     name: str,
     config: SetConfig,
     root: Path,
+    pool: DecoderPool,
     known: dict[str, list[Any]],
     progress: Callable[[int, int], None],
 ) -> ImageInput:
@@ -125,48 +128,57 @@ def read_images(
     config : SetConfig
         Its description.
     root : Path
-        Its folder.
+        Its source.
+    pool : DecoderPool
+        Will decode them.
     known : dict
-        ``item -> [bytes, mtime_ns, sha256]`` of an earlier run; hashes of files that have the same size and
-        time are taken from here. Updated in place.
+        ``item -> [stamp, sha256]`` of an earlier run; hashes of files that have the same bytes and time are taken
+        from here. Updated in place.
     progress : callable
         Called with (files done, files in all).
 
     Raises
     ------
+    SourceError
+        The source is damaged.
     ValueError
-        There is no picture in the folder.
+        There is no picture, or no label of the kind that is asked for.
     OSError
-        The folder cannot be read.
+        The source cannot be read.
     """
-    listing = list_images(root)
-    if not listing.images:
-        raise ValueError(f"[{name}] images: there is no JPEG, PNG or WebP file in {root}")
-    hashes = []
-    for number, file in enumerate(listing.images):
-        hashes.append(_content_hash(file, known))
-        progress(number + 1, len(listing.images))
-    labels = [_label(file.item, config.labels) for file in listing.images]
-    return ImageInput(name, listing.images, hashes, labels, listing.skipped)
-
-
-def _content_hash(file: Listed, known: dict[str, list[Any]]) -> str:
     try:
-        status = file.path.stat(follow_symlinks=False)
-        key = [status.st_size, status.st_mtime_ns]
-        before = known.get(file.item)
-        if before is not None and before[:2] == key:
-            return str(before[2])
-        content = sha256(read_bytes(file.path))
+        source = open_images(root, config.kind, config.split)
+    except ValueError as error:
+        raise ValueError(f"[{name}] images: {error}") from error
+    hashes = []
+    for number in range(len(source)):
+        hashes.append(_content_hash(source, number, known))
+        progress(number + 1, len(source))
+    return ImageInput(name, source, hashes, _image_labels(name, source, config.labels), pool)
+
+
+def _content_hash(source: ImageSource, number: int, known: dict[str, list[Any]]) -> str:
+    item = source.items[number]
+    try:
+        stamp = list(source.stamp(number))
+        before = known.get(item)
+        if before is not None and before[0] == stamp:
+            return str(before[1])
+        content = sha256(source.read(number))
     except OSError:
         return UNREADABLE
-    known[file.item] = [*key, content]
+    known[item] = [stamp, content]
     return content
 
 
-def _label(item: str, rule: str) -> str:
-    folder, _, _ = item.partition("/")
-    return folder if rule == "folder" else item
+def _image_labels(name: str, source: ImageSource, rule: str) -> list[str]:
+    if rule == "each":
+        return source.items
+    if rule == "folder":
+        return [item.partition("/")[0] for item in source.items]
+    if source.identities is None:
+        raise ValueError(f"[{name}] labels: {source.path} does not say who is in its pictures")
+    return source.identities
 
 
 # --- embeddings -----------------------------------------------------------------------------------
@@ -175,7 +187,8 @@ def _label(item: str, rule: str) -> str:
 def load_embeddings(name: str, part: SetConfig, config: ScanConfig) -> tuple[FaceSet, dict[str, Any]]:
     """Read the embeddings of a set into memory, and what tells this input from another.
 
-    A row with NaN or infinity counts as an item without a face.
+    A row with NaN or infinity counts as an item without a face. Of a gallery that ``idsim embed`` made, what is known
+    of every picture is read too.
 
     Raises
     ------
@@ -191,6 +204,7 @@ def load_embeddings(name: str, part: SetConfig, config: ScanConfig) -> tuple[Fac
     vectors = np.empty((source.rows, source.dim), np.float32)
     names: list[str] = []
     groups: list[str] = []
+    known: list[dict[str, Any]] = []
     done = 0
     for batch in source.batches(65_536):
         block = widen(batch.stored, source.dtype)
@@ -199,13 +213,29 @@ def load_embeddings(name: str, part: SetConfig, config: ScanConfig) -> tuple[Fac
         if batch.table is not None:
             names += _column(batch.table, "id")
             groups += _column(batch.table, "group")
+            known += _known_records(batch.table)
     items = names if len(names) == source.rows else [str(row) for row in range(source.rows)]
     labels = _embedding_labels(name, part, config, items, groups)
     finite: NDArray[np.bool_] = np.all(np.isfinite(vectors), axis=1)
-    records = [{"status": "ok" if good else "no_face", "route": "", "faces": 1} for good in finite.tolist()]
+    records = known if len(known) == source.rows else [{"route": "", "faces": 1} for _ in items]
+    for record, good in zip(records, finite.tolist(), strict=True):
+        record["status"] = "ok" if good else record.get("status", "no_face")
     rows = np.flatnonzero(finite).astype(np.int64)
     fingerprint = {"rows": source.rows, "dim": source.dim, "sha256": _content(vectors, labels, items)}
     return FaceSet(name, items, labels, vectors[rows], rows, records), fingerprint
+
+
+def _known_records(table: Any) -> list[dict[str, Any]]:
+    """Return the records of pictures in a table with the columns of ``idsim embed``; of any other, none."""
+    if not {"status", *RECORD_COLUMNS, *BOX_COLUMNS} <= set(table.column_names):
+        return []
+    records: list[dict[str, Any]] = table.select(["status", *RECORD_COLUMNS, *BOX_COLUMNS]).to_pylist()
+    for record in records:
+        if record["status"] not in ("no_face", "unreadable"):
+            record["status"] = "no_face"  # where the row has no numbers after all
+        box = [record.pop(side) for side in BOX_COLUMNS]
+        record["box"] = None if None in box else box
+    return records
 
 
 def _column(table: Any, name: str) -> list[str]:

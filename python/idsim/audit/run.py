@@ -18,6 +18,7 @@ from idsim.audit.inputs import ImageInput, load_embeddings, read_images
 from idsim.audit.outcome import Inputs, write_evaluation, write_series
 from idsim.audit.shards import replace_file
 from idsim.matchers.dlib import DlibMatcher, DlibOptions
+from idsim.sources.decoding import DecoderPool
 
 if TYPE_CHECKING:
     import os
@@ -127,6 +128,11 @@ def _loaded(faces: FaceSet) -> FaceSet:
 
 
 def _scan_images(config: ScanConfig, folder: Path, tell: Progress) -> ScanResult:
+    with contextlib.closing(DecoderPool()) as pool:
+        return _scan_pictures(config, folder, pool, tell)
+
+
+def _scan_pictures(config: ScanConfig, folder: Path, pool: DecoderPool, tell: Progress) -> ScanResult:
     matcher = _dlib(config)
     description = matcher.describe()
     known = _known_files(folder)
@@ -135,7 +141,7 @@ def _scan_images(config: ScanConfig, folder: Path, tell: Progress) -> ScanResult
         if part.images:
             files = known.setdefault(name, {})
             stored[name] = read_images(
-                name, part, config.place(part.images), files, partial(tell, f"read {name}")
+                name, part, config.place(part.images), pool, files, partial(tell, f"read {name}")
             )
     drawn = open_drawn(config) if config.synthetic.generator else {}
     inputs = {name: source.fingerprint() for name, source in stored.items()}

@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "demo": ("demo", "demo", "Run the audit on made-up embeddings with planted leaks."),
     "scan": ("scan", "scan", "Measure whether synthetic faces resemble people of the training set."),
     "sample": ("sample", "sample", "Draw pictures of generators by seed, resumably."),
+    "embed": ("embed", "embed", "Turn pictures into a gallery of embeddings, resumably."),
     "search": ("search", "search", "Find the best matches of every query in a gallery."),
     "gallery": ("gallery", "app", "Build, describe, verify, convert and merge galleries."),
     "generator": ("generator", "app", "Describe, convert and verify checkpoints of generators."),

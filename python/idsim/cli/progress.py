@@ -12,7 +12,7 @@ __all__ = ["progress_bar"]
 
 
 @contextlib.contextmanager
-def progress_bar(title: str, quiet: bool = False) -> Iterator[Callable[[int, int], bool]]:
+def progress_bar(title: str, quiet: bool = False) -> Iterator[Callable[..., bool]]:
     """Show a bar while the block runs.
 
     Parameters
@@ -25,17 +25,20 @@ def progress_bar(title: str, quiet: bool = False) -> Iterator[Callable[[int, int
     Yields
     ------
     callable
-        ``update(done, total)``; it returns True, so it serves as the engine's progress callback.
+        ``update(done, total, note="")``, where the note stands behind the bar; it returns True, so it serves as
+        the engine's progress callback.
     """
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import Progress, TextColumn
 
     console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
-        task = bar.add_task(title, total=None)
+    columns = (*Progress.get_default_columns(), TextColumn("{task.fields[note]}"))
+    hidden = quiet or not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=hidden) as bar:
+        task = bar.add_task(title, total=None, note="")
 
-        def update(done: int, total: int) -> bool:
-            bar.update(task, completed=done, total=total)
+        def update(done: int, total: int, note: str = "") -> bool:
+            bar.update(task, completed=done, total=total, note=note)
             return True
 
         yield update

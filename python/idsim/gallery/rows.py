@@ -12,6 +12,7 @@ import numpy as np
 
 from idsim.errors import GalleryError
 from idsim.gallery.format import COLUMN_TYPES, RESERVED_TYPES
+from idsim.parquet import import_pyarrow, open_parquet
 
 if TYPE_CHECKING:
     import os
@@ -31,22 +32,6 @@ __all__ = [
     "read_table",
     "table_types",
 ]
-
-# Limits on the Parquet footer; Arrow's own defaults (100 MB, 1e6) allow far larger allocations.
-_FOOTER_STRING_BYTES = 16 << 20
-_FOOTER_ITEMS = 1 << 20
-
-
-def import_pyarrow() -> Any:
-    """Return the module ``pyarrow``, or raise an error that says how to get it."""
-    try:
-        import pyarrow
-    except ModuleNotFoundError:
-        raise ModuleNotFoundError(
-            "galleries with ids, groups or other columns need pyarrow: pip install 'idsim[audit]'",
-            name="pyarrow",
-        ) from None
-    return pyarrow
 
 
 @contextlib.contextmanager
@@ -117,21 +102,6 @@ def encode_table(table: pa.Table) -> memoryview:
     sink = pa.BufferOutputStream()
     pq.write_table(table.combine_chunks(), sink, compression="zstd", write_page_checksum=True)
     return memoryview(sink.getvalue())
-
-
-def open_parquet(path: str | os.PathLike[str]) -> Any:
-    """Open a Parquet file of unknown origin with limits on its footer (use inside `arrow_errors`)."""
-    import_pyarrow()
-    import pyarrow.parquet as pq
-
-    return pq.ParquetFile(
-        path,
-        memory_map=False,
-        pre_buffer=False,
-        thrift_string_size_limit=_FOOTER_STRING_BYTES,
-        thrift_container_size_limit=_FOOTER_ITEMS,
-        page_checksum_verification=True,
-    )
 
 
 def read_table(

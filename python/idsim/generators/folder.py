@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from idsim.archives import ZipPictures
 from idsim.generators.base import Drawn
-from idsim.images import decode, list_images, read_bytes
+from idsim.images import decode
+from idsim.sources import open_images
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,32 +22,18 @@ if TYPE_CHECKING:
 __all__ = ["FolderGenerator"]
 
 
-class _Store(Protocol):
-    items: list[str]
-
-    def read(self, number: int) -> bytes: ...
-
-
-class _Folder:
-    def __init__(self, root: Path) -> None:
-        self._files = list_images(root).images
-        self.items = [file.item for file in self._files]
-
-    def read(self, number: int) -> bytes:
-        return read_bytes(self._files[number].path)
-
-
 class FolderGenerator:
-    """The pictures below a folder, or in a zip such as the data sets of StyleGAN2-ADA.
+    """The pictures below a folder, in a zip such as the data sets of StyleGAN2-ADA, or of another source.
 
     Parameters
     ----------
     path : str or Path
-        The folder or zip file. Links and special files are left out, as are names without the suffix of a
-        picture.
+        What `idsim.sources.open_images` opens.
 
     Raises
     ------
+    SourceError
+        The source is damaged.
     ValueError
         There is no picture, or the zip is one that no honest program writes.
     OSError
@@ -58,9 +44,7 @@ class FolderGenerator:
 
     def __init__(self, path: str | Path) -> None:
         self._path = Path(path)
-        self._store: _Store = _Folder(self._path) if self._path.is_dir() else ZipPictures(self._path)
-        if not self._store.items:
-            raise ValueError(f"there is no JPEG, PNG or WebP file in {self._path}")
+        self._store = open_images(self._path)
         self._sha256 = ""
 
     def __len__(self) -> int:

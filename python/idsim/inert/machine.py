@@ -344,6 +344,8 @@ _ACTIONS: dict[int, Callable[[Machine], None]] = {
         "\x8c": _with_count(_U1, Machine.text),
         "X": _with_count(_U4, Machine.text),
         "\x8d": _with_count(_U8, Machine.text),
+        "U": _with_count(_U1, _bytes),  # texts of Python 2 are bytes
+        "T": _with_count(_U4, _bytes),
         "C": _with_count(_U1, _bytes),
         "B": _with_count(_U4, _bytes),
         "\x8e": _with_count(_U8, _bytes),

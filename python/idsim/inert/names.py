@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from idsim.inert.records import Element, Symbol
 
-__all__ = ["ELEMENTS", "PICKLE", "STORAGES", "TORCH", "Names", "advice"]
+__all__ = ["ELEMENTS", "NUMPY", "PICKLE", "STORAGES", "TORCH", "Names", "advice"]
 
 Names = dict[tuple[str, str], Symbol | Element]
 
@@ -29,7 +29,8 @@ STORAGES: Names = {
     }.items()
 }
 
-_NUMPY: Names = {
+# Arrays, and bytes in pickles of protocol 2.
+NUMPY: Names = {
     ("numpy", "dtype"): Symbol.DTYPE,
     ("numpy", "ndarray"): Symbol.ARRAY,
     ("_codecs", "encode"): Symbol.ENCODE,
@@ -41,7 +42,7 @@ _NUMPY: Names = {
 }
 
 _COMMON: Names = {
-    **_NUMPY,
+    **NUMPY,
     ("torch._utils", "_rebuild_tensor_v2"): Symbol.TENSOR,
     ("torch._utils", "_rebuild_parameter"): Symbol.PARAMETER,
     ("collections", "OrderedDict"): Symbol.ORDERED_DICT,

@@ -9,7 +9,16 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["METRICS", "Detector", "Embedder", "Face", "Matcher", "Representation", "checked_crops"]
+__all__ = [
+    "METRICS",
+    "Detector",
+    "Embedder",
+    "Face",
+    "Matcher",
+    "Representation",
+    "StagedMatcher",
+    "checked_crops",
+]
 
 METRICS = ("cosine", "l2")
 
@@ -50,11 +59,17 @@ class Face(NamedTuple):
         of the nose, the corner of the mouth on the left and on the right.
     confidence : float
         The detector's score, in its own unit.
+    route : str
+        How it was found, in the detector's own words.
+    points : ndarray or None
+        float32 ``[n, 2]``, the detector's own landmarks where they are others than those five.
     """
 
     box: tuple[float, float, float, float]
     landmarks: NDArray[np.float32] | None
     confidence: float
+    route: str = "detected"
+    points: NDArray[np.float32] | None = None
 
 
 class Detector(Protocol):
@@ -127,6 +142,16 @@ class Matcher(Protocol):
 
     def represent(self, image: NDArray[np.uint8]) -> Representation:
         """Return the embedding of the main face of a picture, uint8 ``[height, width, 3]`` RGB."""
+
+
+class StagedMatcher(Matcher, Protocol):
+    """A matcher that finds and cuts out faces one by one and embeds them by many: the two go on at the same time."""
+
+    def prepare(self, image: NDArray[np.uint8]) -> tuple[Representation, NDArray[np.uint8] | None]:
+        """Return what is known of the main face of a picture without its vector, and its crop; None: no face."""
+
+    def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return the embeddings ``[n, dim]`` of crops, uint8 ``[n, height, width, 3]``."""
 
 
 def checked_crops(crops: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:

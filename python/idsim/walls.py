@@ -7,8 +7,10 @@ import os
 import resource
 import struct
 import sys
+from pathlib import Path
+from typing import NamedTuple
 
-__all__ = ["Limits", "confine"]
+__all__ = ["FORBIDDEN_STATUS", "Limits", "child_environment", "confine", "module_command"]
 
 # linux/prctl.h and linux/landlock.h; the numbers of the system calls are the same on every architecture.
 _PR_SET_NO_NEW_PRIVS = 38
@@ -23,28 +25,36 @@ _FORBIDDEN = (
 FORBIDDEN_STATUS = 86
 
 
-class Limits:
-    """The limits for a file.
-
-    Parameters
-    ----------
-    file_bytes : int
-        Its size.
+class Limits(NamedTuple):
+    """What a process may still use.
 
     Attributes
     ----------
     address_space : int
-        Bytes: Python and NumPy, the weights, and half-precision weights widened.
+        Bytes.
     written : int
-        Bytes of what is written: the weights, at most twice the file, and their names.
+        Bytes of what is written.
     seconds : int
-        Of processor time; a gigabyte takes about ten.
+        Of processor time; -1: no limit.
     """
 
-    def __init__(self, file_bytes: int) -> None:
-        self.address_space = (1 << 30) + 3 * file_bytes
-        self.written = (16 << 20) + 2 * file_bytes
-        self.seconds = 20 + file_bytes // (50 << 20)
+    address_space: int
+    written: int
+    seconds: int
+
+
+def module_command(module: str, *arguments: str) -> list[str]:
+    """Return the command that runs a module of this package in a fresh interpreter."""
+    return [sys.executable, "-P", "-m", module, *arguments]
+
+
+def child_environment() -> dict[str, str]:
+    """Return the environment in which `module_command` finds this package."""
+    environment = dict(os.environ)
+    packages = str(Path(__file__).parents[1])
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, (packages, environment.get("PYTHONPATH"))))
+    environment["OPENBLAS_NUM_THREADS"] = "1"  # every thread reserves memory
+    return environment
 
 
 def confine(limits: Limits) -> bool:
@@ -67,6 +77,8 @@ def confine(limits: Limits) -> bool:
         (resource.RLIMIT_NOFILE, 16),
     ):
         _, hard = resource.getrlimit(kind)
+        if amount == resource.RLIM_INFINITY:
+            continue
         most = amount if hard == resource.RLIM_INFINITY else min(amount, hard)
         resource.setrlimit(kind, (most, most))
     libc = ctypes.CDLL(None, use_errno=True)
