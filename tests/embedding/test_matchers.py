@@ -14,7 +14,7 @@ from idsim.errors import CudaError, MatcherError
 from idsim.gallery import Gallery
 from idsim.matchers.dlib import DlibMatcher
 from idsim.matchers.opening import open_detector, open_matcher
-from idsim.matchers.registry import RunOptions
+from idsim.matchers.options import RunOptions
 
 SPEC = """
 name = "toy"

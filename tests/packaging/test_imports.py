@@ -18,6 +18,9 @@ HEAVY = [
 COMMAND_LINE = ["rich", "typer"]
 # Made of PyTorch modules, and imported where a checkpoint is opened.
 NETWORKS = {f"idsim.generators.stylegan2.{name}" for name in ("layers", "network")}
+NETWORKS |= {
+    f"idsim.matchers.networks.{name}" for name in ("inception_resnet", "iresnet", "layers", "sphereface")
+}
 
 
 def loaded_by(code: str, candidates: list[str]) -> list[str]:

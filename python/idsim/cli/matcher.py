@@ -104,8 +104,9 @@ def check(
     3 it cannot be said.
     """
     from idsim.matchers.check import check_embedder
+    from idsim.matchers.options import RunOptions
     from idsim.matchers.pairs import read_pairs
-    from idsim.matchers.registry import RunOptions, open_embedder
+    from idsim.matchers.registry import open_embedder
 
     where = Device.auto if require_gpu and device is Device.cpu else device
     embedder = open_embedder(name, model=model or "", options=RunOptions(where.value, require_gpu))

@@ -13,7 +13,7 @@ from idsim.audit.embedding import ShardPlan, compute_shards
 from idsim.audit.representing import Stages
 from idsim.device_processes import share
 from idsim.matchers.opening import open_matcher
-from idsim.matchers.registry import RunOptions
+from idsim.matchers.options import RunOptions
 from idsim.sources import open_images
 from idsim.sources.decoding import DecoderPool, default_workers
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -20,6 +19,7 @@ from idsim.matchers.center import read_center
 from idsim.matchers.onnx_file import read_onnx
 from idsim.matchers.onnx_graph import CROPS, EMBEDDINGS, NORMS, fold
 from idsim.matchers.onnx_trial import try_model
+from idsim.matchers.options import RunOptions
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -28,46 +28,11 @@ if TYPE_CHECKING:
 
     from idsim.matchers.spec import MatcherSpec
 
-__all__ = ["OnnxEmbedder", "OnnxOptions", "open_session"]
+__all__ = ["OnnxEmbedder", "open_session"]
 
 CUDA = "CUDAExecutionProvider"
 CPU = "CPUExecutionProvider"
-CPU_BATCH, GPU_BATCH = 8, 64
-
-
-@dataclass(frozen=True)
-class OnnxOptions:
-    """How a model is run.
-
-    Attributes
-    ----------
-    device : str
-        ``cpu``, ``cuda`` or ``cuda:1`` for a certain device, or ``auto``: a GPU where ONNX Runtime has its provider,
-        else the CPU. ``cuda`` never falls back.
-    require_gpu : bool
-        Whether ``auto`` may not fall back either.
-    batch : int
-        Crops of a run; 0: 8 on a CPU, 64 on a GPU.
-    threads : int
-        Threads of a CPU; 0: as many as it has cores.
-    """
-
-    device: str = "cpu"
-    require_gpu: bool = False
-    batch: int = 0
-    threads: int = 0
-
-    def __post_init__(self) -> None:
-        kind, colon, number = self.device.partition(":")
-        numbered = kind == "cuda" and colon and number.isascii() and number.isdigit()
-        if self.device not in ("cpu", "cuda", "auto") and not numbered:
-            raise ValueError(f"device must be cpu, cuda, cuda:NUMBER or auto, not {self.device!r}")
-        if self.device == "cpu" and self.require_gpu:
-            raise ValueError("device is cpu, and a GPU is required")
-        if not 0 <= self.batch <= 4096:
-            raise ValueError(f"batch must be from 0 to 4096, not {self.batch}")
-        if not 0 <= self.threads <= 1024:
-            raise ValueError(f"threads must be from 0 to 1024, not {self.threads}")
+CPU_BATCH, GPU_BATCH = 4, 64
 
 
 class _Buffer(NamedTuple):
@@ -89,7 +54,7 @@ class OnnxEmbedder:
         The specification.
     file : path-like, optional
         The model; by default the one that the specification names.
-    options : OnnxOptions, optional
+    options : RunOptions, optional
         How it is run.
     trusted : collection of str
         SHA-256 of model files that need no trial run in a process of their own.
@@ -108,7 +73,7 @@ class OnnxEmbedder:
         self,
         spec: MatcherSpec,
         file: str | os.PathLike[str] | None = None,
-        options: OnnxOptions | None = None,
+        options: RunOptions | None = None,
         *,
         trusted: Collection[str] = (),
     ) -> None:
@@ -118,7 +83,7 @@ class OnnxEmbedder:
             raise MatcherError(spec.path or spec.name, "file", "is missing: the model file must be named")
         path = spec.beside(spec.file) if file is None else file
         self.spec = spec
-        self.options = options or OnnxOptions()
+        self.options = options or RunOptions()
         self.name, self.metric, self.dim, self.size = spec.name, spec.score.metric, spec.dim, spec.input.size
         self._path = os.fspath(path)
         self._runtime = onnxruntime
@@ -289,7 +254,7 @@ def _host(array: NDArray[Any]) -> _Buffer:
     return _Buffer(array.ctypes.data, "cpu", 0, array.shape, array)
 
 
-def _providers(runtime: Any, options: OnnxOptions) -> tuple[list[Any], str, int]:
+def _providers(runtime: Any, options: RunOptions) -> tuple[list[Any], str, int]:
     """Return the execution providers, and the kind and number of the device."""
     offered = runtime.get_available_providers()
     kind, _, number = options.device.partition(":")
@@ -309,7 +274,7 @@ def _providers(runtime: Any, options: OnnxOptions) -> tuple[list[Any], str, int]
     return [(CUDA, settings), CPU], "cuda", int(number or 0)
 
 
-def _session(runtime: Any, data: bytes, providers: list[Any], options: OnnxOptions, path: str) -> Any:
+def _session(runtime: Any, data: bytes, providers: list[Any], options: RunOptions, path: str) -> Any:
     settings = runtime.SessionOptions()
     settings.intra_op_num_threads = options.threads
     settings.log_severity_level = 3
@@ -329,7 +294,7 @@ def _session(runtime: Any, data: bytes, providers: list[Any], options: OnnxOptio
     return session
 
 
-def open_session(data: bytes, options: OnnxOptions, path: str) -> Any:
+def open_session(data: bytes, options: RunOptions, path: str) -> Any:
     """Return a session of ONNX Runtime for a model of another kind than embedders.
 
     Raises

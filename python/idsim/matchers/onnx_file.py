@@ -72,7 +72,11 @@ def read_onnx(path: str | os.PathLike[str], *, sha256: str = "", external_data: 
     data = _read_plain(path, path, MAX_BYTES)
     digest = hashlib.sha256(data).hexdigest()
     if sha256 and digest != sha256:
-        raise MatcherError(path, "sha256", f"is {digest}, and the specification says {sha256}")
+        raise MatcherError(
+            path,
+            "sha256",
+            f"is {digest}, and the specification says {sha256}; another file needs a specification of its own",
+        )
     try:
         model = onnx.ModelProto.FromString(data)
     except DecodeError as error:
@@ -97,7 +101,7 @@ def _read_plain(path: Path, model: Path, most: int) -> bytes:
             ) from None
         reason = getattr(error, "strerror", None) or str(error)
         raise MatcherError(model, place, f"the system says: {reason}") from error
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise MatcherError(model, place, "it is not a regular file")
@@ -107,7 +111,10 @@ def _read_plain(path: Path, model: Path, most: int) -> bytes:
             )
         if status.st_size > most:
             raise MatcherError(model, place, f"{status.st_size} bytes, at most {most} are read")
-        return file.read(status.st_size)
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read(status.st_size)
+    finally:
+        os.close(descriptor)
 
 
 def _check_model(model: Any, path: Path) -> int:

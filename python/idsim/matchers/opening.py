@@ -11,7 +11,8 @@ from idsim.errors import CudaError, MatcherError
 from idsim.functions import load_function
 from idsim.matchers.dlib import DlibMatcher
 from idsim.matchers.faces import AlignedMatcher, Alignment
-from idsim.matchers.registry import FUNCTION, RunOptions, find_spec, open_embedder
+from idsim.matchers.options import RunOptions
+from idsim.matchers.registry import FUNCTION, find_spec, open_embedder
 
 if TYPE_CHECKING:
     import os

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from idsim.errors import CudaError, MatcherError
 from idsim.functions import load_function, source_sha256
 from idsim.matchers.catalogue import catalogue_names, catalogue_spec, known_hashes
 from idsim.matchers.embedder import SpecifiedEmbedder
+from idsim.matchers.options import RunOptions
 from idsim.matchers.spec import MatcherSpec, read_spec, spec_from_table
 
 if TYPE_CHECKING:
@@ -29,33 +30,11 @@ if TYPE_CHECKING:
 
     from idsim.matchers.base import Embedder
 
-__all__ = ["GROUP", "RunOptions", "find_spec", "known_matchers", "open_embedder", "plugged_in"]
+__all__ = ["GROUP", "find_spec", "known_matchers", "open_embedder", "plugged_in"]
 
 GROUP = "idsim.matchers"
 ATTRIBUTES = ("name", "metric", "dim", "size", "describe", "embed")
 FUNCTION = r"(.+\.py|[A-Za-z_][\w.]*):[A-Za-z_]\w*"
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """Where and how a network runs.
-
-    Attributes
-    ----------
-    device : str
-        ``cpu``, ``cuda``, ``cuda:1``, or ``auto``: a GPU where there is one.
-    require_gpu : bool
-        Whether ``auto`` may not fall back to the CPU.
-    batch : int
-        Crops of a run; 0: what suits the device.
-    threads : int
-        Threads of a CPU; 0: as many as it has cores.
-    """
-
-    device: str = "cpu"
-    require_gpu: bool = False
-    batch: int = 0
-    threads: int = 0
 
 
 def plugged_in() -> dict[str, str]:
@@ -216,10 +195,9 @@ def _open_spec(spec: MatcherSpec, file: Path | None, options: RunOptions) -> Emb
         )
     # An ONNX export of a network whose weights are otherwise PyTorch's has the same specification.
     if named.suffix.lower() == ".onnx" or spec.kind == "onnx":
-        from idsim.matchers.onnx import OnnxEmbedder, OnnxOptions  # noqa: PLC0415 - only where it is used
+        from idsim.matchers.onnx import OnnxEmbedder  # noqa: PLC0415 - only where it is used
 
-        settings = OnnxOptions(options.device, options.require_gpu, options.batch, options.threads)
-        return OnnxEmbedder(spec, named, settings, trusted=known_hashes())
+        return OnnxEmbedder(spec, named, options, trusted=known_hashes())
     return _torch(spec, named, options)
 
 
@@ -255,8 +233,6 @@ def _torch(spec: MatcherSpec, file: Path, options: RunOptions) -> Embedder:
 def _torch_device(options: RunOptions) -> str:
     import torch
 
-    if options.device == "cpu" and options.require_gpu:
-        raise ValueError("device is cpu, and a GPU is required")
     if options.device == "auto" and not options.require_gpu and not torch.cuda.is_available():
         return "cpu"
     device = "cuda" if options.device == "auto" else options.device

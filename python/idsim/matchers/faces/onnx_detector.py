@@ -19,8 +19,9 @@ from idsim.matchers.faces.anchors import Candidates, decode_scrfd, decode_yunet
 from idsim.matchers.faces.boxes import suppress
 from idsim.matchers.faces.framing import with_padding
 from idsim.matchers.faces.resample import resized
-from idsim.matchers.onnx import OnnxOptions, open_session
+from idsim.matchers.onnx import open_session
 from idsim.matchers.onnx_file import read_onnx
+from idsim.matchers.options import RunOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,7 +55,7 @@ class OnnxDetectorOptions:
         What the model file's SHA-256 must be; empty: anything.
     licence : str
         The licence of the model, for reports.
-    runtime : OnnxOptions
+    runtime : RunOptions
         The device and the threads.
     """
 
@@ -64,7 +65,7 @@ class OnnxDetectorOptions:
     pad: bool = True
     sha256: str = ""
     licence: str = "not stated"
-    runtime: OnnxOptions = field(default_factory=lambda: OnnxOptions(threads=1))
+    runtime: RunOptions = field(default_factory=lambda: RunOptions(threads=1))
 
     def __post_init__(self) -> None:
         if not self.sizes or not all(MULTIPLE <= size <= MAX_SIDE for size in self.sizes):
