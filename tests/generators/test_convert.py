@@ -42,7 +42,7 @@ def test_a_converted_file_loads_the_same_without_a_pickle(
     target = tmp_path / "g.safetensors"
     entry = save_checkpoint(before, target)
     assert entry.bytes == target.stat().st_size
-    from idsim.generators.stylegan2.inert import machine
+    from idsim.inert import machine
 
     monkeypatch.delattr(machine.Machine, "run")
     after = load_checkpoint(target)

@@ -13,7 +13,7 @@ import torch
 from bench.stylegan2_weights import Widths, full_size, random_checkpoint
 
 import idsim.generators.stylegan2.generator
-from idsim.generators.stylegan2.arithmetic import full_float32
+from idsim.arithmetic import full_float32
 from idsim.generators.stylegan2.checkpoint import Checkpoint
 from idsim.generators.stylegan2.config import GeneratorConfig
 from idsim.generators.stylegan2.generator import StyleGan2

@@ -13,9 +13,10 @@ import numpy as np
 from idsim.errors import CheckpointError
 from idsim.files import InputFile, NewFile
 from idsim.generators.stylegan2.formats.base import Reader
-from idsim.generators.stylegan2.formats.containers import read_container, sniff
+from idsim.generators.stylegan2.formats.state_dicts import find_generator
 from idsim.generators.stylegan2.formats.structure import Structure
 from idsim.generators.stylegan2.native import read_safetensors, write_image
+from idsim.inert.containers import read_content, sniff
 
 if TYPE_CHECKING:
     import os
@@ -122,12 +123,12 @@ class Checkpoint:
 def read_checkpoint(file: InputFile, network: NetworkName) -> Checkpoint:
     """Load a generator from an open file."""
     container = sniff(file)
+    reader = Reader(file)
     stated = None
     if container == "safetensors":
         found, stated = read_safetensors(file)
     else:
-        found = read_container(file, container, network)
-    reader = Reader(file)
+        found = find_generator(reader, read_content(file, container), network)
     structure = Structure(found, reader.refuse)
     if stated is not None and stated.config != structure.config:
         reader.refuse("header.__metadata__.config", "it does not fit the shapes of the tensors")

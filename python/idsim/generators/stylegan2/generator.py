@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from idsim.generators.stylegan2.arithmetic import full_float32
+from idsim.arithmetic import full_float32
 from idsim.generators.stylegan2.latents import NOISE_MODES, latent_code, noise_maps
 from idsim.generators.stylegan2.loading import load_checkpoint
 

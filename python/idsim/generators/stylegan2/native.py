@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from idsim.generators.stylegan2.config import GeneratorConfig
 from idsim.generators.stylegan2.formats.base import Findings, Reader
 from idsim.generators.stylegan2.formats.state_dicts import find_in_tensors
-from idsim.generators.stylegan2.inert.blobs import Blob
-from idsim.generators.stylegan2.inert.records import Array, Element
+from idsim.inert.containers import header_arrays
 from idsim.safetensors import read_header
 from idsim.strict_json import Fields, canonical_json, load_object
 
@@ -21,14 +20,12 @@ if TYPE_CHECKING:
 
     from idsim.files import InputFile
     from idsim.generators.stylegan2.checkpoint import Checkpoint
-    from idsim.safetensors import Tensor
 
 __all__ = ["FORMAT", "Stated", "read_safetensors", "write_image"]
 
 FORMAT = "idsim-stylegan2-1"
 MAX_HEADER_BYTES = 1 << 20  # JSON takes up to twenty times its bytes once it is parsed
 
-_ELEMENTS = {"F32": Element("f4", 4), "F16": Element("f2", 2), "BF16": Element("bf2", 2)}
 _KEYS = {"format", "config", "provenance", "weights_sha256"}
 
 
@@ -53,7 +50,7 @@ class Stated(NamedTuple):
 def read_safetensors(file: InputFile) -> tuple[Findings, Stated | None]:
     """Find a generator in a safetensors file; a file that the project did not write states nothing."""
     header = read_header(file, MAX_HEADER_BYTES)
-    arrays: dict[str, object] = {name: _array(file, tensor) for name, tensor in header.tensors.items()}
+    arrays = header_arrays(file, header)
     reader = Reader(file)
     if header.metadata.get("format") != FORMAT:
         average = arrays.get("latent_avg")
@@ -114,14 +111,6 @@ def write_image(checkpoint: Checkpoint, write: Callable[[Buffer], object]) -> No
 
 def _text(value: object) -> str:
     return canonical_json(value).decode("ascii")
-
-
-def _array(file: InputFile, tensor: Tensor) -> Array:
-    array = Array()
-    array.shape = tensor.shape
-    array.element = _ELEMENTS.get(tensor.dtype, Element(tensor.dtype, 1))
-    array.blob = Blob(file, tensor.start, tensor.stop)
-    return array
 
 
 def _is_flat(value: object) -> bool:

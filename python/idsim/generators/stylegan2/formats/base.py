@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn
 
-from idsim.generators.stylegan2.inert.geometry import EXACT_ELEMENTS, elements, read_float32
-from idsim.generators.stylegan2.inert.records import Array, Tensor
+from idsim.inert.geometry import EXACT_ELEMENTS, elements, read_float32
+from idsim.inert.records import Array, Tensor
 
 if TYPE_CHECKING:
     from collections.abc import Callable

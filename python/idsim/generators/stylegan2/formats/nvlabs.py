@@ -8,7 +8,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from idsim.generators.stylegan2.formats.base import Findings, LazyTensor, Reader
-from idsim.generators.stylegan2.inert.records import Persistent
+from idsim.inert.records import Persistent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

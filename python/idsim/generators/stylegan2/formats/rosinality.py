@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from idsim.generators.stylegan2.formats.base import Findings, LazyTensor, Reader
-from idsim.generators.stylegan2.inert.records import Array, Tensor
+from idsim.inert.records import Array, Tensor
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

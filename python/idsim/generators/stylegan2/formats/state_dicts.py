@@ -11,7 +11,7 @@ from idsim.generators.stylegan2.formats.nvlabs import read_persistent
 from idsim.generators.stylegan2.formats.rosinality import is_rosinality, read_rosinality
 from idsim.generators.stylegan2.formats.structure import other_family
 from idsim.generators.stylegan2.formats.tensorflow import read_networks
-from idsim.generators.stylegan2.inert.records import Array, Mapping, Persistent, Tensor
+from idsim.inert.records import Array, Mapping, Persistent, Tensor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,7 +10,7 @@ import numpy as np
 
 from idsim.generators.stylegan2.formats.base import Findings, LazyTensor, Reader, fp16_resolutions
 from idsim.generators.stylegan2.formats.structure import filter_tensor
-from idsim.generators.stylegan2.inert.records import Network
+from idsim.inert.records import Network
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -6,7 +6,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from idsim.generators.stylegan2.inert.blobs import Blob
+    from idsim.inert.blobs import Blob
 
 __all__ = [
     "Array",

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from idsim.generators.stylegan2.inert.blobs import Blob
-from idsim.generators.stylegan2.inert.records import Array, Storage, Tensor
+from idsim.inert.blobs import Blob
+from idsim.inert.records import Array, Storage, Tensor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-    from idsim.generators.stylegan2.inert.records import Element
+    from idsim.inert.records import Element
 
     Refuse = Callable[[str], NoReturn]
 

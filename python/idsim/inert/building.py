@@ -7,10 +7,10 @@ import struct
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from idsim.generators.stylegan2.inert.blobs import Blob, MemoryFile
-from idsim.generators.stylegan2.inert.geometry import checked_shape, checked_tensor
-from idsim.generators.stylegan2.inert.names import ELEMENTS
-from idsim.generators.stylegan2.inert.records import (
+from idsim.inert.blobs import Blob, MemoryFile
+from idsim.inert.geometry import checked_shape, checked_tensor
+from idsim.inert.names import ELEMENTS
+from idsim.inert.records import (
     Array,
     Element,
     Mapping,
@@ -25,7 +25,7 @@ from idsim.generators.stylegan2.inert.records import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from idsim.generators.stylegan2.inert.machine import Machine
+    from idsim.inert.machine import Machine
 
 __all__ = ["call", "create", "scalars", "set_state"]
 

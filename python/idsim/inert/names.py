@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from idsim.generators.stylegan2.inert.records import Element, Symbol
+from idsim.inert.records import Element, Symbol
 
 __all__ = ["ELEMENTS", "PICKLE", "STORAGES", "TORCH", "Names", "advice"]
 

@@ -8,15 +8,15 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from idsim.generators.stylegan2.inert.blobs import Blob
-from idsim.generators.stylegan2.inert.machine import Budget, Machine
-from idsim.generators.stylegan2.inert.names import STORAGES, TORCH
-from idsim.generators.stylegan2.inert.records import Element, Storage
+from idsim.inert.blobs import Blob
+from idsim.inert.machine import Budget, Machine
+from idsim.inert.names import STORAGES, TORCH
+from idsim.inert.records import Element, Storage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from idsim.generators.stylegan2.inert.names import Names
+    from idsim.inert.names import Names
 
 __all__ = ["MAGIC_PICKLE", "PersistentStorages", "read_storage", "read_stream"]
 

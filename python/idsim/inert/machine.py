@@ -11,15 +11,15 @@ import pickletools
 import struct
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from idsim.generators.stylegan2.inert import building
-from idsim.generators.stylegan2.inert.blobs import Blob, Window
-from idsim.generators.stylegan2.inert.names import advice
-from idsim.generators.stylegan2.inert.records import Element, Mapping, Symbol, Text
+from idsim.inert import building
+from idsim.inert.blobs import Blob, Window
+from idsim.inert.names import advice
+from idsim.inert.records import Element, Mapping, Symbol, Text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from idsim.generators.stylegan2.inert.names import Names
+    from idsim.inert.names import Names
 
 __all__ = ["Budget", "Machine"]
 

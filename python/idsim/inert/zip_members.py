@@ -7,10 +7,10 @@ import struct
 import zlib
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
-from idsim.generators.stylegan2.inert.blobs import Blob
+from idsim.inert.blobs import Blob
 
 if TYPE_CHECKING:
-    from idsim.generators.stylegan2.inert.blobs import RandomAccess
+    from idsim.inert.blobs import RandomAccess
 
 __all__ = ["Archive", "Member", "open_archive"]
 
