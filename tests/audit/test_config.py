@@ -6,7 +6,8 @@ import tomllib
 
 import pytest
 
-from idsim.audit.config import from_tables, read_config, to_toml
+from idsim.audit.config import from_tables, read_config
+from idsim.audit.toml_text import to_toml
 
 SETS = {name: {"embeddings": f"{name}.npy"} for name in ("synthetic", "training", "holdout")}
 

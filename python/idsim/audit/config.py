@@ -13,6 +13,7 @@ from types import UnionType
 from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
 from idsim.audit.calibration import Target
+from idsim.audit.score_config import ScoresConfig  # noqa: TC001 - its hints are read
 from idsim.generators.seeds import parse_seeds
 from idsim.generators.series import make_series
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from idsim.generators.series import Variant
 
-__all__ = ["SCHEMA", "ScanConfig", "SetConfig", "SyntheticConfig", "read_config", "to_toml"]
+__all__ = ["SCHEMA", "ScanConfig", "SetConfig", "SyntheticConfig", "read_config"]
 
 SCHEMA = 1
 MAX_BYTES = 1 << 20
@@ -45,7 +46,9 @@ class SetConfig:
     images : str
         Folder of pictures; or
     embeddings : str
-        File or folder of embeddings, of any format that galleries are built from.
+        File or folder of embeddings, of any format that galleries are built from; or
+    ids : str
+        CSV file with the ids of items whose scores are given.
     labels : str
         Which items belong together (real sets: one person; the synthetic set: one cluster, weighted as one).
         ``each``: every item for itself. ``folder``: the first folder of its path. ``group``: the group column
@@ -54,6 +57,7 @@ class SetConfig:
 
     images: str = ""
     embeddings: str = ""
+    ids: str = ""
     labels: str = "each"
 
 
@@ -172,6 +176,7 @@ class ScanConfig:
     holdout: SetConfig
     run: RunConfig = field(default_factory=RunConfig)
     matcher: MatcherConfig = field(default_factory=MatcherConfig)
+    scores: ScoresConfig | None = None
     calibration: CalibrationConfig = field(default_factory=CalibrationConfig)
     statistics: StatisticsConfig = field(default_factory=StatisticsConfig)
     output: OutputConfig = field(default_factory=OutputConfig)
@@ -184,13 +189,16 @@ class ScanConfig:
 
     @property
     def uses_images(self) -> bool:
-        """Whether the sets are pictures; otherwise they are embeddings."""
+        """Whether the sets are pictures; otherwise they are embeddings, or ids with scores."""
         return bool(self.synthetic.images or self.synthetic.generator)
 
     def resolved(self) -> dict[str, Any]:
         """Return the configuration with all defaults, as plain values: what `to_toml` writes."""
         tables = {key: value for key, value in asdict(self).items() if key != "base"}
         order = ["run", "synthetic", "training", "holdout", "matcher", "calibration", "statistics", "output"]
+        if self.scores is not None:
+            order.insert(5, "scores")
+            tables["scores"] = {key: value for key, value in tables["scores"].items() if value is not None}
         return {"schema": SCHEMA, **{name: tables[name] for name in order}}
 
     def place(self, path: str) -> Path:
@@ -231,14 +239,14 @@ def from_tables(tables: dict[str, Any], source: Path) -> ScanConfig:
             raise ValueError(f"{source}: [{name}] is not known{_suggestion(name, hints)}")
     parts: dict[str, Any] = {}
     for name, kind in hints.items():
-        table = tables.get(name)
+        part, table = _present(kind), tables.get(name)
         if table is None:
-            if issubclass(kind, SetConfig):
+            if issubclass(part, SetConfig):
                 raise ValueError(f"{source}: the set [{name}] is missing")
             continue
         if not isinstance(table, dict):
             raise ValueError(f"{source}: {name} must be a table [{name}]")
-        parts[name] = _part(kind, table, f"{source}: [{name}]")
+        parts[name] = _part(part, table, f"{source}: [{name}]")
     config = ScanConfig(**parts, base=source.parent)
     _check(config, source)
     return config
@@ -254,14 +262,18 @@ def _part(kind: type[Any], table: dict[str, Any], place: str) -> Any:
     return kind(**values)
 
 
+def _present(kind: Any) -> Any:
+    """Return the type of a field that may be None as well."""
+    return get_args(kind)[0] if isinstance(kind, UnionType) else kind
+
+
 def _value(kind: Any, value: Any, place: str) -> Any:
+    kind = _present(kind)
     if get_origin(kind) is tuple:
         entries = value if isinstance(value, list) else [value]
         return tuple(_value(get_args(kind)[0], entry, place) for entry in entries)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if isinstance(kind, UnionType):
-        kind = get_args(kind)[0]
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise ValueError(f"{place} must be {_KINDS[kind]}, not {value!r}")
     return value
@@ -287,15 +299,19 @@ def _check(config: ScanConfig, source: Path) -> None:
     _check_generator(config.synthetic, refuse)
     for title, part in config.sets.items():
         drawn = isinstance(part, SyntheticConfig) and bool(part.generator)
-        if (bool(part.images), bool(part.embeddings), drawn).count(True) != 1:
+        if (bool(part.images), bool(part.embeddings), bool(part.ids), drawn).count(True) != 1:
             also = ", a generator" if title == "synthetic" else ""
-            refuse(f"[{title}] must have either images{also} or embeddings")
-        if (not part.embeddings) != config.uses_images:
-            refuse("all three sets must be images, or all three embeddings of one matcher")
+            refuse(f"[{title}] must have either images{also}, embeddings or ids")
+        if bool(part.images or drawn) != config.uses_images or (not part.ids) != (config.scores is None):
+            refuse(
+                "all three sets must be images, or all three embeddings of one matcher, or all three ids with "
+                "[scores]"
+            )
         if part.images and part.labels not in ("each", "folder"):
             refuse(f"[{title}] labels must be 'each' or 'folder' for images, not {part.labels!r}")
-        if part.embeddings and part.labels == "folder":
-            refuse(f"[{title}] labels must be 'each', 'group' or a .npy file for embeddings, not 'folder'")
+        if not (part.images or drawn) and part.labels == "folder":
+            kind = "ids" if part.ids else "embeddings"
+            refuse(f"[{title}] labels must be 'each', 'group' or a .npy file for {kind}, not 'folder'")
     _check_matcher(config, refuse)
     _check_numbers(config, refuse)
 
@@ -326,6 +342,13 @@ def _check_matcher(config: ScanConfig, refuse: Any) -> None:
                 "[matcher] name, metric and licence belong to embeddings: the matcher of images knows its own"
             )
         return
+    if config.scores is not None:
+        if matcher.kind not in ("", "scores"):
+            refuse(f"[matcher] kind must be 'scores' where scores are given, not {matcher.kind!r}")
+        if matcher.metric:
+            refuse("[matcher] metric belongs to embeddings: [scores] score_scale says what scores are")
+        config.scores.check(config.calibration.against, refuse)
+        return
     if matcher.kind not in ("", "embeddings"):
         refuse(f"[matcher] kind must be 'embeddings' where the sets are embeddings, not {matcher.kind!r}")
     if matcher.metric not in ("", "cosine", "l2"):
@@ -355,30 +378,3 @@ def _check_numbers(config: ScanConfig, refuse: Any) -> None:
     for entry in fields(output):
         if getattr(output, entry.name) < 1:
             refuse(f"[output] {entry.name} must be at least 1, not {getattr(output, entry.name)}")
-
-
-def to_toml(tables: dict[str, Any]) -> str:
-    """Return TOML of plain values and tables of plain values; equal input gives equal bytes."""
-    lines = [f"{key} = {_toml(value)}" for key, value in tables.items() if not isinstance(value, dict)]
-    for name, table in tables.items():
-        if isinstance(table, dict):
-            lines += ["", f"[{name}]", *(f"{key} = {_toml(value)}" for key, value in table.items())]
-    return "\n".join(lines) + "\n"
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return '"' + "".join(_escaped(character) for character in value) + '"'
-    if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(_toml(entry) for entry in value) + "]"
-    if isinstance(value, (int, float)):
-        return repr(value)
-    raise TypeError(f"TOML of {type(value).__name__} is not written here")
-
-
-def _escaped(character: str) -> str:
-    if character in '"\\':
-        return "\\" + character
-    return character if character.isprintable() else f"\\U{ord(character):08x}"
