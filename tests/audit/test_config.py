@@ -44,7 +44,10 @@ def test_the_primary_point_comes_first(tmp_path):
         ({"schema": 2}, "schema 2 is not known"),
         ({"synthetic": {}}, "either images, a generator, embeddings or ids"),
         ({"synthetic": {"images": "x", "embeddings": "y"}}, "either images, a generator, embeddings or ids"),
-        ({"synthetic": {"images": "x", "generator": "y.pkl"}}, "either images, a generator, embeddings or ids"),
+        (
+            {"synthetic": {"images": "x", "generator": "y.pkl"}},
+            "either images, a generator, embeddings or ids",
+        ),
         ({"synthetic": {"generator": "y.pkl"}}, "all three sets must be images"),
         ({"training": {"generator": "y.pkl"}}, "generator is not known"),
         ({"synthetic": {"embeddings": "s.npy", "psi": 0.5}}, "psi belongs to a generator"),

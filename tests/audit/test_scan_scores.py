@@ -127,6 +127,8 @@ def test_the_best_of_every_probe_support_thresholds_above_the_worst_of_them(made
 def test_a_scale_that_claims_rates_needs_no_calibration(made):
     folder, scores, ids = made
     whole = {key: np.maximum(0, np.rint(120 * matrix)).astype(np.int16) for key, matrix in scores.items()}
+    nearest = whole["training"].max(axis=1).argmax()
+    whole["training"][nearest] = np.minimum(whole["training"][nearest], 48)  # just reaches the threshold
     files = write_all(folder, whole, ids, ".npy", ("training", "holdout"))
     tail = TAIL.replace("fpir = [0.05]\nfmr = [1e-2]", "fpir = [0.05]\nfmr = [1e-4]\nprimary = 'fmr=0.0001'")
     result = scanned(folder, config_text(files, more='score_scale = "-12log10far"\n', tail=tail))
@@ -134,7 +136,7 @@ def test_a_scale_that_claims_rates_needs_no_calibration(made):
     assert first["threshold"] == 48
     assert first["claimed_fmr"] == pytest.approx(1e-4)
     assert first["fmr"] is None
-    assert first["leak_rate_training"]["rate"] > 0.1
+    assert first["leak_rate_training"]["images"] == (whole["training"] >= 48).any(axis=1).sum()
     assert second["refused"] == "the holdout was not compared with itself"
     assert result.summary["calibration"]["impostor_comparisons"] == 0
     assert result.summary["top_pairs"][0]["calibration_share"] is None
@@ -144,6 +146,26 @@ def test_a_scale_that_claims_rates_needs_no_calibration(made):
     assert "not calibrated" in shown[1].title
     assert any("claimed 0.0001" in row for row in shown[1].rows)
     assert notes(result.summary)
+
+
+def test_misses_are_counted_on_the_holdout(made):
+    folder, scores, ids = made
+    tail = TAIL.replace("fpir = [0.05]", "fpir = [0.05]\nthresholds = [0.5]")
+    mated = scores["calibration"][np.arange(0, 120, 2), np.arange(1, 120, 2)]
+    for complete, more, least in (("true", "", -1), ("thresholded", "floor = 0.4\n", 0.4)):
+        files = {}
+        for key, (left, right) in PAIRS.items():
+            files[key] = f"of-{key}-{complete}.csv"
+            rows = rows_of(scores[key], ids[left], ids[right], scores[key] >= least)
+            write_rows(folder / files[key], rows)
+        text = config_text(files, complete, more, tail).replace('"scores"\ndir', f'"{complete}"\ndir')
+        point = scanned(folder, text).summary["operating_points"][-1]
+        assert point["fnmr"] == {
+            "rate": (mated < 0.5).mean().round(9),
+            "missed": (mated < 0.5).sum(),
+            "pairs": 60,
+            "persons": 60,
+        }
 
 
 def test_failures_to_enrol_stay_in_the_denominator(made):

@@ -245,11 +245,20 @@ def test_a_matrix_is_complete(tmp_path):
 
 def test_a_cut_matrix_is_refused_also_while_it_is_read(tmp_path):
     table = dense(tmp_path, np.zeros((3, 2), np.float32))
+    status = (tmp_path / "scores.npy").stat()
     os.truncate(tmp_path / "scores.npy", 140)
+    os.utime(tmp_path / "scores.npy", ns=(status.st_atime_ns, status.st_mtime_ns))
     with pytest.raises(MatcherError, match="early|ends"):
         list(table.chunks())
     with pytest.raises(GalleryError, match="truncated"):
         open_table(tmp_path / "scores.npy", P, G, PLAIN)
+
+
+def test_a_matrix_that_changes_during_a_scan_is_refused(tmp_path):
+    table = dense(tmp_path, np.zeros((3, 2), np.float32))
+    os.utime(tmp_path / "scores.npy", ns=(1, 1))
+    with pytest.raises(MatcherError, match="it changed while the scan ran"):
+        list(table.chunks())
 
 
 def test_other_suffixes_and_missing_files_are_named(tmp_path):

@@ -6,6 +6,7 @@ it at most where the level says so; above it, everything is known.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -17,7 +18,7 @@ from idsim.files import InputFile
 from idsim.gallery.npy import read_header
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -224,15 +225,14 @@ class SparseTable:
             numbers.append(np.arange(block.first, block.first + len(block.scores), dtype=np.int64))
         return np.concatenate(rows), np.concatenate(columns), np.concatenate(scores), np.concatenate(numbers)
 
-    def _codes(self, names: object, side: Side, block: Rows) -> NDArray[np.int32]:
-        codes = np.fromiter((side.ids.get(name, -1) for name in names), np.int32)  # type: ignore[attr-defined]
+    def _codes(self, names: Sequence[str], side: Side, block: Rows) -> NDArray[np.int32]:
+        codes = np.fromiter((side.ids.get(name, -1) for name in names), np.int32)
         bad = np.flatnonzero((codes < 0) | ~side.present[codes])
         if len(bad):
             number = int(bad[0])
             why = "is not among the ids" if codes[number] < 0 else "has no face by the ids"
-            name = names[number]  # type: ignore[index]
             raise MatcherError(
-                self._path, f"row {block.first + number}", f"{name[:80]!r} {why} of {side.name}"
+                self._path, f"row {block.first + number}", f"{names[number][:80]!r} {why} of {side.name}"
             )
         return codes
 
@@ -306,6 +306,7 @@ class DenseTable:
             )
         with InputFile(path, MatcherError) as file:
             header = read_header(file)
+            self._changed = os.fstat(file.fileno()).st_mtime_ns
         shape = (len(probes.ids), len(gallery.ids))
         if header.shape != shape:
             raise MatcherError(
@@ -325,6 +326,8 @@ class DenseTable:
         width = len(self._gallery.ids)
         step = max(1, BLOCK_ELEMENTS // max(1, width))
         with InputFile(self._path, MatcherError) as file:
+            if os.fstat(file.fileno()).st_mtime_ns != self._changed:
+                raise MatcherError(self._path, "file", "it changed while the scan ran")
             for start in range(0, len(self._probes.ids), step):
                 stop = min(start + step, len(self._probes.ids))
                 block = np.empty((stop - start, width), self._header.dtype)
