@@ -57,7 +57,7 @@ class GalleryError(FileError):
 
 
 class MatcherError(FileError):
-    """A matcher's description or model cannot be used."""
+    """A matcher's description, model or scores cannot be used."""
 
 
 class SourceError(FileError):

@@ -7,8 +7,9 @@ import pytest
 
 from audit.makers import unit
 from idsim import reference
-from idsim.audit import calibration
+from idsim.audit import comparing
 from idsim.audit.calibration import Calibrator, Target, strictest
+from idsim.audit.comparing import VectorImpostors
 from idsim.audit.dependence import false_match_interval, label_components, pairs_of, search_interval
 
 
@@ -35,7 +36,7 @@ def test_fmr_threshold_is_the_loosest_that_keeps_the_target(rng, metric, target)
     vectors, persons = population(rng)
     scores = impostors(vectors, persons, metric)[np.triu_indices(len(vectors), 1)]
     scores = scores[~np.isnan(scores)]
-    point = Calibrator(vectors, persons, metric).point(Target("fmr", target))
+    point = Calibrator(VectorImpostors(vectors, persons, metric)).point(Target("fmr", target))
     assert point.refusal == ""
     accepted = int(reaches(scores, point.threshold, metric).sum())
     assert accepted == point.fmr.errors
@@ -51,7 +52,7 @@ def test_fpir_threshold_is_the_loosest_that_keeps_the_target(rng, metric):
     vectors, persons = population(rng)
     scores = impostors(vectors, persons, metric)
     best = np.nanmin(scores, axis=1) if metric == "l2" else np.nanmax(scores, axis=1)
-    point = Calibrator(vectors, persons, metric).point(Target("fpir", 0.1))
+    point = Calibrator(VectorImpostors(vectors, persons, metric)).point(Target("fpir", 0.1))
     accepted = int(reaches(best, point.threshold, metric).sum())
     assert accepted == point.fpir.errors <= 0.1 * len(best)
     ordered = np.sort(best) if metric == "l2" else -np.sort(-best)
@@ -63,10 +64,10 @@ def test_fpir_threshold_is_the_loosest_that_keeps_the_target(rng, metric):
 def test_large_sets_take_another_way_to_the_same_threshold(rng, metric, monkeypatch):
     vectors, persons = population(rng, persons=150)
     target = Target("fmr", 0.001)
-    plain = Calibrator(vectors, persons, metric).point(target)
-    monkeypatch.setattr(calibration, "ALL_PAIRS", 0)
-    monkeypatch.setattr(calibration, "SAMPLED_ROWS", 20)
-    assert Calibrator(vectors, persons, metric).point(target) == plain
+    plain = Calibrator(VectorImpostors(vectors, persons, metric)).point(target)
+    monkeypatch.setattr(comparing, "ALL_PAIRS", 0)
+    monkeypatch.setattr(comparing, "SAMPLED_ROWS", 20)
+    assert Calibrator(VectorImpostors(vectors, persons, metric)).point(target) == plain
 
 
 def test_ties_are_never_split():
@@ -80,7 +81,7 @@ def test_ties_are_never_split():
 
 def test_targets_below_the_rule_of_three_are_refused(rng):
     vectors, persons = population(rng, persons=40)
-    calibrator = Calibrator(vectors, persons, "cosine")
+    calibrator = Calibrator(VectorImpostors(vectors, persons, "cosine"))
     assert "rule of 3" in calibrator.point(Target("fmr", 1e-3)).refusal  # 780 pairs of persons: 3.8e-3
     assert calibrator.point(Target("fmr", 4e-3)).refusal == ""
     assert "rule of 3" in calibrator.point(Target("fpir", 0.07)).refusal  # 40 persons: 0.075
@@ -88,7 +89,9 @@ def test_targets_below_the_rule_of_three_are_refused(rng):
 
 
 def test_one_person_supports_nothing_but_a_fixed_threshold(rng):
-    calibrator = Calibrator(unit(rng.standard_normal((3, 8))), np.zeros(3, np.int64), "cosine")
+    calibrator = Calibrator(
+        VectorImpostors(unit(rng.standard_normal((3, 8))), np.zeros(3, np.int64), "cosine")
+    )
     assert calibrator.point(Target("fmr", 0.1)).refusal
     fixed = calibrator.point(Target("threshold", 0.4))
     assert fixed.threshold == 0.4
@@ -99,9 +102,8 @@ def test_one_person_supports_nothing_but_a_fixed_threshold(rng):
 def test_searches_can_go_through_another_gallery(rng):
     vectors, persons = population(rng, persons=50)
     others, labels = population(rng, persons=60)
-    point = Calibrator(vectors, persons, "cosine", searched=(others, labels + 1000)).point(
-        Target("fpir", 0.1)
-    )
+    impostors = VectorImpostors(vectors, persons, "cosine", (others, labels + 1000))
+    point = Calibrator(impostors).point(Target("fpir", 0.1))
     best = reference.score_matrix(vectors, others, "cosine").max(axis=1).astype(np.float64)
     assert point.gallery_persons == 60
     assert point.fpir.errors == (best >= point.threshold).sum() == 10
@@ -109,7 +111,7 @@ def test_searches_can_go_through_another_gallery(rng):
 
 def test_flags_of_few_errors(rng):
     vectors, persons = population(rng)
-    calibrator = Calibrator(vectors, persons, "cosine")
+    calibrator = Calibrator(VectorImpostors(vectors, persons, "cosine"))
     assert calibrator.point(Target("threshold", 0.99)).fmr.flags == ["fewer than 3 errors"]
     assert calibrator.point(Target("fpir", 0.1)).fpir.flags == ["fewer than 30 errors"]
     assert calibrator.point(Target("fmr", 0.1)).fmr.flags == []
@@ -117,7 +119,7 @@ def test_flags_of_few_errors(rng):
 
 def test_share_at_counts_searches_that_are_as_good(rng):
     vectors, persons = population(rng)
-    calibrator = Calibrator(vectors, persons, "l2")
+    calibrator = Calibrator(VectorImpostors(vectors, persons, "l2"))
     best = calibrator.best_scores()
     assert calibrator.share_at(best[[0, 7]]).tolist() == [
         1 / 160 * (best <= best[0]).sum(),

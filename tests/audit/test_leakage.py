@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from audit.makers import face_set, unit
+from idsim.audit.comparing import VectorComparisons
 from idsim.audit.leakage import Resampling, closer_share, measure
 
 QUICK = Resampling(bootstrap=400, permutations=999, draws=20)
@@ -25,7 +26,7 @@ def sets(rng, leaks, persons=200, clusters=150, dim=64, missing=0, holdout_perso
 
 
 def test_planted_leaks_are_found(rng):
-    found = measure(*sets(rng, leaks=30), 0.7, "cosine", QUICK)
+    found = measure(*sets(rng, leaks=30), 0.7, VectorComparisons("cosine"), QUICK)
     assert found.training.rate == pytest.approx(30 / 150)
     assert found.training.images == found.training.clusters == 30
     assert found.holdout.rate == 0
@@ -40,7 +41,7 @@ def test_planted_leaks_are_found(rng):
 
 
 def test_no_leak_is_an_upper_bound(rng):
-    found = measure(*sets(rng, leaks=0), 0.7, "cosine", QUICK)
+    found = measure(*sets(rng, leaks=0), 0.7, VectorComparisons("cosine"), QUICK)
     assert found.excess == 0
     assert found.excess_upper == pytest.approx(1 - 0.05 ** (1 / 150))
     assert found.excess_interval.low < 0 < found.excess_interval.high
@@ -50,7 +51,7 @@ def test_no_leak_is_an_upper_bound(rng):
 def test_leaks_against_both_galleries_are_no_excess(rng):
     synthetic, training, _ = sets(rng, leaks=30)
     holdout = face_set("holdout", training.vectors)
-    found = measure(synthetic, training, holdout, 0.7, "cosine", QUICK)
+    found = measure(synthetic, training, holdout, 0.7, VectorComparisons("cosine"), QUICK)
     assert found.training.rate == found.holdout.rate == pytest.approx(0.2)
     assert found.excess == 0
     assert found.excess_interval.low < 0 < found.excess_interval.high
@@ -58,13 +59,15 @@ def test_leaks_against_both_galleries_are_no_excess(rng):
 
 
 def test_failures_stay_in_the_denominator(rng):
-    found = measure(*sets(rng, leaks=30, missing=50), 0.7, "cosine", QUICK)
+    found = measure(*sets(rng, leaks=30, missing=50), 0.7, VectorComparisons("cosine"), QUICK)
     assert found.training.rate == pytest.approx(30 / 200)
 
 
 def test_distances_count_from_below(rng):
-    cosine = measure(*sets(np.random.default_rng(1), leaks=20), 0.7, "cosine", QUICK)
-    distance = measure(*sets(np.random.default_rng(1), leaks=20), np.sqrt(2 - 2 * 0.7), "l2", QUICK)
+    cosine = measure(*sets(np.random.default_rng(1), leaks=20), 0.7, VectorComparisons("cosine"), QUICK)
+    distance = measure(
+        *sets(np.random.default_rng(1), leaks=20), np.sqrt(2 - 2 * 0.7), VectorComparisons("l2"), QUICK
+    )
     assert distance.training.rate == cosine.training.rate == pytest.approx(20 / 150)
     assert distance.p_value == cosine.p_value
 
@@ -73,7 +76,7 @@ def test_a_cluster_weighs_as_one(rng):
     synthetic, training, holdout = sets(rng, leaks=30)
     labels = ["leak"] * 30 + [str(row) for row in range(120)]
     grouped = face_set("synthetic", synthetic.vectors, labels)
-    found = measure(grouped, training, holdout, 0.7, "cosine", QUICK)
+    found = measure(grouped, training, holdout, 0.7, VectorComparisons("cosine"), QUICK)
     assert found.training.rate == pytest.approx(1 / 121)
     assert found.training.clusters == 1
 
@@ -81,8 +84,8 @@ def test_a_cluster_weighs_as_one(rng):
 def test_the_names_of_labels_do_not_matter(rng):
     synthetic, training, holdout = sets(rng, leaks=10)
     renamed = face_set("training", training.vectors, [f"z{900 - row}" for row in range(200)])
-    first = measure(synthetic, training, holdout, 0.7, "cosine", QUICK)
-    second = measure(synthetic, renamed, holdout, 0.7, "cosine", QUICK)
+    first = measure(synthetic, training, holdout, 0.7, VectorComparisons("cosine"), QUICK)
+    second = measure(synthetic, renamed, holdout, 0.7, VectorComparisons("cosine"), QUICK)
     assert first.training.rate == second.training.rate
     assert first.exposures == second.exposures
 
@@ -91,7 +94,12 @@ def test_a_larger_training_set_is_no_leak(rng):
     """Ten times the gallery means ten times the chance hits; matched galleries take that out."""
     synthetic, training, holdout = sets(rng, leaks=0, persons=2000, holdout_persons=200, clusters=400, dim=16)
     found = measure(
-        synthetic, training, holdout, 0.75, "cosine", Resampling(bootstrap=400, permutations=999, draws=100)
+        synthetic,
+        training,
+        holdout,
+        0.75,
+        VectorComparisons("cosine"),
+        Resampling(bootstrap=400, permutations=999, draws=100),
     )
     whole = found.training.images / 400
     assert whole > 4 * found.holdout.rate > 0
@@ -104,7 +112,9 @@ def test_a_larger_training_set_is_no_leak(rng):
 
 def test_the_same_seed_gives_the_same_numbers(rng):
     given = sets(rng, leaks=12, holdout_persons=150)
-    assert measure(*given, 0.6, "cosine", QUICK) == measure(*given, 0.6, "cosine", QUICK)
+    assert measure(*given, 0.6, VectorComparisons("cosine"), QUICK) == measure(
+        *given, 0.6, VectorComparisons("cosine"), QUICK
+    )
 
 
 def test_closer_share_splits_ties():
@@ -138,7 +148,7 @@ def test_the_interval_of_the_excess_covers_the_truth(rng, rate, hubs):
             face_set("training", codes[0]),
             face_set("holdout", codes[1]),
             0.5,
-            "cosine",
+            VectorComparisons("cosine"),
             Resampling(bootstrap=500, permutations=99),
         )
         covered += found.excess_interval.low <= truth <= found.excess_interval.high

@@ -15,33 +15,30 @@ import numpy as np
 
 from idsim.audit.dependence import false_match_interval, pairs_of, search_interval
 from idsim.audit.intervals import rule_of_three
-from idsim.audit.tails import TooLooseError, reaching_pairs
-from idsim.search import search
-from idsim.tails import count_above
+from idsim.audit.tails import UnsupportedError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
+    from idsim.audit.comparing import Impostors
     from idsim.audit.intervals import Interval
-    from idsim.options import Metric
-    from idsim.results import Pairs
 
 __all__ = [
     "Calibrator",
+    "ClaimedThresholds",
     "ErrorRate",
     "OperatingPoint",
     "Target",
     "strictest",
 ]
 
-# Up to this many ordered pairs the impostor scores are simply all listed.
-ALL_PAIRS = 1 << 20
-SAMPLED_ROWS = 256
 FEW_ERRORS = 30  # rule of 30: fewer errors leave a rate uncertain by more than 30 % (Doddington)
 LEAST_ERRORS = 3
 
 
-class RefusedError(ValueError):
+class RefusedError(UnsupportedError):
     """The calibration set does not support a target."""
 
 
@@ -104,6 +101,8 @@ class OperatingPoint:
         Measured on the calibration set at the threshold.
     gallery_persons : int
         Persons that a non-mated search of the calibration goes through.
+    claimed_fmr : float or None
+        The false match rate that the matcher's score scale claims for the threshold.
     """
 
     target: Target
@@ -112,6 +111,7 @@ class OperatingPoint:
     fmr: ErrorRate | None
     fpir: ErrorRate | None
     gallery_persons: int
+    claimed_fmr: float | None = None
 
 
 def strictest(scores: NDArray[np.float32], allowed: int, metric: str) -> float:
@@ -135,35 +135,20 @@ class Calibrator:
 
     Parameters
     ----------
-    vectors : ndarray
-        float32 ``[n, d]``: embeddings of real faces that the generator was not trained on.
-    persons : ndarray
-        int64 ``[n]``: person of each.
-    metric : {"cosine", "l2"}
-        How scores are compared.
+    impostors : Impostors
+        Comparisons of real faces that the generator was not trained on.
     confidence : float
         Of the intervals.
-    searched : tuple of ndarray, optional
-        Vectors and persons that non-mated searches go through; default: the set itself, without the searched
-        person. Codes are shared with `persons`.
     """
 
-    def __init__(
-        self,
-        vectors: NDArray[np.float32],
-        persons: NDArray[np.int64],
-        metric: Metric,
-        confidence: float = 0.95,
-        searched: tuple[NDArray[np.float32], NDArray[np.int64]] | None = None,
-    ) -> None:
-        self.vectors, self.persons = vectors, persons
-        self.metric, self.confidence = metric, confidence
-        self.searched = searched
-        self.images = np.unique(persons, return_counts=True)[1].astype(np.int64)
+    def __init__(self, impostors: Impostors, confidence: float = 0.95) -> None:
+        self.impostors, self.confidence = impostors, confidence
+        self.metric, self.persons = impostors.metric, impostors.persons
+        self.images = np.unique(self.persons, return_counts=True)[1].astype(np.int64)
         self.comparisons = pairs_of(self.images)
         count = len(self.images)
         self.person_pairs = count * (count - 1) // 2
-        self.gallery_persons = len(np.unique(searched[1])) if searched else max(0, count - 1)
+        self.gallery_persons = len(np.unique(impostors.searched)) if impostors.separate else max(0, count - 1)
         self._found: tuple[NDArray[np.float32], NDArray[np.int64]] | None = None
 
     def best_scores(self) -> NDArray[np.float32]:
@@ -176,7 +161,7 @@ class Calibrator:
         try:
             threshold = self._threshold(target)
             false_matches = self.false_match_rate(threshold)
-        except (RefusedError, TooLooseError) as refusal:
+        except UnsupportedError as refusal:
             return OperatingPoint(target, None, str(refusal), None, None, self.gallery_persons)
         return OperatingPoint(
             target,
@@ -188,13 +173,16 @@ class Calibrator:
         )
 
     def share_at(self, scores: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Return for each score the share of calibration searches whose best match is at least as good."""
+        """Return for each score the share of calibration searches whose best match is at least as good.
+
+        NaN where that is not known.
+        """
         best = self.best_scores()
         if self.metric == "l2":
             reached = np.searchsorted(best, scores, side="right")
         else:
             reached = np.searchsorted(-best, -scores, side="right")
-        return reached / max(1, len(best))
+        return np.where(self.impostors.known(scores), reached / max(1, len(best)), np.nan)
 
     def _threshold(self, target: Target) -> float:
         if target.kind == "threshold":
@@ -206,7 +194,7 @@ class Calibrator:
             allowed = math.floor(target.value * self.comparisons)
             if allowed >= self.comparisons:
                 raise RefusedError("every comparison would have to be accepted")
-            return strictest(self._best_comparisons(allowed + 1), allowed, self.metric)
+            return strictest(self.impostors.tail(allowed + 1), allowed, self.metric)
         best = self.best_scores()
         _refuse_below(target.value, len(self.images), "persons to search for", "false positive rate")
         allowed = math.floor(target.value * len(best))
@@ -216,53 +204,11 @@ class Calibrator:
 
     # --- comparisons ------------------------------------------------------------------------------
 
-    def _best_comparisons(self, count: int) -> NDArray[np.float32]:
-        """Return at least the `count` best scores of pairs of different persons, best first."""
-        worst = np.inf if self.metric == "l2" else -2.0
-        limit = worst if len(self.vectors) ** 2 <= ALL_PAIRS else self._loose_limit(count)
-        scores = self._pairs(limit).scores
-        if len(scores) < count:
-            scores = self._pairs(worst).scores
-        ascending = np.sort(scores)
-        return ascending if self.metric == "l2" else ascending[::-1].copy()
-
-    def _loose_limit(self, count: int) -> float:
-        """Return a threshold that at least `count` comparisons reach, and not many more.
-
-        A sample of rows gives candidates, one exact counting pass over all pairs picks among them.
-        """
-        rows = np.random.default_rng(0).permutation(len(self.vectors))[:SAMPLED_ROWS]
-        wanted = min(len(self.vectors), 1 + 64 * count // len(self.vectors) + 16)
-        sample, _ = search(
-            self.vectors[rows],
-            self.vectors,
-            wanted,
-            metric=self.metric,
-            exclude=(self.persons[rows], self.persons),
-        )
-        values = np.unique(np.asarray(sample)[np.isfinite(sample)])
-        candidates = np.unique(np.quantile(values, np.linspace(0.0, 1.0, 33), method="nearest"))
-        reached = count_above(
-            self.vectors,
-            self.vectors,
-            candidates.astype(np.float64),
-            metric=self.metric,
-            exclude=(self.persons, self.persons),
-        ).sum(axis=0)
-        enough = candidates[np.asarray(reached) >= 2 * count]
-        if not len(enough):
-            return np.inf if self.metric == "l2" else -2.0
-        return float(enough.min() if self.metric == "l2" else enough.max())
-
-    def _pairs(self, threshold: float) -> Pairs:
-        """Return the unordered pairs of different persons that reach a threshold."""
-        return reaching_pairs(self.vectors, None, threshold, self.metric, self.persons)
-
     def false_match_rate(self, threshold: float) -> ErrorRate | None:
         """Return the share of impostor comparisons that reach the threshold; None without any."""
         if not self.comparisons:
             return None
-        rows, columns, _ = self._pairs(threshold)
+        rows, columns, _ = self.impostors.pairs(threshold)
         codes = np.unique(self.persons, return_inverse=True)[1].reshape(-1)
         first, second = codes[rows], codes[columns]
         interval = false_match_interval(first, second, self.images, self.confidence)
@@ -275,10 +221,7 @@ class Calibrator:
 
     def _search(self) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         if self._found is None:
-            gallery, labels = self.searched or (self.vectors, self.persons)
-            exclude = (self.persons, labels)
-            scores, ids = search(self.vectors, gallery, 1, metric=self.metric, exclude=exclude)
-            self._found = np.asarray(scores)[:, 0], np.asarray(ids)[:, 0]
+            self._found = self.impostors.best()
         return self._found
 
     def false_positive_rate(self, threshold: float) -> ErrorRate | None:
@@ -288,10 +231,42 @@ class Calibrator:
         scores, ids = self._search()
         wide = scores.astype(np.float64)
         wrong = wide <= threshold if self.metric == "l2" else wide >= threshold
-        labels = (self.searched or (self.vectors, self.persons))[1]
-        interval = search_interval(self.persons, wrong, labels[ids[wrong]], self.confidence)
+        matched = self.impostors.searched[ids[wrong]]
+        interval = search_interval(self.persons, wrong, matched, self.confidence)
         units = len(np.unique(self.persons[wrong]))
         return ErrorRate(float(wrong.mean()), int(wrong.sum()), len(wrong), units, interval)
+
+
+class ClaimedThresholds:
+    """Thresholds without a calibration: fixed ones, and those that the matcher's score scale claims.
+
+    Parameters
+    ----------
+    metric : str
+        ``l2``: lower is better.
+    claimed : callable
+        Returns the threshold of a claimed false match rate; None where the scale claims none.
+    """
+
+    comparisons = 0
+    gallery_persons = 0
+
+    def __init__(self, metric: str, claimed: Callable[[float], float | None]) -> None:
+        self.metric, self._claimed = metric, claimed
+
+    def point(self, target: Target) -> OperatingPoint:
+        """Return the operating point of a target, or its refusal."""
+        threshold: float | None = None
+        if target.kind == "threshold":
+            threshold = target.value
+        elif target.kind == "fmr":
+            threshold = self._claimed(target.value)
+        refusal = "" if threshold is not None else "the holdout was not compared with itself"
+        return OperatingPoint(target, threshold, refusal, None, None, self.gallery_persons)
+
+    def share_at(self, scores: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return NaN for every score: nothing was searched for."""
+        return np.full(scores.shape, np.nan)
 
 
 def _refuse_below(target: float, units: int, what: str, rate: str) -> None:

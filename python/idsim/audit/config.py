@@ -13,6 +13,7 @@ from types import UnionType
 from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
 from idsim.audit.calibration import Target
+from idsim.audit.score_config import ScoresConfig  # noqa: TC001 - its hints are read
 from idsim.generators.seeds import parse_seeds
 from idsim.generators.series import make_series
 from idsim.sources import KINDS, SPLITS
@@ -46,7 +47,9 @@ class SetConfig:
     images : str
         Folder, zip, list or container of pictures, see `idsim.sources.open_images`; or
     embeddings : str
-        File or folder of embeddings, of any format that galleries are built from.
+        File or folder of embeddings, of any format that galleries are built from; or
+    ids : str
+        CSV file with the ids of items whose scores are given.
     labels : str
         Which items belong together (real sets: one person; the synthetic set: one cluster, weighted as one).
         ``each``: every item for itself. ``folder``: the first folder of its path. ``identity``: what the source of
@@ -60,6 +63,7 @@ class SetConfig:
 
     images: str = ""
     embeddings: str = ""
+    ids: str = ""
     labels: str = "each"
     kind: str = ""
     split: str = ""
@@ -180,6 +184,7 @@ class ScanConfig:
     holdout: SetConfig
     run: RunConfig = field(default_factory=RunConfig)
     matcher: MatcherConfig = field(default_factory=MatcherConfig)
+    scores: ScoresConfig | None = None
     calibration: CalibrationConfig = field(default_factory=CalibrationConfig)
     statistics: StatisticsConfig = field(default_factory=StatisticsConfig)
     output: OutputConfig = field(default_factory=OutputConfig)
@@ -192,13 +197,16 @@ class ScanConfig:
 
     @property
     def uses_images(self) -> bool:
-        """Whether the sets are pictures; otherwise they are embeddings."""
+        """Whether the sets are pictures; otherwise they are embeddings, or ids with scores."""
         return bool(self.synthetic.images or self.synthetic.generator)
 
     def resolved(self) -> dict[str, Any]:
         """Return the configuration with all defaults, as plain values."""
         tables = {key: value for key, value in asdict(self).items() if key != "base"}
         order = ["run", "synthetic", "training", "holdout", "matcher", "calibration", "statistics", "output"]
+        if self.scores is not None:
+            order.insert(5, "scores")
+            tables["scores"] = {key: value for key, value in tables["scores"].items() if value is not None}
         return {"schema": SCHEMA, **{name: tables[name] for name in order}}
 
     def place(self, path: str) -> Path:
@@ -239,14 +247,14 @@ def from_tables(tables: dict[str, Any], source: Path) -> ScanConfig:
             raise ValueError(f"{source}: [{name}] is not known{_suggestion(name, hints)}")
     parts: dict[str, Any] = {}
     for name, kind in hints.items():
-        table = tables.get(name)
+        part, table = _present(kind), tables.get(name)
         if table is None:
-            if issubclass(kind, SetConfig):
+            if issubclass(part, SetConfig):
                 raise ValueError(f"{source}: the set [{name}] is missing")
             continue
         if not isinstance(table, dict):
             raise ValueError(f"{source}: {name} must be a table [{name}]")
-        parts[name] = _part(kind, table, f"{source}: [{name}]")
+        parts[name] = _part(part, table, f"{source}: [{name}]")
     config = ScanConfig(**parts, base=source.parent)
     _check(config, source)
     return config
@@ -262,14 +270,18 @@ def _part(kind: type[Any], table: dict[str, Any], place: str) -> Any:
     return kind(**values)
 
 
+def _present(kind: Any) -> Any:
+    """Return the type of a field that may be None as well."""
+    return get_args(kind)[0] if isinstance(kind, UnionType) else kind
+
+
 def _value(kind: Any, value: Any, place: str) -> Any:
+    kind = _present(kind)
     if get_origin(kind) is tuple:
         entries = value if isinstance(value, list) else [value]
         return tuple(_value(get_args(kind)[0], entry, place) for entry in entries)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if isinstance(kind, UnionType):
-        kind = get_args(kind)[0]
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise ValueError(f"{place} must be {_KINDS[kind]}, not {value!r}")
     return value
@@ -295,11 +307,14 @@ def _check(config: ScanConfig, source: Path) -> None:
     _check_generator(config.synthetic, refuse)
     for title, part in config.sets.items():
         drawn = isinstance(part, SyntheticConfig) and bool(part.generator)
-        if (bool(part.images), bool(part.embeddings), drawn).count(True) != 1:
+        if (bool(part.images), bool(part.embeddings), bool(part.ids), drawn).count(True) != 1:
             also = ", a generator" if title == "synthetic" else ""
-            refuse(f"[{title}] must have either images{also} or embeddings")
-        if (not part.embeddings) != config.uses_images:
-            refuse("all three sets must be images, or all three embeddings of one matcher")
+            refuse(f"[{title}] must have either images{also}, embeddings or ids")
+        if bool(part.images or drawn) != config.uses_images or (not part.ids) != (config.scores is None):
+            refuse(
+                "all three sets must be images, or all three embeddings of one matcher, or all three ids with "
+                "[scores]"
+            )
         _check_source(title, part, refuse)
     _check_matcher(config, refuse)
     _check_numbers(config, refuse)
@@ -308,8 +323,9 @@ def _check(config: ScanConfig, source: Path) -> None:
 def _check_source(title: str, part: SetConfig, refuse: Any) -> None:
     if part.images and part.labels not in ("each", "folder", "identity"):
         refuse(f"[{title}] labels must be 'each', 'folder' or 'identity' for images, not {part.labels!r}")
-    if part.embeddings and part.labels in ("folder", "identity"):
-        refuse(f"[{title}] labels must be 'each', 'group' or a .npy file for embeddings, not {part.labels!r}")
+    if (part.embeddings or part.ids) and part.labels in ("folder", "identity"):
+        given = "ids" if part.ids else "embeddings"
+        refuse(f"[{title}] labels must be 'each', 'group' or a .npy file for {given}, not {part.labels!r}")
     for key in ("kind", "split"):
         if getattr(part, key) and not part.images:
             refuse(f"[{title}] {key} belongs to images, and there are none")
@@ -344,6 +360,13 @@ def _check_matcher(config: ScanConfig, refuse: Any) -> None:
             refuse(
                 "[matcher] name, metric and licence belong to embeddings: the matcher of images knows its own"
             )
+        return
+    if config.scores is not None:
+        if matcher.kind not in ("", "scores"):
+            refuse(f"[matcher] kind must be 'scores' where scores are given, not {matcher.kind!r}")
+        if matcher.metric:
+            refuse("[matcher] metric belongs to embeddings: [scores] score_scale says what scores are")
+        config.scores.check(config.calibration.against, refuse)
         return
     if matcher.kind not in ("", "embeddings"):
         refuse(f"[matcher] kind must be 'embeddings' where the sets are embeddings, not {matcher.kind!r}")

@@ -8,20 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from idsim import reference
-from idsim.audit.calibration import Calibrator, OperatingPoint
+from idsim.audit.calibration import Calibrator, ClaimedThresholds, OperatingPoint
 from idsim.audit.faces import FaceSet, encode_labels
 from idsim.audit.leakage import Leakage, Resampling, closer_share, measure
-from idsim.audit.tails import TooLooseError, reaching_pairs
-from idsim.search import search
+from idsim.audit.tails import UnsupportedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
+    from idsim.audit.comparing import Comparisons
     from idsim.audit.config import ScanConfig
-    from idsim.options import Metric
 
 __all__ = [
     "Baseline",
@@ -34,9 +32,6 @@ __all__ = [
     "evaluate",
     "measure_baseline",
 ]
-
-# Pairs of images of one person are scored in NumPy: enough for a miss rate, and no more.
-MAX_MATED_PAIRS = 100_000
 
 UNLIKELY = 3.0  # standard deviations
 
@@ -110,8 +105,8 @@ class Baseline:
     ----------
     training, holdout : FaceSet
         The real sets; persons that both name are out of the holdout.
-    metric : {"cosine", "l2"}
-        How embeddings are compared.
+    comparisons : Comparisons
+        Scores between the sets.
     calibrator : Calibrator
         Of the thresholds.
     points : list of PointResult
@@ -122,8 +117,8 @@ class Baseline:
 
     training: FaceSet
     holdout: FaceSet
-    metric: Metric
-    calibrator: Calibrator
+    comparisons: Comparisons
+    calibrator: Calibrator | ClaimedThresholds
     points: list[PointResult]
     shared: list[dict[str, Any]]
 
@@ -147,8 +142,8 @@ class Evaluation:
 
     @property
     def metric(self) -> str:
-        """How embeddings are compared."""
-        return self.baseline.metric
+        """How scores are compared: ``l2``, lower is better, or something else."""
+        return self.baseline.comparisons.metric
 
     @property
     def primary(self) -> PointResult:
@@ -156,7 +151,9 @@ class Evaluation:
         return self.points[0]
 
 
-def measure_baseline(config: ScanConfig, training: FaceSet, holdout: FaceSet, metric: Metric) -> Baseline:
+def measure_baseline(
+    config: ScanConfig, training: FaceSet, holdout: FaceSet, comparisons: Comparisons
+) -> Baseline:
     """Calibrate the thresholds, and measure what needs no synthetic set.
 
     Raises
@@ -167,13 +164,13 @@ def measure_baseline(config: ScanConfig, training: FaceSet, holdout: FaceSet, me
     holdout, shared = _without_shared(config, training, holdout)
     for faces in (training, holdout):
         require_faces(faces)
-    calibrator = _calibrator(config, training, holdout, metric)
-    mated = _mated_scores(training, holdout, metric)
+    calibrator = _calibrator(config, training, holdout, comparisons)
+    mated = comparisons.mated([holdout, training])
     points = [
-        _measure_point(calibrator.point(target), training, holdout, metric, mated)
+        _measure_point(calibrator.point(target), training, holdout, comparisons, mated)
         for target in config.calibration.targets()
     ]
-    return Baseline(training, holdout, metric, calibrator, points, shared)
+    return Baseline(training, holdout, comparisons, calibrator, points, shared)
 
 
 def require_faces(faces: FaceSet) -> None:
@@ -209,7 +206,7 @@ def evaluate(
     points = []
     for number, result in enumerate(baseline.points):
         tell("statistics", number, len(baseline.points))
-        points.append(_with_leakage(result, sets, baseline.metric, resampling))
+        points.append(_with_leakage(result, sets, baseline.comparisons, resampling))
     training = _matches(synthetic, sets.training, config.output.matches, baseline)
     holdout = _matches(synthetic, sets.holdout, config.output.matches, baseline)
     return Evaluation(
@@ -218,63 +215,72 @@ def evaluate(
         points=points,
         training=training,
         holdout=holdout,
-        closer=closer_share(training.scores[:, 0], holdout.scores[:, 0], baseline.persons, baseline.metric),
+        closer=_closer(training, holdout, baseline),
         checks=[*baseline.shared, *equal_files(list(sets.faces.values())), *check_cross(points[0])],
     )
 
 
-def _calibrator(config: ScanConfig, training: FaceSet, holdout: FaceSet, metric: Metric) -> Calibrator:
+def _calibrator(
+    config: ScanConfig, training: FaceSet, holdout: FaceSet, comparisons: Comparisons
+) -> Calibrator | ClaimedThresholds:
     labels = [f"h:{holdout.labels[row]}" for row in holdout.rows]
-    searched = None
     against_training = config.calibration.against == "training"
     others = [f"t:{training.labels[row]}" for row in training.rows] if against_training else []
     codes, _ = encode_labels(labels + others)
-    if against_training:
-        searched = training.vectors, codes[len(labels) :]
-    confidence = config.statistics.confidence
-    return Calibrator(holdout.vectors, codes[: len(labels)], metric, confidence, searched)
+    searched = (training, codes[len(labels) :]) if against_training else None
+    impostors = comparisons.impostors(holdout, codes[: len(labels)], searched)
+    if impostors is None:
+        return ClaimedThresholds(comparisons.metric, comparisons.claimed_threshold)
+    return Calibrator(impostors, config.statistics.confidence)
 
 
 def _measure_point(
     point: OperatingPoint,
     training: FaceSet,
     holdout: FaceSet,
-    metric: Metric,
+    comparisons: Comparisons,
     mated: tuple[NDArray[np.float32], int],
 ) -> PointResult:
     """Return an operating point with what the real sets say there."""
-    if point.threshold is None:
+    threshold = point.threshold
+    if threshold is None:
         return PointResult(point, None, None, None)
+    point = replace(point, claimed_fmr=comparisons.claimed_fmr(threshold))
     try:
-        cross = _cross(training, holdout, point.threshold, metric)
-    except TooLooseError as error:
+        cross = _cross(training, holdout, threshold, comparisons)
+    except UnsupportedError as error:
         return _refused(point, error)
     scores, persons = mated
     wide = scores.astype(np.float64)
-    missed = int((wide > point.threshold).sum() if metric == "l2" else (wide < point.threshold).sum())
+    lower = comparisons.metric == "l2"
+    missed = int((wide > threshold).sum() if lower else (wide < threshold).sum())
     pairs = MatedPairs(len(scores), missed, persons) if len(scores) else None
     return PointResult(point, None, pairs, cross)
 
 
-def _with_leakage(result: PointResult, sets: Sets, metric: Metric, resampling: Resampling) -> PointResult:
+def _with_leakage(
+    result: PointResult, sets: Sets, comparisons: Comparisons, resampling: Resampling
+) -> PointResult:
     """Return an operating point with the leakage of a synthetic set."""
     threshold = result.point.threshold
     if threshold is None:
         return result
     try:
-        leakage = measure(sets.synthetic, sets.training, sets.holdout, threshold, metric, resampling)
-    except TooLooseError as error:
+        leakage = measure(sets.synthetic, sets.training, sets.holdout, threshold, comparisons, resampling)
+    except UnsupportedError as error:
         return _refused(result.point, error)
     return replace(result, leakage=leakage)
 
 
-def _refused(point: OperatingPoint, error: TooLooseError) -> PointResult:
+def _refused(point: OperatingPoint, error: UnsupportedError) -> PointResult:
     return PointResult(replace(point, threshold=None, refusal=str(error)), None, None, None)
 
 
-def _cross(training: FaceSet, holdout: FaceSet, threshold: float, metric: Metric) -> Cross:
+def _cross(training: FaceSet, holdout: FaceSet, threshold: float, comparisons: Comparisons) -> Cross | None:
     enrolled, others = training.codes()[0], holdout.codes()[0]
-    found = reaching_pairs(training.vectors, holdout.vectors, threshold, metric)
+    found = comparisons.reaching(training, holdout, threshold)
+    if found is None:
+        return None
     persons = set(zip(enrolled[found.rows].tolist(), others[found.columns].tolist(), strict=True))
     return Cross(
         len(found.rows),
@@ -284,32 +290,17 @@ def _cross(training: FaceSet, holdout: FaceSet, threshold: float, metric: Metric
     )
 
 
+def _closer(training: Matches, holdout: Matches, baseline: Baseline) -> dict[str, Any]:
+    best = training.scores[:, 0], holdout.scores[:, 0]
+    share = closer_share(*best, baseline.persons, baseline.comparisons.metric)
+    if baseline.comparisons.complete:
+        return share
+    return share | {"share": None, "refused": "the scores are not complete"}
+
+
 def _matches(synthetic: FaceSet, real: FaceSet, count: int, baseline: Baseline) -> Matches:
-    found = search(synthetic.vectors, real.vectors, min(count, len(real.rows)), metric=baseline.metric)
-    scores, ids = np.asarray(found.scores), np.asarray(found.ids)
+    scores, ids = baseline.comparisons.best(synthetic, real, count)
     return Matches(scores, ids, baseline.calibrator.share_at(scores))
-
-
-def _mated_scores(training: FaceSet, holdout: FaceSet, metric: Metric) -> tuple[NDArray[np.float32], int]:
-    """Return the scores of the pairs of images of one person in the real sets, and the persons in them."""
-    left: list[NDArray[np.float32]] = []
-    right: list[NDArray[np.float32]] = []
-    pairs = persons = 0
-    for faces in (holdout, training):
-        codes = faces.codes()[0]
-        order = np.argsort(codes, kind="stable")
-        for members in np.split(order, np.flatnonzero(np.diff(codes[order])) + 1):
-            if len(members) < 2 or pairs >= MAX_MATED_PAIRS:
-                continue
-            first, second = np.triu_indices(len(members), 1)
-            room = MAX_MATED_PAIRS - pairs
-            left.append(faces.vectors[members[first[:room]]])
-            right.append(faces.vectors[members[second[:room]]])
-            pairs += len(left[-1])
-            persons += 1
-    if not pairs:
-        return np.empty(0, np.float32), 0
-    return reference.paired_scores(np.concatenate(left), np.concatenate(right), metric), persons
 
 
 # --- checks that a reader of the numbers must see -------------------------------------------------

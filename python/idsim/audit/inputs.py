@@ -27,7 +27,15 @@ if TYPE_CHECKING:
     from idsim.sources import ImageSource
     from idsim.sources.decoding import DecoderPool
 
-__all__ = ["BOX_COLUMNS", "RECORD_COLUMNS", "ImageInput", "load_embeddings", "read_images", "tree_hash"]
+__all__ = [
+    "BOX_COLUMNS",
+    "RECORD_COLUMNS",
+    "ImageInput",
+    "given_labels",
+    "load_embeddings",
+    "read_images",
+    "tree_hash",
+]
 
 UNREADABLE = "unreadable"
 
@@ -215,7 +223,7 @@ def load_embeddings(name: str, part: SetConfig, config: ScanConfig) -> tuple[Fac
             groups += _column(batch.table, "group")
             known += _known_records(batch.table)
     items = names if len(names) == source.rows else [str(row) for row in range(source.rows)]
-    labels = _embedding_labels(name, part, config, items, groups)
+    labels = given_labels(name, part, config, items, groups)
     finite: NDArray[np.bool_] = np.all(np.isfinite(vectors), axis=1)
     records = known if len(known) == source.rows else [{"route": "", "faces": 1} for _ in items]
     for record, good in zip(records, finite.tolist(), strict=True):
@@ -242,14 +250,15 @@ def _column(table: Any, name: str) -> list[str]:
     return [str(value) for value in table.column(name).to_pylist()] if name in table.column_names else []
 
 
-def _embedding_labels(
+def given_labels(
     name: str, part: SetConfig, config: ScanConfig, items: list[str], groups: list[str]
 ) -> list[str]:
+    """Return the label of every item that is given as an embedding or an id, by the rule of its set."""
     if part.labels == "each":
         return items
     if part.labels == "group":
         if len(groups) != len(items):
-            raise ValueError(f"[{name}] labels: the embeddings have no group column")
+            raise ValueError(f"[{name}] labels: there is no group column")
         return groups
     path = config.place(part.labels)
     try:

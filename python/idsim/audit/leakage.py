@@ -26,12 +26,12 @@ from idsim.audit.resampling import (
     pooled,
     unique_hits,
 )
-from idsim.audit.tails import reaching_pairs
+from idsim.audit.tails import UnsupportedError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from idsim.options import Metric
+    from idsim.audit.comparing import Comparisons
 
 __all__ = ["Exposure", "Leakage", "Rate", "Resampling", "closer_share", "measure"]
 
@@ -138,7 +138,7 @@ def measure(
     training: FaceSet,
     holdout: FaceSet,
     threshold: float,
-    metric: Metric,
+    comparisons: Comparisons,
     resampling: Resampling,
 ) -> Leakage:
     """Return the leak rates at a threshold.
@@ -149,19 +149,19 @@ def measure(
         The three sets; labels of `synthetic` are its clusters.
     threshold : float
         Pairs with a score of at least this (``l2``: a distance of at most this) count.
-    metric : {"cosine", "l2"}
-        How scores are compared.
+    comparisons : Comparisons
+        Scores between the sets.
     resampling : Resampling
         Replicates and seed.
 
     Raises
     ------
-    TooLooseError
-        So many pairs reach the threshold that they cannot be listed.
+    UnsupportedError
+        So many pairs reach the threshold that they cannot be listed, or not all of them are known.
     """
     clusters, names = encode_labels(synthetic.labels)
     weights = 1.0 / np.bincount(clusters)[clusters]
-    galleries = [_gallery(synthetic, real, threshold, metric) for real in (training, holdout)]
+    galleries = [_gallery(synthetic, real, threshold, comparisons) for real in (training, holdout)]
     rngs = [np.random.default_rng([resampling.seed, stage]) for stage in range(3)]
     draws = matched_draws(galleries[0].persons, galleries[1].persons, resampling.draws, rngs[0])
     rates, deviations, compared = _over_draws(galleries, draws, weights, clusters, resampling, rngs[1])
@@ -191,8 +191,11 @@ def measure(
     )
 
 
-def _gallery(synthetic: FaceSet, real: FaceSet, threshold: float, metric: Metric) -> _Gallery:
-    rows, columns, _ = reaching_pairs(synthetic.vectors, real.vectors, threshold, metric)
+def _gallery(synthetic: FaceSet, real: FaceSet, threshold: float, comparisons: Comparisons) -> _Gallery:
+    found = comparisons.reaching(synthetic, real, threshold)
+    if found is None:
+        raise UnsupportedError(f"{synthetic.name} and {real.name} were not compared")
+    rows, columns, _ = found
     return _Gallery(real.codes()[0], synthetic.rows[np.asarray(rows)], np.asarray(columns))
 
 

@@ -16,7 +16,15 @@ if TYPE_CHECKING:
     from idsim.audit.evaluation import Evaluation, Matches
     from idsim.audit.faces import FaceSet
 
-__all__ = ["failures", "image_columns", "pair_columns", "pseudonym", "pseudonyms", "read_names"]
+__all__ = [
+    "failures",
+    "image_columns",
+    "known_number",
+    "pair_columns",
+    "pseudonym",
+    "pseudonyms",
+    "read_names",
+]
 
 # 40 bits: two of 100,000 names share one with a chance of 0.5 %; nothing is computed from pseudonyms.
 PSEUDONYM_DIGITS = 10
@@ -31,6 +39,11 @@ def pseudonym(key: bytes, kind: str, name: str) -> str:
     """
     digest = hmac.new(key, f"{kind}\0{name}".encode(), hashlib.sha256).hexdigest()
     return f"{INITIALS[kind.partition(' ')[0]]}-{digest[:PSEUDONYM_DIGITS]}"
+
+
+def known_number(value: Any) -> float | None:
+    """Return a number as a float; None for NaN and the infinite score of a match that is not known."""
+    return float(value) if np.isfinite(value) else None
 
 
 def pseudonyms(key: bytes, kind: str, names: list[str]) -> dict[str, str]:
@@ -58,12 +71,14 @@ def pair_columns(evaluation: Evaluation, key: bytes) -> dict[str, list[Any]]:
     for row, item in enumerate(synthetic.rows.tolist()):
         for (faces, matches), (image_names, person_names) in zip(sides, names, strict=True):
             for rank, place in enumerate(matches.ids[row].tolist()):
+                if place < 0:
+                    break
                 image = int(faces.rows[place])
                 values = (
                     synthetic.items[item], own[synthetic.items[item]], synthetic.labels[item], faces.name,
                     rank + 1, faces.items[image], image_names[faces.items[image]], faces.labels[image],
                     person_names[faces.labels[image]], float(matches.scores[row, rank]),
-                    float(matches.share[row, rank]), _reaches(evaluation, float(matches.scores[row, rank])),
+                    known_number(matches.share[row, rank]), _reaches(evaluation, float(matches.scores[row, rank])),
                 )  # fmt: skip
                 for column, value in zip(columns.values(), values, strict=True):
                     column.append(value)
@@ -108,7 +123,7 @@ def _best_scores(faces: FaceSet, matches: Matches | None) -> list[float | None]:
     best = np.full(len(faces.items), np.nan)
     if matches is not None and faces.name == "synthetic":
         best[faces.rows] = matches.scores[:, 0]
-    return [None if np.isnan(score) else score for score in best.tolist()]
+    return [known_number(score) for score in best]
 
 
 def failures(sets: Sequence[FaceSet], skipped: dict[str, list[tuple[str, str]]]) -> list[dict[str, str]]:

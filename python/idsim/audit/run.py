@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
+from idsim.audit.comparing import VectorComparisons
 from idsim.audit.config import ScanConfig, read_config
 from idsim.audit.drawn import open_drawn
 from idsim.audit.embedding import embed_set
@@ -16,6 +17,7 @@ from idsim.audit.evaluation import evaluate, measure_baseline
 from idsim.audit.folder import PROVENANCE, SUMMARY, locked, open_folder, software
 from idsim.audit.inputs import ImageInput, load_embeddings, read_images
 from idsim.audit.outcome import Inputs, write_evaluation, write_series
+from idsim.audit.score_inputs import load_comparisons, load_ids
 from idsim.audit.shards import replace_file
 from idsim.matchers.dlib import DlibMatcher, DlibOptions
 from idsim.sources.decoding import DecoderPool
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     import os
     from pathlib import Path
 
+    from idsim.audit.comparing import Comparisons
     from idsim.audit.embedding import PictureSource
     from idsim.audit.faces import FaceSet
     from idsim.audit.outcome import Embed
@@ -91,6 +94,8 @@ def scan(config: ScanConfig | str | os.PathLike[str], *, progress: Progress | No
     folder = settings.place(settings.run.dir) / settings.run.name
     if settings.uses_images:
         return _scan_images(settings, folder, tell)
+    if settings.scores is not None:
+        return _scan_scores(settings, folder, tell)
     return _scan_embeddings(settings, folder, tell)
 
 
@@ -121,6 +126,28 @@ def _scan_embeddings(config: ScanConfig, folder: Path, tell: Progress) -> ScanRe
         open_folder(folder, config.resolved(), provenance)
         sets: dict[str, Embed] = {name: partial(_loaded, faces) for name, (faces, _) in loaded.items()}
         return _finish(config, folder, Inputs(sets.pop("training"), sets.pop("holdout"), sets), matcher, tell)
+
+
+def _scan_scores(config: ScanConfig, folder: Path, tell: Progress) -> ScanResult:
+    assert config.scores is not None
+    loaded = {name: load_ids(name, part, config) for name, part in config.sets.items()}
+    sets = {name: faces for name, (faces, _) in loaded.items()}
+    comparisons, files = load_comparisons(config, config.scores, sets, partial(tell, "read scores"))
+    matcher = {
+        "name": config.matcher.name or "scores",
+        "metric": config.scores.score_scale or "score",
+        "dim": None,
+        "licence": config.matcher.licence or "not stated",
+        "higher_is_better": config.scores.higher_is_better,
+        "scores": config.scores.complete,
+    }
+    inputs: dict[str, Any] = {name: fingerprint for name, (_, fingerprint) in loaded.items()}
+    provenance = {"inputs": inputs | {"scores": files}, "matcher": matcher, "software": software()}
+    with locked(folder):
+        open_folder(folder, config.resolved(), provenance)
+        embed: dict[str, Embed] = {name: partial(_loaded, faces) for name, faces in sets.items()}
+        given = Inputs(embed.pop("training"), embed.pop("holdout"), embed)
+        return _finish(config, folder, given, matcher, tell, comparisons)
 
 
 def _loaded(faces: FaceSet) -> FaceSet:
@@ -188,7 +215,12 @@ def _known_files(folder: Path) -> dict[str, dict[str, list[Any]]]:
 
 
 def _finish(
-    config: ScanConfig, folder: Path, inputs: Inputs, matcher: dict[str, Any], tell: Progress
+    config: ScanConfig,
+    folder: Path,
+    inputs: Inputs,
+    matcher: dict[str, Any],
+    tell: Progress,
+    comparisons: Comparisons | None = None,
 ) -> ScanResult:
     """Compute the statistics and write the final files; the summary comes last and marks the run finished."""
     done = folder / SUMMARY
@@ -197,7 +229,8 @@ def _finish(
     key = hashlib.sha256((folder / PROVENANCE).read_bytes()).digest()
     training, holdout = inputs.training(), inputs.holdout()
     tell("calibration", 0, 1)
-    baseline = measure_baseline(config, training, holdout, matcher["metric"])
+    compared = comparisons or VectorComparisons(matcher["metric"])
+    baseline = measure_baseline(config, training, holdout, compared)
     tell("calibration", 1, 1)
     if len(inputs.synthetic) == 1:
         (embed,) = inputs.synthetic.values()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from idsim.audit.intervals import zero_errors_upper
-from idsim.audit.records import pseudonym
+from idsim.audit.records import known_number, pseudonym
 
 if TYPE_CHECKING:
     from idsim.audit.calibration import ErrorRate
@@ -83,7 +83,8 @@ def make_summary(
 
 def matcher_entry(matcher: dict[str, Any]) -> dict[str, Any]:
     """Return what a reader must know of the matcher."""
-    return {name: matcher[name] for name in ("name", "metric", "dim", "licence")}
+    more = [name for name in ("higher_is_better", "scores") if name in matcher]
+    return {name: matcher[name] for name in ("name", "metric", "dim", "licence", *more)}
 
 
 def statistics_entry(config: ScanConfig) -> dict[str, Any]:
@@ -134,15 +135,16 @@ def set_entry(faces: FaceSet, rule: str, skipped: int) -> dict[str, Any]:
 def calibration_entry(config: ScanConfig, baseline: Baseline) -> dict[str, Any]:
     """Return what the thresholds rest on."""
     persons, images = baseline.persons[1], len(baseline.holdout.rows)
+    compared = baseline.calibrator.comparisons
     return {
         "set": "holdout",
         "persons": persons,
         "images": images,
-        "impostor_comparisons": baseline.calibrator.comparisons,
+        "impostor_comparisons": compared,
         "searches_against": config.calibration.against,
         "persons_searched": baseline.points[0].point.gallery_persons,
-        "least_fmr_supported": min(1.0, 6.0 / (persons * (persons - 1))) if persons > 1 else 1.0,
-        "least_fpir_supported": min(1.0, 3.0 / persons) if persons else 1.0,
+        "least_fmr_supported": min(1.0, 6.0 / (persons * (persons - 1))) if compared and persons > 1 else 1.0,
+        "least_fpir_supported": min(1.0, 3.0 / persons) if compared and persons else 1.0,
         # If 1 % of the images had a partner of the same person under another label, the false match rate
         # could not be measured below this: the pairs would be right.
         "contamination_floor_per_percent": 0.01 / max(1, images),
@@ -167,6 +169,8 @@ def point_entry(result: PointResult, primary: bool, confidence: float) -> dict[s
         "persons_searched": point.gallery_persons,
         "fnmr": None,
     }
+    if point.claimed_fmr is not None:
+        entry["claimed_fmr"] = point.claimed_fmr
     if result.mated is not None:
         mated = result.mated
         entry["fnmr"] = {
@@ -293,7 +297,8 @@ def _top_pairs(config: ScanConfig, evaluation: Evaluation, key: bytes) -> list[d
     scores = evaluation.training.scores[:, 0]
     order = np.lexsort((np.arange(len(scores)), scores if evaluation.metric == "l2" else -scores))
     result = []
-    for row in order[: config.output.top_pairs].tolist():
+    listed = order[evaluation.training.ids[order, 0] >= 0]
+    for row in listed[: config.output.top_pairs].tolist():
         image = int(sets.training.rows[int(evaluation.training.ids[row, 0])])
         item = int(sets.synthetic.rows[row])
         result.append(
@@ -302,8 +307,8 @@ def _top_pairs(config: ScanConfig, evaluation: Evaluation, key: bytes) -> list[d
                 "training_person": pseudonym(key, "training person", sets.training.labels[image]),
                 "training_image": pseudonym(key, "training", sets.training.items[image]),
                 "score": float(scores[row]),
-                "best_holdout_score": float(evaluation.holdout.scores[row, 0]),
-                "calibration_share": float(evaluation.training.share[row, 0]),
+                "best_holdout_score": known_number(evaluation.holdout.scores[row, 0]),
+                "calibration_share": known_number(evaluation.training.share[row, 0]),
             }
         )
     return result

@@ -22,7 +22,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 SPARSE = {
     "left": "int64", "top": "int64", "right": "int64", "bottom": "int64", "confidence": "float64",
     "norm": "float64", "best_training": "float64", "best_holdout": "float64", "reaches_primary": "bool",
-    "sha256": "string",
+    "sha256": "string", "calibration_share": "float64",
 }  # fmt: skip
 
 

@@ -14,13 +14,17 @@ if TYPE_CHECKING:
     from idsim.options import Metric
     from idsim.results import Pairs
 
-__all__ = ["TooLooseError", "reaching_pairs"]
+__all__ = ["TooLooseError", "UnsupportedError", "reaching_pairs"]
 
 MAX_PAIRS = 50_000_000  # 1.2 GB of them
 SAMPLED_ROWS = 128
 
 
-class TooLooseError(ValueError):
+class UnsupportedError(ValueError):
+    """What is known does not support a threshold."""
+
+
+class TooLooseError(UnsupportedError):
     """A threshold lets through so many pairs that it tells nobody from anybody."""
 
 

@@ -1,4 +1,4 @@
-"""TOML of plain values, for the configuration that a run keeps."""
+"""TOML of plain values: equal values give equal bytes."""
 
 from __future__ import annotations
 

@@ -92,7 +92,10 @@ def _sets(summary: dict[str, Any]) -> TextTable:
 
 def _thresholds(summary: dict[str, Any]) -> TextTable:
     metric = summary["matcher"]["metric"]
-    unit = "distance at most" if metric == "l2" else f"{metric} at least"
+    if metric == "l2":
+        metric = "distance"
+    lower = metric == "distance" or summary["matcher"].get("higher_is_better") is False
+    unit = f"{metric} at most" if lower else f"{metric} at least"
     rows: list[tuple[str, ...]] = []
     for point in summary["operating_points"]:
         if point["refused"]:
@@ -102,7 +105,7 @@ def _thresholds(summary: dict[str, Any]) -> TextTable:
             (
                 _name(point),
                 f"{point['threshold']:.4f}",
-                _errors(point["fmr"]),
+                _errors(point["fmr"], point.get("claimed_fmr")),
                 _errors(point["fpir"]),
                 _missed(point),
             )
@@ -112,6 +115,8 @@ def _thresholds(summary: dict[str, Any]) -> TextTable:
         f"Thresholds, calibrated on the holdout ({calibration['persons']} persons, "
         f"{calibration['impostor_comparisons']} impostor comparisons)"
     )
+    if not calibration["impostor_comparisons"]:
+        title = "Thresholds, not calibrated: the holdout was not compared with itself"
     return TextTable(title, ("operating point", unit, "FMR", "FPIR", "FNMR"), rows)
 
 
@@ -156,12 +161,12 @@ def _pairs(summary: dict[str, Any], count: int, names: dict[str, str]) -> TextTa
 
     def row(pair: dict[str, Any]) -> tuple[str, ...]:
         keys = ("synthetic", "training_image", "training_person")
-        share = pair["calibration_share"]
+        share, holdout = pair["calibration_share"], pair["best_holdout_score"]
         return (
             *(printable(names.get(pair[key], pair[key])) for key in keys),
             f"{pair['score']:.4f}",
-            f"{pair['best_holdout_score']:.4f}",
-            percent(share) if share else f"< {percent(least)}",
+            "not listed" if holdout is None else f"{holdout:.4f}",
+            "not known" if share is None else percent(share) if share else f"< {percent(least)}",
         )
 
     rows = [row(pair) for pair in summary["top_pairs"][:count]]
@@ -176,9 +181,9 @@ def _name(point: dict[str, Any]) -> str:
     return f"{point['name']} *" if point["primary"] else str(point["name"])
 
 
-def _errors(rate: dict[str, Any] | None) -> str:
+def _errors(rate: dict[str, Any] | None, claimed: float | None = None) -> str:
     if rate is None:
-        return "not measured"
+        return "not measured" if claimed is None else f"claimed {claimed:.2g}"
     if not rate["errors"]:
         return f"0 of {rate['trials']} (at most {rate['high']:.2g})"
     return f"{rate['rate']:.2g} ({rate['errors']} of {rate['trials']})"
