@@ -26,7 +26,8 @@ from idsim.benchmark import describe_machine, pin_threads
 from idsim.images import decode
 from idsim.matchers.faces import Alignment
 from idsim.matchers.opening import open_detector
-from idsim.matchers.registry import RunOptions, open_embedder
+from idsim.matchers.options import RunOptions
+from idsim.matchers.registry import open_embedder
 from idsim.matchers.torch_module import network_shapes
 from idsim.sources.decoding import DecoderPool
 
