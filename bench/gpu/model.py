@@ -10,27 +10,36 @@ import numpy as np
 
 from idsim.benchmark.cases import make_rows
 
-# As csrc/core/device_plan.cpp and slabs.hpp have them for 8-bit codes.
+# As csrc/core/device_plan.cpp and slabs.hpp have them.
 SAMPLE_ROWS, SAMPLE_PER_RESULT = 16_384, 32
-LEAST_CAPACITY, SAMPLE_MARGIN, EXACT_MARGIN = 4096, 32, 8
+LEAST_CAPACITY, CAPACITY_PER_RESULT = 4096, 32
+# Rows that pass per wanted row, as slabs are cut: with exact thresholds, and with those of a sample.
+MARGINS = {"int8": (8, 32), "float16": (2, 4)}
 
 
-def bound(dim: int) -> float:
-    """Return the mean bound on the error of a product of 8-bit codes, for random unit rows."""
+def bound(dim: int, precision: str = "int8") -> float:
+    """Return the mean bound on the error of a product of codes, for random unit rows."""
     rows, _ = make_rows("random", 1, dim, 1000)
-    scale = np.abs(rows).max(axis=1, keepdims=True) / 127
-    residual = float(np.linalg.norm(rows - np.round(rows / scale) * scale, axis=1).mean())
-    return residual * (1 + residual) + residual
+    if precision == "float16":
+        coded, sums = (rows * 256).astype(np.float16).astype(np.float64) / 256, (dim + 16) * 2.0**-22
+    else:
+        scale = np.abs(rows).max(axis=1, keepdims=True) / 127
+        coded, sums = np.round(rows / scale) * scale, 0.0
+    residual = float(np.linalg.norm(rows - coded, axis=1).mean())
+    return residual * (1 + residual) + residual + sums
 
 
-def survivors(rows: int, dim: int, k: int, *, queries: int = 4, seed: int = 0) -> float:
+def survivors(
+    rows: int, dim: int, k: int, *, precision: str = "int8", queries: int = 4, seed: int = 0
+) -> float:
     """Return the expected number of rows per query whose upper bound reaches the threshold of the time."""
     rng = np.random.default_rng(seed)
-    return float(np.mean([_one_query(rng, rows, dim, k) for _ in range(queries)]))
+    return float(np.mean([_one_query(rng, rows, dim, k, precision) for _ in range(queries)]))
 
 
-def _one_query(rng: np.random.Generator, rows: int, dim: int, k: int) -> int:
-    margin = bound(dim)
+def _one_query(rng: np.random.Generator, rows: int, dim: int, k: int, precision: str) -> int:
+    margin = bound(dim, precision)
+    exact_margin, sample_margin = MARGINS[precision]
     scores = rng.standard_normal(rows, dtype=np.float32) / np.float32(np.sqrt(dim))
     sampled = min(max(SAMPLE_ROWS, SAMPLE_PER_RESULT * k), rows // 8)
     sampled = 0 if sampled < 4 * k else sampled
@@ -38,11 +47,11 @@ def _one_query(rng: np.random.Generator, rows: int, dim: int, k: int) -> int:
     if sampled:
         every = scores[:: rows // sampled][:sampled]
         threshold = float(np.partition(every, sampled - k)[sampled - k]) - margin
-    capacity = max(LEAST_CAPACITY, SAMPLE_MARGIN * k)
+    capacity = max(LEAST_CAPACITY, CAPACITY_PER_RESULT * k)
     begin, found = 0, 0
     best = np.empty(0, np.float32)
     while begin < rows:
-        ahead = EXACT_MARGIN if begin > sampled else SAMPLE_MARGIN
+        ahead = exact_margin if begin > sampled else sample_margin
         end = min(rows, begin + int(max(max(begin, sampled) * capacity / (2 * k * ahead), capacity, 128)))
         slab = scores[begin:end]
         found += int(np.count_nonzero(slab + margin >= threshold))
