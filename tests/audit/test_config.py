@@ -7,6 +7,7 @@ import tomllib
 import pytest
 
 from idsim.audit.config import from_tables, read_config
+from idsim.audit.matcher_config import matcher_of
 from idsim.audit.toml_text import to_toml
 
 SETS = {name: {"embeddings": f"{name}.npy"} for name in ("synthetic", "training", "holdout")}
@@ -60,6 +61,7 @@ def test_the_primary_point_comes_first(tmp_path):
         ({"training": {"embeddings": "t.npy", "labels": "folder"}}, "not 'folder'"),
         ({"matcher": {"kind": "dlib"}}, "kind must be 'embeddings'"),
         ({"matcher": {"metric": "dot"}}, "metric must be"),
+        ({"matcher": {"align": "none"}}, "align belongs to images"),
         ({"calibration": {"fmr": [1.5]}}, "fmr must lie between 0 and 1"),
         ({"calibration": {"fmr": [], "fpir": []}}, "at least one operating point"),
         ({"calibration": {"fpir": [0.1, 0.1]}}, "twice"),
@@ -91,6 +93,38 @@ def test_images_refuse_what_belongs_to_embeddings(tmp_path):
     with pytest.raises(ValueError, match="'each', 'folder' or 'identity'"):
         config(tmp_path, **(images | {"training": {"images": "t", "labels": "x.npy"}}))
     assert config(tmp_path, **images, matcher={"kind": "dlib", "upsample": 1}).matcher.upsample == 1
+
+
+@pytest.mark.parametrize(
+    ("matcher", "reason"),
+    [
+        ({"kind": "embeddings"}, "another matcher for images"),
+        ({"kind": "dlib", "model": "x.onnx"}, "model belongs to a matcher other than dlib"),
+        ({"detector": "mtcnn"}, "detector belongs to a matcher other than dlib, and kind is 'dlib'"),
+        ({"kind": "arcface-w600k-r50", "pad": False}, "pad belongs to dlib, and kind is 'arcface-w600k-r50'"),
+    ],
+)
+def test_keys_of_another_matcher_are_refused(tmp_path, matcher, reason):
+    images = {name: {"images": name} for name in SETS}
+    with pytest.raises(ValueError, match=reason):
+        config(tmp_path, **images, matcher=matcher)
+
+
+def test_a_network_is_opened_where_the_configuration_lies(tmp_path):
+    images = {name: {"images": name} for name in SETS}
+    chosen = {"kind": "mine.py:matcher", "device": "cpu"}
+    (tmp_path / "mine.py").write_text(
+        "class Own:\n"
+        "    name, metric, dim = 'own', 'cosine', 2\n"
+        "    def describe(self): return {'name': 'own'}\n"
+        "    def represent(self, image): return None\n"
+        "def matcher(device): return Own()\n"
+    )
+    found = config(tmp_path, **images, matcher=chosen)
+    assert matcher_of(found.matcher, found.base).name == "own"
+    wrong = config(tmp_path, **images, matcher={"kind": "arcface-of-nobody"})
+    with pytest.raises(ValueError, match="arcface-of-nobody"):
+        matcher_of(wrong.matcher, wrong.base)
 
 
 def test_sources_of_pictures(tmp_path):

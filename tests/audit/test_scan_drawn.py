@@ -246,7 +246,7 @@ def test_what_changed_or_cannot_be_is_named(sets, monkeypatch, change, named):
 
 
 def test_the_series_is_printed(sets, monkeypatch):
-    monkeypatch.setattr(run, "_dlib", lambda config: GridMatcher())
+    monkeypatch.setattr(run, "matcher_of", lambda *_: GridMatcher())
     done = CliRunner().invoke(app, ["scan", str(describe(sets, SERIES)), "--names"])
     assert done.exit_code == 0, done.output
     for part in (

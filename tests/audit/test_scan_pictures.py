@@ -94,7 +94,7 @@ def photographs(tmp_path, monkeypatch):
 
 
 def use(monkeypatch, matcher):
-    monkeypatch.setattr(run, "_dlib", lambda config: matcher)
+    monkeypatch.setattr(run, "matcher_of", lambda *_: matcher)
     return matcher
 
 

@@ -14,7 +14,6 @@ import pytest
 from PIL import Image
 
 from embedding.matchers import GridMatcher, StagedGridMatcher
-from idsim.audit import run as audit_run
 from idsim.audit.run import scan
 from idsim.embedding import EmbedConfig, embed
 from idsim.errors import CudaError
@@ -164,7 +163,7 @@ permutations = 99
 """
 
 
-def test_a_scan_over_the_galleries_equals_the_scan_over_the_pictures(tmp_path, monkeypatch):
+def test_a_scan_over_the_galleries_equals_the_scan_over_the_pictures(tmp_path):
     rng = np.random.default_rng(0)
     for name in ("training", "holdout"):
         for person in range(24):
@@ -180,11 +179,12 @@ def test_a_scan_over_the_galleries_equals_the_scan_over_the_pictures(tmp_path, m
             face(rng) if number else np.zeros((8, 8, 3), np.uint8),
             tmp_path / "synthetic" / f"s{number:02d}.png",
         )
-    monkeypatch.setattr(audit_run, "_dlib", lambda config: GridMatcher())
     for name in ("synthetic", "training", "holdout"):
         embed(config(tmp_path / name, tmp_path / f"{name}-faces"))
     texts = {
-        "pictures": SCAN.format(name="pictures", kind="images", suffix="", labels="folder", matcher=""),
+        "pictures": SCAN.format(
+            name="pictures", kind="images", suffix="", labels="folder", matcher=f'kind = "{GRID}grid"'
+        ),
         "faces": SCAN.format(
             name="faces",
             kind="embeddings",

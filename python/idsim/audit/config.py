@@ -13,6 +13,7 @@ from types import UnionType
 from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
 from idsim.audit.calibration import Target
+from idsim.audit.matcher_config import MatcherConfig
 from idsim.audit.score_config import ScoresConfig  # noqa: TC001 - its hints are read
 from idsim.generators.seeds import parse_seeds
 from idsim.generators.series import make_series
@@ -99,22 +100,6 @@ class SyntheticConfig(SetConfig):
     def series(self) -> list[Variant]:
         """Return the sets that are drawn."""
         return make_series(self.generator, self.psi, self.classes)
-
-
-@dataclass(frozen=True)
-class MatcherConfig:
-    """``[matcher]``: what turns pictures into embeddings, or what the given embeddings are."""
-
-    kind: str = ""
-    name: str = ""
-    metric: str = ""
-    licence: str = ""
-    upsample: int = 0
-    detect_side: int = 0
-    pad: bool = True
-    whole_image: bool = False
-    mirror: bool = False
-    models: str = ""
 
 
 @dataclass(frozen=True)
@@ -354,12 +339,7 @@ def _check_generator(part: SyntheticConfig, refuse: Any) -> None:
 def _check_matcher(config: ScanConfig, refuse: Any) -> None:
     matcher = config.matcher
     if config.uses_images:
-        if matcher.kind not in ("", "dlib"):
-            refuse(f"[matcher] kind must be 'dlib' for images, not {matcher.kind!r}")
-        if matcher.name or matcher.metric or matcher.licence:
-            refuse(
-                "[matcher] name, metric and licence belong to embeddings: the matcher of images knows its own"
-            )
+        matcher.check_for_pictures(refuse)
         return
     if config.scores is not None:
         if matcher.kind not in ("", "scores"):
@@ -368,10 +348,7 @@ def _check_matcher(config: ScanConfig, refuse: Any) -> None:
             refuse("[matcher] metric belongs to embeddings: [scores] score_scale says what scores are")
         config.scores.check(config.calibration.against, refuse)
         return
-    if matcher.kind not in ("", "embeddings"):
-        refuse(f"[matcher] kind must be 'embeddings' where the sets are embeddings, not {matcher.kind!r}")
-    if matcher.metric not in ("", "cosine", "l2"):
-        refuse(f"[matcher] metric must be 'cosine' or 'l2', not {matcher.metric!r}")
+    matcher.check_for_vectors(refuse)
 
 
 def _check_numbers(config: ScanConfig, refuse: Any) -> None:

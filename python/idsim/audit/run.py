@@ -16,10 +16,10 @@ from idsim.audit.embedding import embed_set
 from idsim.audit.evaluation import evaluate, measure_baseline
 from idsim.audit.folder import PROVENANCE, SUMMARY, locked, open_folder, software
 from idsim.audit.inputs import ImageInput, load_embeddings, read_images
+from idsim.audit.matcher_config import matcher_of
 from idsim.audit.outcome import Inputs, write_evaluation, write_series
 from idsim.audit.score_inputs import load_comparisons, load_ids
 from idsim.audit.shards import replace_file
-from idsim.matchers.dlib import DlibMatcher, DlibOptions
 from idsim.sources.decoding import DecoderPool
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from idsim.audit.embedding import PictureSource
     from idsim.audit.faces import FaceSet
     from idsim.audit.outcome import Embed
-    from idsim.matchers.base import Matcher
 
 __all__ = ["Progress", "ScanResult", "scan"]
 
@@ -160,7 +159,7 @@ def _scan_images(config: ScanConfig, folder: Path, tell: Progress) -> ScanResult
 
 
 def _scan_pictures(config: ScanConfig, folder: Path, pool: DecoderPool, tell: Progress) -> ScanResult:
-    matcher = _dlib(config)
+    matcher = matcher_of(config.matcher, config.base)
     description = matcher.describe()
     known = _known_files(folder)
     stored: dict[str, ImageInput] = {}
@@ -194,15 +193,6 @@ def _scan_pictures(config: ScanConfig, folder: Path, pool: DecoderPool, tell: Pr
             sets[name] = embedding(name, variant, place / "synthetic" / name)
         skipped = {name: source.skipped for name, source in stored.items()}
         return _finish(config, folder, Inputs(training, holdout, sets, skipped), description, tell)
-
-
-def _dlib(config: ScanConfig) -> Matcher:
-    chosen = config.matcher
-    models = str(config.place(chosen.models)) if chosen.models else ""
-    options = DlibOptions(
-        chosen.upsample, chosen.detect_side, chosen.pad, chosen.whole_image, chosen.mirror, models
-    )
-    return DlibMatcher(options)
 
 
 def _known_files(folder: Path) -> dict[str, dict[str, list[Any]]]:
