@@ -8,6 +8,7 @@ overlap the best stays; the size that it was found at is its route.
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -76,7 +77,7 @@ class OnnxDetectorOptions:
             raise ValueError(f"overlap must be from 0 to 1, not {self.overlap}")
 
 
-class _OnnxDetector:
+class _OnnxDetector(ABC):
     """What the two networks share."""
 
     name = ""
@@ -167,11 +168,13 @@ class _OnnxDetector:
         kept = suppress(found.boxes[order], found.scores[order], self.options.overlap or self.overlap)
         return order[kept]
 
+    @abstractmethod
     def _normalised(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        raise NotImplementedError
+        """Return what the network takes."""
 
+    @abstractmethod
     def _decoded(self, outputs: dict[str, NDArray[np.float32]], size: tuple[int, int]) -> Candidates:
-        raise NotImplementedError
+        """Return what the network's outputs say."""
 
 
 class ScrfdDetector(_OnnxDetector):
