@@ -151,3 +151,15 @@ def projection(
         net.add("Div", x, "norm", output=names[1])
         outputs.append(("norm", FLOAT, [batch[1], 1]))
     return net.model([(names[0], kind, [batch[0], *dims])], outputs, opset=opset)
+
+
+def save(folder, model, name="model.onnx"):
+    """Write a model into a folder and return its path."""
+    path = folder / name
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def crops_of(size, count, seed=1):
+    """Return uint8 [count, height, width, 3] at random."""
+    return np.random.default_rng(seed).integers(0, 256, (count, *size, 3), dtype=np.uint8)
