@@ -17,6 +17,10 @@ std::string why_no_device(int* usable) {
   const cudaError_t error = cudaGetDeviceCount(&devices);
   if (error != cudaSuccess) {
     cudaGetLastError();
+    // What the runtime reports where there is no driver at all, too.
+    if (error == cudaErrorInsufficientDriver) {
+      return "There is no NVIDIA driver, or it is too old for this build.";
+    }
     return std::string("The CUDA runtime reports: ") + cudaGetErrorString(error) + ".";
   }
   if (devices == 0) return "There is no CUDA device.";

@@ -24,6 +24,7 @@ using cudaError_t = int;
 inline constexpr cudaError_t cudaSuccess = 0;
 inline constexpr cudaError_t cudaErrorInvalidValue = 1;
 inline constexpr cudaError_t cudaErrorMemoryAllocation = 2;
+inline constexpr cudaError_t cudaErrorInsufficientDriver = 35;
 inline constexpr cudaError_t cudaErrorInvalidDevice = 101;
 inline constexpr cudaError_t cudaErrorECCUncorrectable = 214;
 inline constexpr cudaError_t cudaErrorNvlinkUncorrectable = 220;
