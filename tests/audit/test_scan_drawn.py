@@ -15,7 +15,6 @@ from typer.testing import CliRunner
 
 from audit.makers import contents
 from audit.test_scan_pictures import GridMatcher, use
-from idsim.audit import run
 from idsim.audit.run import scan
 from idsim.audit.series import holm
 from idsim.cli.main import app
@@ -87,7 +86,7 @@ def everything(folder):
     files = (
         path
         for path in folder.rglob("*")
-        if path.is_file() and path.suffix in (".json", ".parquet", ".jsonl")
+        if path.is_file() and path.suffix in (".json", ".parquet", ".jsonl") and path.name != "times.json"
     )
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
@@ -246,7 +245,7 @@ def test_what_changed_or_cannot_be_is_named(sets, monkeypatch, change, named):
 
 
 def test_the_series_is_printed(sets, monkeypatch):
-    monkeypatch.setattr(run, "matcher_of", lambda *_: GridMatcher())
+    monkeypatch.setattr("idsim.audit.setting_up.matcher_of", lambda *_: GridMatcher())
     done = CliRunner().invoke(app, ["scan", str(describe(sets, SERIES)), "--names"])
     assert done.exit_code == 0, done.output
     for part in (

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from audit.makers import contents
-from idsim.audit import run, shards
+from idsim.audit import shards
 from idsim.audit.run import scan
 from idsim.matchers.base import Representation
 
@@ -94,7 +94,7 @@ def photographs(tmp_path, monkeypatch):
 
 
 def use(monkeypatch, matcher):
-    monkeypatch.setattr(run, "matcher_of", lambda *_: matcher)
+    monkeypatch.setattr("idsim.audit.setting_up.matcher_of", lambda *_: matcher)
     return matcher
 
 

@@ -208,7 +208,7 @@ def test_another_file_of_scores_is_another_scan(made):
         ('complete = "true"', "against = 3", r"\[scores\] against is not known"),
         ('training = "of-training.npy"\n', "", "training must name"),
         ('cross = "of-cross.npy"\n', "", "needs .scores. cross"),
-        ('ids = "holdout.csv"', 'embeddings = "holdout.npy"', "all three"),
+        ('ids = "holdout.csv"', 'embeddings = "holdout.npy"', "all sets"),
         ('labels = "group"', 'labels = "folder"', "'group' or a .npy file for ids"),
     ],
 )

@@ -53,6 +53,10 @@ class Compared:
     level: float
     tail: Pairs
 
+    def holds(self, threshold: float) -> bool:
+        """Whether every pair that reaches a threshold is in the tail."""
+        return threshold <= self.level if self.metric == "l2" else threshold >= self.level
+
     def reaching(self, threshold: float) -> Pairs:
         """Return the pairs of the tail that reach a threshold.
 
@@ -61,8 +65,7 @@ class Compared:
         ValueError
             The threshold is looser than `level`: pairs that reach it may not be listed.
         """
-        looser = threshold > self.level if self.metric == "l2" else threshold < self.level
-        if looser:
+        if not self.holds(threshold):
             raise ValueError(f"pairs are listed from {self.level:g} on, and a threshold of {threshold:g} is looser")
         keep = reaches(self.tail.scores, threshold, self.metric)
         return type(self.tail)(*(column[keep] for column in self.tail))

@@ -172,7 +172,7 @@ class VectorImpostors:
 
     def pairs(self, threshold: float) -> Pairs:
         """Return the unordered pairs of different persons that reach a threshold."""
-        return reaching_pairs(self.vectors, None, threshold, self.metric, self.persons)
+        return reaching_pairs(self.vectors, None, threshold, self.metric, (self.persons, self.persons))
 
     def tail(self, count: int) -> NDArray[np.float32]:
         """Return at least the `count` best scores of unordered pairs of different persons, best first."""

@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
 from idsim.audit.calibration import Target
+from idsim.audit.config_check import check_config
 from idsim.audit.matcher_config import MatcherConfig
 from idsim.audit.score_config import ScoresConfig  # noqa: TC001 - its hints are read
-from idsim.generators.seeds import parse_seeds
 from idsim.generators.series import make_series
-from idsim.sources import KINDS, SPLITS
 
 if TYPE_CHECKING:
     import os
@@ -41,7 +40,7 @@ class RunConfig:
 
 @dataclass(frozen=True)
 class SetConfig:
-    """``[synthetic]``, ``[training]`` or ``[holdout]``: one set of faces.
+    """``[synthetic]``, ``[training]``, ``[holdout]`` or ``[probes]``: one set of faces.
 
     Attributes
     ----------
@@ -60,6 +59,8 @@ class SetConfig:
         Of the source of pictures; empty: told by its path.
     split : str
         ``training`` or ``validation``: part of FFHQ.
+    mirrored : bool
+        Of real sets of pictures: the mirror image of every picture is in the set too, as one of the same person.
     """
 
     images: str = ""
@@ -68,6 +69,12 @@ class SetConfig:
     labels: str = "each"
     kind: str = ""
     split: str = ""
+    mirrored: bool = False
+
+    @property
+    def drawn(self) -> bool:
+        """Whether the pictures are drawn while the scan runs."""
+        return False
 
 
 @dataclass(frozen=True)
@@ -96,6 +103,11 @@ class SyntheticConfig(SetConfig):
     classes: tuple[int, ...] = ()
     noise: str = ""
     device: str = ""
+
+    @property
+    def drawn(self) -> bool:
+        """Whether there are generators."""
+        return bool(self.generator)
 
     def series(self) -> list[Variant]:
         """Return the sets that are drawn."""
@@ -147,6 +159,42 @@ class StatisticsConfig:
 
 
 @dataclass(frozen=True)
+class ComparisonsConfig:
+    """``[comparisons]``: which sets are compared, and where.
+
+    Attributes
+    ----------
+    sets : tuple of str
+        Like ``SxT``: every face of the first set with every face of the second. S synthetic, T training, H holdout,
+        P probes. Empty: all of `idsim.audit.pair_plan.PAIRS` whose sets there are.
+    device : str
+        ``cpu``, ``cuda``, ``cuda:0,1``, ...; empty: the CPU. The results are the same.
+    """
+
+    sets: tuple[str, ...] = ()
+    device: str = ""
+
+
+@dataclass(frozen=True)
+class DeclaredConfig:
+    """``[declared]``: what no measurement tells, said by whoever runs the scan.
+
+    Attributes
+    ----------
+    matcher_saw_training : str
+        ``yes``, ``no`` or ``unknown``: whether the matcher was trained on people of the training set.
+    generator_mirrored : str
+        ``yes``, ``no`` or ``unknown``: whether the generator was trained on mirrored pictures too.
+    generator : str
+        What the generator is, in words.
+    """
+
+    matcher_saw_training: str = "unknown"
+    generator_mirrored: str = "unknown"
+    generator: str = ""
+
+
+@dataclass(frozen=True)
 class OutputConfig:
     """``[output]``: how many pairs are kept: best matches of every image, and best pairs in the summary."""
 
@@ -167,18 +215,35 @@ class ScanConfig:
     synthetic: SyntheticConfig
     training: SetConfig
     holdout: SetConfig
+    probes: SetConfig | None = None
     run: RunConfig = field(default_factory=RunConfig)
     matcher: MatcherConfig = field(default_factory=MatcherConfig)
+    matchers: tuple[MatcherConfig, ...] = ()
     scores: ScoresConfig | None = None
     calibration: CalibrationConfig = field(default_factory=CalibrationConfig)
     statistics: StatisticsConfig = field(default_factory=StatisticsConfig)
+    comparisons: ComparisonsConfig = field(default_factory=ComparisonsConfig)
+    declared: DeclaredConfig = field(default_factory=DeclaredConfig)
     output: OutputConfig = field(default_factory=OutputConfig)
     base: Path = field(default_factory=Path)
 
     @property
     def sets(self) -> dict[str, SetConfig]:
-        """The three sets by name."""
-        return {"synthetic": self.synthetic, "training": self.training, "holdout": self.holdout}
+        """The sets by name."""
+        sets = {"synthetic": self.synthetic, "training": self.training, "holdout": self.holdout}
+        return sets if self.probes is None else sets | {"probes": self.probes}
+
+    def alone(self) -> dict[str, ScanConfig]:
+        """Return the scan of each of several matchers alone, by its name; of a single one this very scan, as ``""``."""
+        if not self.matchers:
+            return {"": self}
+        return {matcher.label: self._alone(matcher) for matcher in self.matchers}
+
+    def _alone(self, matcher: MatcherConfig) -> ScanConfig:
+        sets: dict[str, Any] = {
+            name: _given_by(part, matcher, getattr(matcher, name)) for name, part in self.sets.items()
+        }
+        return replace(self, **sets, matcher=matcher.alone(), matchers=(), scores=matcher.scores)
 
     @property
     def uses_images(self) -> bool:
@@ -187,16 +252,33 @@ class ScanConfig:
 
     def resolved(self) -> dict[str, Any]:
         """Return the configuration with all defaults, as plain values."""
-        tables = {key: value for key, value in asdict(self).items() if key != "base"}
-        order = ["run", "synthetic", "training", "holdout", "matcher", "calibration", "statistics", "output"]
-        if self.scores is not None:
-            order.insert(5, "scores")
-            tables["scores"] = {key: value for key, value in tables["scores"].items() if value is not None}
-        return {"schema": SCHEMA, **{name: tables[name] for name in order}}
+        tables = {key: value for key, value in asdict(self).items() if key != "base" and value is not None}
+        tables["matcher"] = [_plain(entry) for entry in tables.pop("matchers")] or _plain(tables["matcher"])
+        order = (
+            "run", "synthetic", "training", "holdout", "probes", "matcher", "scores", "calibration", "statistics",
+            "comparisons", "declared", "output",
+        )  # fmt: skip
+        return {"schema": SCHEMA, **{name: _plain(tables[name]) for name in order if name in tables}}
 
     def place(self, path: str) -> Path:
         """Return a path of the configuration, relative ones from `base`."""
         return self.base / Path(path).expanduser()
+
+
+def _given_by(part: SetConfig, matcher: MatcherConfig, given: str) -> SetConfig:
+    """Return a set as a matcher has it that gives embeddings or scores itself."""
+    if not matcher.gives_vectors and not matcher.gives_scores:
+        return part
+    labels = "group" if part.labels in ("folder", "identity") else part.labels
+    kind = type(part)
+    return kind(ids=given, labels=labels) if matcher.gives_scores else kind(embeddings=given, labels=labels)
+
+
+def _plain(value: Any) -> Any:
+    """Return tables without what is not given: TOML has no null."""
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items() if entry is not None}
+    return value
 
 
 def read_config(path: str | os.PathLike[str]) -> ScanConfig:
@@ -226,7 +308,7 @@ def from_tables(tables: dict[str, Any], source: Path) -> ScanConfig:
     schema = tables.pop("schema", SCHEMA)
     if schema != SCHEMA:
         raise ValueError(f"{source}: schema {schema!r} is not known: this version reads schema {SCHEMA}")
-    hints = {name: kind for name, kind in get_type_hints(ScanConfig).items() if name != "base"}
+    hints = {name: kind for name, kind in get_type_hints(ScanConfig).items() if name not in ("base", "matchers")}
     for name in tables:
         if name not in hints:
             raise ValueError(f"{source}: [{name}] is not known{_suggestion(name, hints)}")
@@ -234,15 +316,22 @@ def from_tables(tables: dict[str, Any], source: Path) -> ScanConfig:
     for name, kind in hints.items():
         part, table = _present(kind), tables.get(name)
         if table is None:
-            if issubclass(part, SetConfig):
+            if kind in (SetConfig, SyntheticConfig):
                 raise ValueError(f"{source}: the set [{name}] is missing")
             continue
-        if not isinstance(table, dict):
-            raise ValueError(f"{source}: {name} must be a table [{name}]")
-        parts[name] = _part(part, table, f"{source}: [{name}]")
+        if name == "matcher" and isinstance(table, list):
+            parts["matchers"] = tuple(_part(part, _table(entry, name, source), f"{source}: [[matcher]]") for entry in table)
+            continue
+        parts[name] = _part(part, _table(table, name, source), f"{source}: [{name}]")
     config = ScanConfig(**parts, base=source.parent)
-    _check(config, source)
+    check_config(config, source)
     return config
+
+
+def _table(value: Any, name: str, source: Path) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"{source}: {name} must be a table [{name}]")
+    return value
 
 
 def _part(kind: type[Any], table: dict[str, Any], place: str) -> Any:
@@ -262,6 +351,10 @@ def _present(kind: Any) -> Any:
 
 def _value(kind: Any, value: Any, place: str) -> Any:
     kind = _present(kind)
+    if is_dataclass(kind):
+        if not isinstance(value, dict):
+            raise ValueError(f"{place} must be a table, not {value!r}")
+        return _part(kind, value, place)
     if get_origin(kind) is tuple:
         entries = value if isinstance(value, list) else [value]
         return tuple(_value(get_args(kind)[0], entry, place) for entry in entries)
@@ -278,99 +371,3 @@ _KINDS = {str: "a string", int: "a whole number", float: "a number", bool: "true
 def _suggestion(name: str, known: Any) -> str:
     close = difflib.get_close_matches(name, list(known), n=1)
     return f" (did you mean {close[0]}?)" if close else f": known are {', '.join(known)}"
-
-
-def _check(config: ScanConfig, source: Path) -> None:
-    def refuse(text: str) -> None:
-        raise ValueError(f"{source}: {text}")
-
-    name = config.run.name
-    if not name or name in (".", "..") or "/" in name or "\\" in name or not name.isprintable():
-        refuse("[run] name must name the run: one folder name, without slashes")
-    if config.run.seed < 0:
-        refuse(f"[run] seed must be at least 0, not {config.run.seed}")
-    _check_generator(config.synthetic, refuse)
-    for title, part in config.sets.items():
-        drawn = isinstance(part, SyntheticConfig) and bool(part.generator)
-        if (bool(part.images), bool(part.embeddings), bool(part.ids), drawn).count(True) != 1:
-            also = ", a generator" if title == "synthetic" else ""
-            refuse(f"[{title}] must have either images{also}, embeddings or ids")
-        if bool(part.images or drawn) != config.uses_images or (not part.ids) != (config.scores is None):
-            refuse(
-                "all three sets must be images, or all three embeddings of one matcher, or all three ids with "
-                "[scores]"
-            )
-        _check_source(title, part, refuse)
-    _check_matcher(config, refuse)
-    _check_numbers(config, refuse)
-
-
-def _check_source(title: str, part: SetConfig, refuse: Any) -> None:
-    if part.images and part.labels not in ("each", "folder", "identity"):
-        refuse(f"[{title}] labels must be 'each', 'folder' or 'identity' for images, not {part.labels!r}")
-    if (part.embeddings or part.ids) and part.labels in ("folder", "identity"):
-        given = "ids" if part.ids else "embeddings"
-        refuse(f"[{title}] labels must be 'each', 'group' or a .npy file for {given}, not {part.labels!r}")
-    for key in ("kind", "split"):
-        if getattr(part, key) and not part.images:
-            refuse(f"[{title}] {key} belongs to images, and there are none")
-    if part.kind not in ("", *KINDS):
-        refuse(f"[{title}] kind must be one of {', '.join(KINDS)}, not {part.kind!r}")
-    if part.split not in SPLITS:
-        refuse(f"[{title}] split must be 'training' or 'validation', not {part.split!r}")
-
-
-def _check_generator(part: SyntheticConfig, refuse: Any) -> None:
-    given = [key for key in ("seeds", "psi", "classes", "noise", "device") if getattr(part, key)]
-    if not part.generator:
-        if given:
-            refuse(f"[synthetic] {given[0]} belongs to a generator, and there is none")
-        return
-    if part.labels != "each":
-        refuse(f"[synthetic] labels must be 'each' for a generator, not {part.labels!r}: a seed is a cluster")
-    try:
-        part.series()
-        if part.seeds:
-            parse_seeds(part.seeds)
-    except ValueError as error:
-        refuse(f"[synthetic] {error}")
-
-
-def _check_matcher(config: ScanConfig, refuse: Any) -> None:
-    matcher = config.matcher
-    if config.uses_images:
-        matcher.check_for_pictures(refuse)
-        return
-    if config.scores is not None:
-        if matcher.kind not in ("", "scores"):
-            refuse(f"[matcher] kind must be 'scores' where scores are given, not {matcher.kind!r}")
-        if matcher.metric:
-            refuse("[matcher] metric belongs to embeddings: [scores] score_scale says what scores are")
-        config.scores.check(config.calibration.against, refuse)
-        return
-    matcher.check_for_vectors(refuse)
-
-
-def _check_numbers(config: ScanConfig, refuse: Any) -> None:
-    calibration, statistics, output = config.calibration, config.statistics, config.output
-    for key in ("fmr", "fpir"):
-        for value in getattr(calibration, key):
-            if not 0 < value < 1:
-                refuse(f"[calibration] {key} must lie between 0 and 1, not {value!r}")
-    names = [target.name for target in calibration.targets()]
-    if not names:
-        refuse("[calibration] needs at least one operating point: fpir, fmr or thresholds")
-    if len(set(names)) != len(names):
-        refuse("[calibration] lists an operating point twice")
-    if calibration.primary and calibration.primary not in names:
-        refuse(f"[calibration] primary must be one of {', '.join(names)}, not {calibration.primary!r}")
-    if calibration.against not in ("holdout", "training"):
-        refuse(f"[calibration] against must be 'holdout' or 'training', not {calibration.against!r}")
-    if not 0.5 < statistics.confidence < 1:
-        refuse(f"[statistics] confidence must lie between 0.5 and 1, not {statistics.confidence}")
-    for key, least in (("bootstrap", 100), ("permutations", 99), ("draws", 1)):
-        if getattr(statistics, key) < least:
-            refuse(f"[statistics] {key} must be at least {least}, not {getattr(statistics, key)}")
-    for entry in fields(output):
-        if getattr(output, entry.name) < 1:
-            refuse(f"[output] {entry.name} must be at least 1, not {getattr(output, entry.name)}")

@@ -13,13 +13,14 @@ from idsim.audit.representing import Stages, represent_all
 from idsim.audit.shards import SHARD_ITEMS, Shard, read_shard, write_shard
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from idsim.audit.representing import Found
     from idsim.matchers.base import Matcher
     from idsim.sources.decoding import Content
 
-__all__ = ["PictureSource", "ShardPlan", "compute_shards", "embed_set"]
+__all__ = ["PictureSource", "ShardPlan", "compute_for_all", "compute_shards", "face_set"]
 
 
 class PictureSource(Protocol):
@@ -75,16 +76,21 @@ class ShardPlan:
         """Return first picture of a shard, and the one after its last."""
         return number * SHARD_ITEMS, min((number + 1) * SHARD_ITEMS, len(self.source.items))
 
+    def covering(self, start: int, stop: int) -> range:
+        """Return the numbers of the shards that a range of pictures lies in."""
+        return range(start // SHARD_ITEMS, (stop + SHARD_ITEMS - 1) // SHARD_ITEMS)
+
     def key(self, number: int) -> str:
         """Return what tells a shard from any other."""
         return self.source.key(self.description, *self.bounds(number))
 
-    def _path(self, number: int) -> Path:
+    def path(self, number: int) -> Path:
+        """Return the file of a shard."""
         return self.folder / f"shard-{number:06d}.bin"
 
     def read(self, number: int) -> Shard | None:
         """Return a shard, or None where it must be computed (again)."""
-        return read_shard(self._path(number), self.key(number))
+        return read_shard(self.path(number), self.key(number))
 
     def write(self, number: int, key: str, shard: Shard) -> None:
         """Write a shard durably.
@@ -98,54 +104,15 @@ class ShardPlan:
             first, last = self.bounds(number)
             items = self.source.items
             raise ValueError(f"pictures changed while the run went on: {items[first]} to {items[last - 1]}")
-        write_shard(self._path(number), key, shard)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_shard(self.path(number), key, shard)
 
 
-def embed_set(
-    source: PictureSource,
-    matcher: Matcher,
-    description: str,
-    folder: Path,
-    progress: Callable[[int, int], None],
-) -> FaceSet:
-    """Return the embeddings of a set; shards that an earlier run finished are read instead of computed.
-
-    Parameters
-    ----------
-    source : PictureSource
-        The pictures.
-    matcher : Matcher
-        What represents a picture.
-    description : str
-        Hash of the matcher's description.
-    folder : Path
-        Where the shards of this set and matcher are; made if missing.
-    progress : callable
-        Called with (pictures done, pictures in all).
-
-    Raises
-    ------
-    ValueError
-        A file changed while the scan ran.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    plan = ShardPlan(source, description, folder)
-    total = len(source.items)
-    shards = {number: shard for number in plan.numbers if (shard := plan.read(number)) is not None}
-    done = sum(len(shard.records) for shard in shards.values())
-    progress(done, total)
-
-    def count() -> None:
-        nonlocal done
-        done += 1
-        progress(done, total)
-
-    missing = [number for number in plan.numbers if number not in shards]
-    shards.update(compute_shards(plan, missing, matcher, Stages(), count))
-    ordered = [shards[number] for number in plan.numbers]
-    records = [record for shard in ordered for record in shard.records]
+def face_set(source: PictureSource, shards: Sequence[Shard], dim: int) -> FaceSet:
+    """Return a set from all its shards, in their order."""
+    records = [record for shard in shards for record in shard.records]
     rows = np.flatnonzero([record["status"] == "ok" for record in records]).astype(np.int64)
-    vectors = np.concatenate([shard.vectors for shard in ordered])
+    vectors = np.concatenate([np.empty((0, dim), np.float32), *(shard.vectors for shard in shards)])
     return FaceSet(source.name, source.items, source.labels, vectors, rows, records, source.origin)
 
 
@@ -181,12 +148,47 @@ def compute_shards(
         found = represent_all(contents, matcher, SHARD_ITEMS, stages)
         for number in stretch:
             start, stop = plan.bounds(number)
-            records, vectors = [], []
-            for record, vector in islice(found, stop - start):
-                records.append(record)
-                if vector is not None:
-                    vectors.append(vector)
-                count()
-            shard = Shard(records, np.array(vectors, np.float32).reshape(len(vectors), matcher.dim))
+            shard = _shard(islice(found, stop - start), matcher.dim, count)
             plan.write(number, keys[number], shard)
             yield number, shard
+
+
+def compute_for_all(
+    plans: Sequence[tuple[ShardPlan, Matcher]], number: int, stages: Stages, count: Callable[[], None]
+) -> list[Shard]:
+    """Compute and write one shard for each of several matchers: every picture is decoded or drawn once.
+
+    Parameters
+    ----------
+    plans : sequence of (ShardPlan, Matcher)
+        Of one source.
+    number : int
+        Of the shard.
+    stages : Stages
+        Takes note of the time that each stage needs.
+    count : callable
+        Called after every picture of every matcher.
+
+    Raises
+    ------
+    ValueError
+        A file changed meanwhile.
+    """
+    keys = [plan.key(number) for plan, _ in plans]
+    contents = list(plans[0][0].source.pictures(*plans[0][0].bounds(number)))
+    shards = []
+    for (plan, matcher), key in zip(plans, keys, strict=True):
+        found = represent_all(iter(contents), matcher, SHARD_ITEMS, stages)
+        shards.append(_shard(found, matcher.dim, count))
+        plan.write(number, key, shards[-1])
+    return shards
+
+
+def _shard(found: Iterable[Found], dim: int, count: Callable[[], None]) -> Shard:
+    records, vectors = [], []
+    for record, vector in found:
+        records.append(record)
+        if vector is not None:
+            vectors.append(vector)
+        count()
+    return Shard(records, np.array(vectors, np.float32).reshape(len(vectors), dim))

@@ -161,7 +161,7 @@ def measure_baseline(
     ValueError
         A set has no embedding at all.
     """
-    holdout, shared = _without_shared(config, training, holdout)
+    holdout, shared = without_shared(config, training, holdout)
     for faces in (training, holdout):
         require_faces(faces)
     calibrator = _calibrator(config, training, holdout, comparisons)
@@ -306,7 +306,7 @@ def _matches(synthetic: FaceSet, real: FaceSet, count: int, baseline: Baseline) 
 # --- checks that a reader of the numbers must see -------------------------------------------------
 
 
-def _without_shared(
+def without_shared(
     config: ScanConfig, training: FaceSet, holdout: FaceSet
 ) -> tuple[FaceSet, list[dict[str, Any]]]:
     """Return the holdout without the persons that both real sets name, and the check that says so."""

@@ -50,10 +50,13 @@ class FaceSet:
     rows: NDArray[np.int64]
     records: list[dict[str, Any]] = field(default_factory=list)
     origin: dict[str, Any] = field(default_factory=dict)
+    _codes: tuple[NDArray[np.int64], list[str]] | None = field(default=None, init=False, repr=False)
 
     def codes(self) -> tuple[NDArray[np.int64], list[str]]:
         """Return the person of every embedding as a code, and the labels of the codes."""
-        return encode_labels([self.labels[row] for row in self.rows.tolist()])
+        if self._codes is None:
+            self._codes = encode_labels([self.labels[row] for row in self.rows.tolist()])
+        return self._codes
 
     def without(self, labels: set[str]) -> FaceSet:
         """Return the set without the persons in `labels`."""

@@ -53,8 +53,19 @@ def software(more: Sequence[str] = ()) -> dict[str, str | None]:
 
 
 @contextmanager
-def locked(folder: Path, kind: RunKind = SCAN) -> Iterator[None]:
+def locked(folder: Path, kind: RunKind = SCAN, *, shared: bool = False, name: str = LOCK) -> Iterator[None]:
     """Hold a run folder (made if missing) against other processes.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder.
+    kind : RunKind
+        Named in errors.
+    shared : bool
+        Let others in that hold it so too: jobs that share a run.
+    name : str
+        Of the file that is locked.
 
     Raises
     ------
@@ -63,10 +74,10 @@ def locked(folder: Path, kind: RunKind = SCAN) -> Iterator[None]:
     """
     _refuse_foreign(folder, kind)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ValueError(f"another process works on the run {folder}") from None
         yield

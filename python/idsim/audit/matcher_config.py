@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
+from idsim.audit.score_config import ScoresConfig  # noqa: TC001 - its hints are read
 from idsim.matchers.dlib import DlibMatcher, DlibOptions
 from idsim.matchers.opening import open_matcher
 from idsim.matchers.options import RunOptions
@@ -23,7 +24,7 @@ OF_NETWORKS = ("model", "detector", "align", "device")
 
 @dataclass(frozen=True)
 class MatcherConfig:
-    """``[matcher]`` of a scan.
+    """``[matcher]`` of a scan, or one ``[[matcher]]`` of several.
 
     Attributes
     ----------
@@ -31,11 +32,16 @@ class MatcherConfig:
         Of pictures: ``dlib``, or what `idsim.matchers.opening.open_matcher` opens; of the others ``embeddings`` or
         ``scores``.
     name, metric, licence : str
-        Of given embeddings; name and licence also of given scores.
+        Of given embeddings; name and licence also of given scores. Of several matchers each has a name, the folder of
+        its results; default: its kind.
     upsample, detect_side, pad, whole_image, mirror, models
         As in `idsim.matchers.dlib.DlibOptions`.
     model, detector, align, device : str
         As in `idsim.matchers.opening.open_matcher`; of every matcher but ``dlib``.
+    synthetic, training, holdout, probes : str
+        Of several matchers, one that gives embeddings or scores: its embeddings of the sets, or files of their ids.
+    scores : ScoresConfig or None
+        Of several matchers, one that gives scores.
     """
 
     kind: str = ""
@@ -52,6 +58,32 @@ class MatcherConfig:
     detector: str = ""
     align: str = ""
     device: str = ""
+    synthetic: str = ""
+    training: str = ""
+    holdout: str = ""
+    probes: str = ""
+    scores: ScoresConfig | None = None
+
+    @property
+    def label(self) -> str:
+        """What results are filed under."""
+        return self.name or self.kind or ("scores" if self.scores else "")
+
+    @property
+    def gives_vectors(self) -> bool:
+        """Whether it has embeddings of its own, where there are several matchers."""
+        return self.kind == "embeddings"
+
+    @property
+    def gives_scores(self) -> bool:
+        """Whether it has scores of its own, where there are several matchers."""
+        return self.kind == "scores"
+
+    def alone(self) -> MatcherConfig:
+        """Return the matcher as a scan with this one alone describes it."""
+        given = self.gives_vectors or self.gives_scores
+        own: dict[str, Any] = dict.fromkeys(("synthetic", "training", "holdout", "probes"), "")
+        return replace(self, name=self.name if given else "", scores=None, **own)
 
     @property
     def is_dlib(self) -> bool:

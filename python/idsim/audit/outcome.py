@@ -7,12 +7,10 @@ of that set alone; the summary of the run has a row for each.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from idsim.audit.evaluation import check_cross, equal_files, evaluate
-from idsim.audit.faces import FaceSet
 from idsim.audit.folder import SUMMARY
 from idsim.audit.records import failures, image_columns, pair_columns
 from idsim.audit.series import series_row, series_verdict, with_correction
@@ -29,37 +27,18 @@ from idsim.audit.summary import (
 from idsim.audit.tables import write_json, write_lines, write_table
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
+    from idsim.audit.comparing import Comparisons
     from idsim.audit.config import ScanConfig
     from idsim.audit.evaluation import Baseline, Evaluation
+    from idsim.audit.faces import FaceSet
+    from idsim.audit.work import Work
 
-__all__ = ["SETS", "Embed", "Inputs", "write_evaluation", "write_series"]
+__all__ = ["SETS", "write_evaluation", "write_series"]
 
 SETS = "sets"
-
-Embed = Callable[[], FaceSet]
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """The sets of a scan, embedded when they are asked for.
-
-    Attributes
-    ----------
-    training, holdout : callable
-        Return the real sets.
-    synthetic : dict
-        Returns each synthetic set, by its name.
-    skipped : dict
-        What was left out of the folders of sets, and why.
-    """
-
-    training: Embed
-    holdout: Embed
-    synthetic: dict[str, Embed]
-    skipped: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
-
 
 def write_evaluation(
     config: ScanConfig,
@@ -99,28 +78,45 @@ def write_evaluation(
 
 
 def write_series(
-    config: ScanConfig,
     folder: Path,
+    work: Work,
     baseline: Baseline,
-    inputs: Inputs,
-    matcher: dict[str, Any],
+    comparisons: Callable[[str], Comparisons],
     key: bytes,
     tell: Callable[[str, int, int], None],
 ) -> dict[str, Any]:
-    """Write the files of every set that has none yet, then those of the series, and return its summary."""
+    """Write the files of every set that has none yet, then those of the series, and return its summary.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the files go.
+    work : Work
+        The sets, the matcher and the configuration.
+    baseline : Baseline
+        Of the real sets.
+    comparisons : callable
+        Returns the scores between the real sets and a synthetic one, by its name.
+    key : bytes
+        Of the pseudonyms.
+    tell : callable
+        Told how far it is.
+    """
+    config, matcher = work.config, work.matcher
     real = [baseline.training, baseline.holdout]
     checks = [*baseline.shared, *equal_files(real), *check_cross(baseline.points[0])]
     rows = []
-    for number, (name, embed) in enumerate(inputs.synthetic.items()):
+    for number, (name, part) in enumerate(work.series.items()):
         place = folder / SETS / name
         place.mkdir(parents=True, exist_ok=True)
         if not (place / SUMMARY).exists():
-            _write_set(config, place, baseline, embed(), matcher, key, tell)
+            compared = replace(baseline, comparisons=comparisons(name))
+            _write_set(config, place, compared, part.faces(), matcher, key, tell)
         rows.append(series_row(name, f"{SETS}/{name}", json.loads((place / SUMMARY).read_bytes()), checks))
-        tell("sets", number + 1, len(inputs.synthetic))
+        tell("sets", number + 1, len(work.series))
     rows = with_correction(rows, config.statistics.confidence)
     table = write_table(folder / "images", image_columns(real, None, key))
-    write_lines(folder / "failures.jsonl", failures(real, inputs.skipped))
+    write_lines(folder / "failures.jsonl", failures(real, work.skipped))
     points = [
         point_entry(result, number == 0, config.statistics.confidence)
         for number, result in enumerate(baseline.points)
@@ -131,7 +127,7 @@ def write_series(
         "verdict": series_verdict(rows, points[0], config.statistics.confidence),
         "matcher": matcher_entry(matcher),
         "sets": {
-            faces.name: set_entry(faces, part.labels, len(inputs.skipped.get(faces.name, [])))
+            faces.name: set_entry(faces, part.labels, len(work.skipped.get(faces.name, [])))
             for faces, part in zip(real, (config.training, config.holdout), strict=True)
         },
         "calibration": calibration_entry(config, baseline),

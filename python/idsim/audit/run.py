@@ -1,39 +1,40 @@
-"""A scan from its description to its result: sets, embeddings, calibration, leak rates, files."""
+"""A scan from its description to its result: sets, embeddings, comparisons, statistics, files."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import json
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from idsim.audit.comparing import VectorComparisons
 from idsim.audit.config import ScanConfig, read_config
-from idsim.audit.drawn import open_drawn
-from idsim.audit.embedding import embed_set
+from idsim.audit.device_workers import run_on_devices
 from idsim.audit.evaluation import evaluate, measure_baseline
-from idsim.audit.folder import PROVENANCE, SUMMARY, locked, open_folder, software
-from idsim.audit.inputs import ImageInput, load_embeddings, read_images
-from idsim.audit.matcher_config import matcher_of
-from idsim.audit.outcome import Inputs, write_evaluation, write_series
-from idsim.audit.score_inputs import load_comparisons, load_ids
+from idsim.audit.execution import Execution
+from idsim.audit.folder import PROVENANCE, SUMMARY, locked, open_folder
+from idsim.audit.outcome import write_evaluation, write_series
+from idsim.audit.pair_names import sets_of
+from idsim.audit.run_plan import write_plan
+from idsim.audit.setting_up import KNOWN_FILES, set_up
+from idsim.audit.several import MATCHERS, write_several
 from idsim.audit.shards import replace_file
+from idsim.audit.stored import StoredComparisons
+from idsim.audit.times import Times
+from idsim.audit.work import Job
 from idsim.sources.decoding import DecoderPool
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Sequence
     from pathlib import Path
 
     from idsim.audit.comparing import Comparisons
-    from idsim.audit.embedding import PictureSource
-    from idsim.audit.faces import FaceSet
-    from idsim.audit.outcome import Embed
+    from idsim.audit.pairing import Pairing
+    from idsim.audit.setting_up import SetUp
+    from idsim.audit.work import Work
 
 __all__ = ["Progress", "ScanResult", "scan"]
-
-KNOWN_FILES = "inputs.json"
 
 
 class Progress(Protocol):
@@ -62,13 +63,26 @@ class ScanResult:
     resumed: bool = False
 
 
-def scan(config: ScanConfig | str | os.PathLike[str], *, progress: Progress | None = None) -> ScanResult:
+def scan(
+    config: ScanConfig | str | os.PathLike[str],
+    *,
+    job: Job | None = None,
+    devices: Sequence[str] = (),
+    merge_only: bool = False,
+    progress: Progress | None = None,
+) -> ScanResult:
     """Run the identity-leakage audit, or finish one that was interrupted.
 
     Parameters
     ----------
     config : ScanConfig or path-like
         The scan, or the TOML file that describes it (docs/scan.md).
+    job : Job, optional
+        Do only this job's part of the shards; other jobs, on any machine that sees the run folder, do the others.
+    devices : sequence of str, optional
+        A process on each of them shares the shards: ``["cuda:0", "cuda:1"]``; a name may be there twice.
+    merge_only : bool
+        Compute no shard: only write the results of shards that are all there.
     progress : callable, optional
         Called with ``(stage, done, total)``.
 
@@ -76,10 +90,12 @@ def scan(config: ScanConfig | str | os.PathLike[str], *, progress: Progress | No
     -------
     ScanResult
         The run folder and the summary. The files in the folder have the same bytes however often the run was
-        interrupted.
+        interrupted, and by however many jobs and devices.
 
     Raises
     ------
+    Unfinished
+        Shards of other jobs are missing, or shards at all where `merge_only`.
     ValueError
         The configuration or an input cannot be used, or the run folder is of another scan; what is wrong or
         differs is named.
@@ -91,142 +107,78 @@ def scan(config: ScanConfig | str | os.PathLike[str], *, progress: Progress | No
     settings = config if isinstance(config, ScanConfig) else read_config(config)
     tell: Progress = progress or _silent
     folder = settings.place(settings.run.dir) / settings.run.name
-    if settings.uses_images:
-        return _scan_images(settings, folder, tell)
-    if settings.scores is not None:
-        return _scan_scores(settings, folder, tell)
-    return _scan_embeddings(settings, folder, tell)
+    part = Job(0, 0) if merge_only else job or Job()
+    with contextlib.ExitStack() as stack:
+        pictures = any(alone.uses_images for alone in settings.alone().values())
+        pool = stack.enter_context(contextlib.closing(DecoderPool())) if pictures else None
+        prepared = set_up(settings, folder, pool, devices[0] if devices else "", tell)
+        stack.enter_context(locked(folder, shared=part.count > 1))
+        open_folder(folder, settings.resolved(), prepared.provenance)
+        if prepared.known:
+            replace_file(folder / KNOWN_FILES, (json.dumps(prepared.known, sort_keys=True) + "\n").encode())
+        done = folder / SUMMARY
+        if done.exists():
+            return ScanResult(folder, json.loads(done.read_bytes()), resumed=True)
+        write_plan(folder, settings, prepared.works)
+        times = Times()
+        if len(devices) > 1:
+            run_on_devices(settings, folder, devices, prepared.works, part, tell)
+        pairings = Execution(prepared.works, part, tell, times).run()
+        if part.count > 1:
+            stack.enter_context(locked(folder, name=".merge"))
+            if done.exists():
+                return ScanResult(folder, json.loads(done.read_bytes()), resumed=True)
+        result = _finish(settings, folder, prepared, pairings, tell)
+        times.write(folder)
+        return result
 
 
 def _silent(stage: str, done: int, total: int) -> None:
     """Take no note of the progress."""
 
 
-def _scan_embeddings(config: ScanConfig, folder: Path, tell: Progress) -> ScanResult:
-    loaded = {}
-    for number, (name, part) in enumerate(config.sets.items()):
-        loaded[name] = load_embeddings(name, part, config)
-        tell("read embeddings", number + 1, len(config.sets))
-    dims = {name: faces.vectors.shape[1] for name, (faces, _) in loaded.items()}
-    if len(set(dims.values())) > 1:
-        raise ValueError(f"the sets have embeddings of different length: {dims}")
-    matcher = {
-        "name": config.matcher.name or "embeddings",
-        "metric": config.matcher.metric or "cosine",
-        "dim": next(iter(dims.values())),
-        "licence": config.matcher.licence or "not stated",
-    }
-    provenance = {
-        "inputs": {name: fingerprint for name, (_, fingerprint) in loaded.items()},
-        "matcher": matcher,
-        "software": software(),
-    }
-    with locked(folder):
-        open_folder(folder, config.resolved(), provenance)
-        sets: dict[str, Embed] = {name: partial(_loaded, faces) for name, (faces, _) in loaded.items()}
-        return _finish(config, folder, Inputs(sets.pop("training"), sets.pop("holdout"), sets), matcher, tell)
-
-
-def _scan_scores(config: ScanConfig, folder: Path, tell: Progress) -> ScanResult:
-    assert config.scores is not None
-    loaded = {name: load_ids(name, part, config) for name, part in config.sets.items()}
-    sets = {name: faces for name, (faces, _) in loaded.items()}
-    comparisons, files = load_comparisons(config, config.scores, sets, partial(tell, "read scores"))
-    matcher = {
-        "name": config.matcher.name or "scores",
-        "metric": config.scores.score_scale or "score",
-        "dim": None,
-        "licence": config.matcher.licence or "not stated",
-        "higher_is_better": config.scores.higher_is_better,
-        "scores": config.scores.complete,
-    }
-    inputs: dict[str, Any] = {name: fingerprint for name, (_, fingerprint) in loaded.items()}
-    provenance = {"inputs": inputs | {"scores": files}, "matcher": matcher, "software": software()}
-    with locked(folder):
-        open_folder(folder, config.resolved(), provenance)
-        embed: dict[str, Embed] = {name: partial(_loaded, faces) for name, faces in sets.items()}
-        given = Inputs(embed.pop("training"), embed.pop("holdout"), embed)
-        return _finish(config, folder, given, matcher, tell, comparisons)
-
-
-def _loaded(faces: FaceSet) -> FaceSet:
-    return faces
-
-
-def _scan_images(config: ScanConfig, folder: Path, tell: Progress) -> ScanResult:
-    with contextlib.closing(DecoderPool()) as pool:
-        return _scan_pictures(config, folder, pool, tell)
-
-
-def _scan_pictures(config: ScanConfig, folder: Path, pool: DecoderPool, tell: Progress) -> ScanResult:
-    matcher = matcher_of(config.matcher, config.base)
-    description = matcher.describe()
-    known = _known_files(folder)
-    stored: dict[str, ImageInput] = {}
-    for name, part in config.sets.items():
-        if part.images:
-            files = known.setdefault(name, {})
-            stored[name] = read_images(
-                name, part, config.place(part.images), pool, files, partial(tell, f"read {name}")
-            )
-    drawn = open_drawn(config) if config.synthetic.generator else {}
-    inputs = {name: source.fingerprint() for name, source in stored.items()}
-    if drawn:
-        inputs["synthetic"] = {name: source.fingerprint() for name, source in drawn.items()}
-    provenance = {
-        "inputs": inputs,
-        "matcher": description,
-        "software": software(["torch"] if drawn else []),
-    }
-    with locked(folder):
-        open_folder(folder, config.resolved(), provenance)
-        replace_file(folder / KNOWN_FILES, (json.dumps(known, sort_keys=True) + "\n").encode())
-        digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
-        place = folder / "embed" / matcher.name
-
-        def embedding(name: str, source: PictureSource, shards: Path) -> Embed:
-            return partial(embed_set, source, matcher, digest, shards, partial(tell, f"embed {name}"))
-
-        sets = {name: embedding(name, source, place / name) for name, source in stored.items()}
-        training, holdout = sets.pop("training"), sets.pop("holdout")
-        for name, variant in drawn.items():
-            sets[name] = embedding(name, variant, place / "synthetic" / name)
-        skipped = {name: source.skipped for name, source in stored.items()}
-        return _finish(config, folder, Inputs(training, holdout, sets, skipped), description, tell)
-
-
-def _known_files(folder: Path) -> dict[str, dict[str, list[Any]]]:
-    """Return size, time and hash of the files that an earlier start of this run saw."""
-    with contextlib.suppress(OSError, ValueError):
-        known = json.loads((folder / KNOWN_FILES).read_bytes())
-        if isinstance(known, dict):
-            return known
-    return {}
-
-
 def _finish(
-    config: ScanConfig,
-    folder: Path,
-    inputs: Inputs,
-    matcher: dict[str, Any],
-    tell: Progress,
-    comparisons: Comparisons | None = None,
+    config: ScanConfig, folder: Path, prepared: SetUp, pairings: dict[str, Pairing], tell: Progress
 ) -> ScanResult:
     """Compute the statistics and write the final files; the summary comes last and marks the run finished."""
-    done = folder / SUMMARY
-    if done.exists():
-        return ScanResult(folder, json.loads(done.read_bytes()), resumed=True)
     key = hashlib.sha256((folder / PROVENANCE).read_bytes()).digest()
-    training, holdout = inputs.training(), inputs.holdout()
-    tell("calibration", 0, 1)
-    compared = comparisons or VectorComparisons(matcher["metric"])
-    baseline = measure_baseline(config, training, holdout, compared)
-    tell("calibration", 1, 1)
-    if len(inputs.synthetic) == 1:
-        (embed,) = inputs.synthetic.values()
-        evaluation = evaluate(config, baseline, embed(), inputs.skipped, tell)
-        summary = write_evaluation(config, folder, evaluation, matcher, key)
+    if not config.matchers:
+        (work,) = prepared.works
+        summary = _finish_matcher(work, pairings.get(work.label), folder, key, tell)
     else:
-        summary = write_series(config, folder, baseline, inputs, matcher, key, tell)
+        for work in prepared.works:
+            place = folder / MATCHERS / work.label
+            place.mkdir(parents=True, exist_ok=True)
+            if not (place / SUMMARY).exists():
+                _finish_matcher(work, pairings.get(work.label), place, key, tell)
+        summary = write_several(config, folder, [work.label for work in prepared.works])
     tell("statistics", 1, 1)
     return ScanResult(folder, summary)
+
+
+def _finish_matcher(
+    work: Work, pairing: Pairing | None, folder: Path, key: bytes, tell: Progress
+) -> dict[str, Any]:
+    config = work.config
+    training, holdout = work.real["training"].faces(), work.real["holdout"].faces()
+    tell("calibration", 0, 1)
+    baseline = measure_baseline(config, training, holdout, _comparisons(work, pairing, ""))
+    tell("calibration", 1, 1)
+    if len(work.series) > 1:
+        return write_series(
+            folder, work, baseline, lambda variant: _comparisons(work, pairing, variant), key, tell
+        )
+    ((variant, part),) = work.series.items()
+    compared = replace(baseline, comparisons=_comparisons(work, pairing, variant))
+    evaluation = evaluate(config, compared, part.faces(), work.skipped, tell)
+    return write_evaluation(config, folder, evaluation, work.matcher, key)
+
+
+def _comparisons(work: Work, pairing: Pairing | None, variant: str) -> Comparisons:
+    """Return the scores between the real sets and one synthetic set."""
+    if pairing is None:
+        assert work.comparisons is not None, "a matcher has vectors or scores"
+        return work.comparisons
+    found = {sets_of(pair): pairing.compared(pair, variant) for pair in work.pairs()}
+    stored = {names: compared for names, compared in found.items() if compared is not None}
+    return StoredComparisons(pairing.metric, stored)

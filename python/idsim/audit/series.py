@@ -79,8 +79,10 @@ def _excess(row: dict[str, Any]) -> dict[str, Any] | None:
     return found
 
 
-def series_verdict(rows: list[dict[str, Any]], primary: dict[str, Any], confidence: float) -> dict[str, Any]:
-    """Return status and sentence over all sets at the primary operating point."""
+def series_verdict(
+    rows: list[dict[str, Any]], primary: dict[str, Any], confidence: float, what: str = "sets"
+) -> dict[str, Any]:
+    """Return status and sentence over all rows, which are `what`, at the primary operating point."""
     name, total = primary["name"], len(rows)
     excesses = {row["name"]: _excess(row) for row in rows}
     tested = {key: excess for key, excess in excesses.items() if excess is not None}
@@ -88,15 +90,15 @@ def series_verdict(rows: list[dict[str, Any]], primary: dict[str, Any], confiden
         reason = (
             f"there is no threshold for {name}: {primary['refused']}"
             if primary["refused"]
-            else f"none of the {total} sets could be measured at {name}"
+            else f"none of the {total} {what} could be measured at {name}"
         )
         return {"status": "inconclusive", "operating_point": name, "sentence": f"Inconclusive: {reason}."}
     standing = [row["name"] for row in rows if row["excess_stands"]]
-    untested = f" {total - len(tested)} of {total} sets could not be measured." if len(tested) < total else ""
+    untested = f" {total - len(tested)} of {total} {what} could not be measured." if len(tested) < total else ""
     if standing:
         worst = max(standing, key=lambda key: float(tested[key]["rate"]))
         sentence = (
-            f"Excess found at {name} in {len(standing)} of {total} sets, after correction for their number: "
+            f"Excess found at {name} in {len(standing)} of {total} {what}, after correction for their number: "
             f"{', '.join(standing)}. The largest excess leak rate is {percent(tested[worst]['rate'])} in {worst} "
             f"({100 * confidence:g} % interval {percent(tested[worst]['low'])} to "
             f"{percent(tested[worst]['high'])}).{untested}"
@@ -104,7 +106,7 @@ def series_verdict(rows: list[dict[str, Any]], primary: dict[str, Any], confiden
         return {"status": "excess", "operating_point": name, "sentence": sentence}
     upper = max(float(excess["upper"]) for excess in tested.values())
     sentence = (
-        f"No excess was found at {name} in any of {len(tested)} sets, after correction for their number. With "
+        f"No excess was found at {name} in any of {len(tested)} {what}, after correction for their number. With "
         f"{100 * confidence:g} % confidence each, none has an excess leak rate above {percent(upper)}.{untested} "
         "This bounds what this matcher sees at this threshold; it does not prove privacy."
     )

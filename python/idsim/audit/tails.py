@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,23 +30,25 @@ class TooLooseError(UnsupportedError):
 
 def reaching_pairs(
     queries: NDArray[np.float32],
-    gallery: NDArray[np.float32] | None,
+    gallery: Any,
     threshold: float,
     metric: Metric,
-    persons: NDArray[np.int64] | None = None,
+    groups: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None,
 ) -> Pairs:
     """Return the pairs that reach a threshold, like `idsim.pairs_above`.
 
     Parameters
     ----------
-    queries, gallery : ndarray
-        float32 ``[q, d]`` and ``[n, d]``; without `gallery` each unordered pair of queries.
+    queries : ndarray
+        float32 ``[q, d]``.
+    gallery : ndarray, Index or None
+        float32 ``[n, d]``; None: each unordered pair of queries.
     threshold : float
         Score, or distance for ``l2``.
     metric : {"cosine", "l2"}
         How scores are compared.
-    persons : ndarray, optional
-        int64 ``[q]``: leave out pairs of one person. Only without `gallery`.
+    groups : tuple of ndarray, optional
+        int64 ``[q]`` and ``[n]``: leave out pairs of one person.
 
     Raises
     ------
@@ -61,5 +63,4 @@ def reaching_pairs(
         raise TooLooseError(
             f"about {expected:.2g} pairs would reach a threshold of {threshold:g}, too many to list"
         )
-    exclude = None if persons is None else (persons, persons)
-    return pairs_above(queries, gallery, threshold, metric=metric, exclude=exclude)
+    return pairs_above(queries, gallery, threshold, metric=metric, exclude=groups)
