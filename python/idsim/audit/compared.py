@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from idsim.results import Pairs
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from idsim.results import Pairs
 
 __all__ = ["Compared", "better_is_higher", "reaches"]
 
@@ -66,6 +66,9 @@ class Compared:
             The threshold is looser than `level`: pairs that reach it may not be listed.
         """
         if not self.holds(threshold):
-            raise ValueError(f"pairs are listed from {self.level:g} on, and a threshold of {threshold:g} is looser")
+            raise ValueError(
+                f"pairs are listed from {self.level:g} on, and a threshold of {threshold:g} is looser"
+            )
         keep = reaches(self.tail.scores, threshold, self.metric)
-        return type(self.tail)(*(column[keep] for column in self.tail))
+        rows, columns, scores = self.tail
+        return Pairs(rows[keep], columns[keep], scores[keep])

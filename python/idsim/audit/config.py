@@ -308,7 +308,9 @@ def from_tables(tables: dict[str, Any], source: Path) -> ScanConfig:
     schema = tables.pop("schema", SCHEMA)
     if schema != SCHEMA:
         raise ValueError(f"{source}: schema {schema!r} is not known: this version reads schema {SCHEMA}")
-    hints = {name: kind for name, kind in get_type_hints(ScanConfig).items() if name not in ("base", "matchers")}
+    hints = {
+        name: kind for name, kind in get_type_hints(ScanConfig).items() if name not in ("base", "matchers")
+    }
     for name in tables:
         if name not in hints:
             raise ValueError(f"{source}: [{name}] is not known{_suggestion(name, hints)}")
@@ -320,7 +322,9 @@ def from_tables(tables: dict[str, Any], source: Path) -> ScanConfig:
                 raise ValueError(f"{source}: the set [{name}] is missing")
             continue
         if name == "matcher" and isinstance(table, list):
-            parts["matchers"] = tuple(_part(part, _table(entry, name, source), f"{source}: [[matcher]]") for entry in table)
+            parts["matchers"] = tuple(
+                _part(part, _table(entry, name, source), f"{source}: [[matcher]]") for entry in table
+            )
             continue
         parts[name] = _part(part, _table(table, name, source), f"{source}: [{name}]")
     config = ScanConfig(**parts, base=source.parent)
@@ -351,7 +355,7 @@ def _present(kind: Any) -> Any:
 
 def _value(kind: Any, value: Any, place: str) -> Any:
     kind = _present(kind)
-    if is_dataclass(kind):
+    if isinstance(kind, type) and is_dataclass(kind):
         if not isinstance(value, dict):
             raise ValueError(f"{place} must be a table, not {value!r}")
         return _part(kind, value, place)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from idsim.audit.pair_names import check_pair_names
 from idsim.generators.seeds import parse_seeds
@@ -45,14 +45,18 @@ def check_config(config: ScanConfig, source: Path) -> None:
     check_pair_names(config.comparisons.sets, config.probes is not None, refuse)
     for key in ("matcher_saw_training", "generator_mirrored"):
         if getattr(config.declared, key) not in ANSWERS:
-            refuse(f"[declared] {key} must be one of {', '.join(ANSWERS)}, not {getattr(config.declared, key)!r}")
+            refuse(
+                f"[declared] {key} must be one of {', '.join(ANSWERS)}, not {getattr(config.declared, key)!r}"
+            )
 
 
 def _check_matchers(matchers: tuple[MatcherConfig, ...], refuse: Refuse) -> None:
     labels = [matcher.label for matcher in matchers]
     for label in labels:
         if not FOLDER_NAME.fullmatch(label):
-            refuse(f"[[matcher]] name must be a folder name of letters, digits, '.', '_' and '-', not {label!r}")
+            refuse(
+                f"[[matcher]] name must be a folder name of letters, digits, '.', '_' and '-', not {label!r}"
+            )
         if labels.count(label) > 1:
             refuse(f"[[matcher]] two matchers are called {label!r}: give them names")
 
@@ -63,9 +67,7 @@ def _check_sets(config: ScanConfig, of: str, refuse: Refuse) -> None:
             also = ", a generator" if title == "synthetic" else ""
             refuse(f"[{title}] must have either images{also}, embeddings or ids{of}")
         if bool(part.images or part.drawn) != config.uses_images or (not part.ids) != (config.scores is None):
-            refuse(
-                "all sets must be images, or all embeddings of one matcher, or all ids with [scores]" + of
-            )
+            refuse("all sets must be images, or all embeddings of one matcher, or all ids with [scores]" + of)
         _check_source(title, part, refuse)
     if config.training.mirrored != config.holdout.mirrored:
         refuse("[training] and [holdout] must both be mirrored, or neither: the rates are compared")

@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from idsim.audit.config import ScanConfig
-    from idsim.audit.work import Work
+    from idsim.audit.work import PairTask, Work
 
     Tell = Callable[[str, int, int], None]
-    Task = tuple[str, str, list[int]]  # set and variant with shards to embed, or "" twice with comparisons
+    # Set and variant with the numbers of shards to embed, or a comparison.
+    Task = tuple[str, str, list[int]] | PairTask
 
 __all__ = ["run_on_devices"]
 
@@ -41,33 +42,42 @@ def run_on_devices(
     execution = Execution(works, job, tell, Times())
     execution.read()
     tasks: list[Task] = []
-    for name, variant in [*((name, "") for name in works[0].real), *(("synthetic", v) for v in execution.variants())]:
+    for name, variant in [
+        *((name, "") for name in works[0].real),
+        *(("synthetic", v) for v in execution.variants()),
+    ]:
         missing = execution.missing(name, variant)
         size = max(1, min(MAX_STRETCH, len(missing) // (4 * len(devices))))
         tasks += [(name, variant, missing[start : start + size]) for start in range(0, len(missing), size)]
     _share(tasks, config, folder, devices, "embed", tell)
     execution.read()
     if execution.start_pairing():
-        _share([("", "", [index]) for index in execution.waiting()], config, folder, devices, "compare", tell)
+        _share(execution.waiting(), config, folder, devices, "compare", tell)
 
 
 def _share(
-    tasks: list[Task], config: ScanConfig, folder: Path, devices: Sequence[str], stage: str, tell: Tell
+    tasks: Sequence[Task], config: ScanConfig, folder: Path, devices: Sequence[str], stage: str, tell: Tell
 ) -> None:
-    done, total = 0, sum(len(numbers) for _, _, numbers in tasks)
+    done, total = 0, sum(map(_shards, tasks))
 
     def finished(task: Task, _: None) -> None:
         nonlocal done
-        done += len(task[2])
+        done += _shards(task)
         tell(f"{stage}, shards", done, total)
 
     if tasks:
         share(tasks, devices, _start, (config, folder, len(devices)), _work, finished, _shown)
 
 
+def _shards(task: Task) -> int:
+    return len(task[2]) if isinstance(task, tuple) else 1
+
+
 def _shown(task: Task) -> str:
+    if not isinstance(task, tuple):
+        return task.name
     name, variant, numbers = task
-    return f"{variant or name or 'comparison'} {numbers[0]} to {numbers[-1]}"
+    return f"{variant or name}, shards {numbers[0]} to {numbers[-1]}"
 
 
 # --- in a worker process --------------------------------------------------------------------------
@@ -82,18 +92,15 @@ def _start(device: str, config: ScanConfig, folder: Path, processes: int) -> Non
 
 
 def _work(task: Task) -> None:
-    name, variant, numbers = task
     execution = _worker[0]
-    if name:
-        for _ in execution.embed(name, variant, numbers):
+    if isinstance(task, tuple):
+        for _ in execution.embed(*task):
             pass
         return
     if not execution.pairings:
         execution.read()
         execution.start_pairing()
-    tasks = execution.tasks()
-    for index in numbers:
-        execution.compare(*tasks[index])
+    execution.compare(execution.pairings[task.label], task)
 
 
 def _silent(stage: str, done: int, total: int) -> None:

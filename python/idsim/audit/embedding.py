@@ -20,7 +20,12 @@ if TYPE_CHECKING:
     from idsim.matchers.base import Matcher
     from idsim.sources.decoding import Content
 
-__all__ = ["PictureSource", "ShardPlan", "compute_for_all", "compute_shards", "face_set"]
+__all__ = ["PictureSource", "ShardPlan", "compute_for_all", "compute_shards", "face_set", "shard_items"]
+
+
+def shard_items() -> int:
+    """Return how many pictures a shard holds."""
+    return SHARD_ITEMS
 
 
 class PictureSource(Protocol):

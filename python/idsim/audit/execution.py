@@ -102,7 +102,9 @@ class Execution:
             return
         stage = f"embed {variant or name}"
         total = sum(part.total for part in parts)
-        done = total - sum(stop - start for part in parts for start, stop in map(part.plan.bounds, part.unfinished()))
+        done = total - sum(
+            stop - start for part in parts for start, stop in map(part.plan.bounds, part.unfinished())
+        )
         self.tell(stage, done, total)
 
         def count() -> None:
@@ -160,14 +162,9 @@ class Execution:
                 self._waiting.append((pairing, task))
         return True
 
-    def waiting(self) -> list[int]:
-        """Return the numbers of this job's comparisons that are not made, in the order of `tasks`."""
-        waiting = {(pairing.work.label, task) for pairing, task in self._waiting}
-        return [
-            number
-            for number, (pairing, task) in enumerate(self.tasks())
-            if (pairing.work.label, task) in waiting
-        ]
+    def waiting(self) -> list[PairTask]:
+        """Return this job's comparisons that are not made."""
+        return [task for _, task in self._waiting]
 
     def tasks(self) -> list[tuple[Pairing, PairTask]]:
         """Return all comparisons of the scan, in their order."""
@@ -177,7 +174,7 @@ class Execution:
         """Make one comparison."""
         started = time.perf_counter()
         pairing.run(task)
-        rows, columns = sets_of(task.pair)
+        _rows, columns = sets_of(task.pair)
         pairs = (task.stop - task.start) * pairing.work.part(columns, task.variant).total
         self.times.add(_stage(task), time.perf_counter() - started, pairs)
         self._done[_stage(task)] += 1

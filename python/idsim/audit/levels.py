@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -84,9 +85,7 @@ def listing_level(
 
 def _needed(targets: Sequence[Target], persons: int) -> float:
     """Return the false match rate of the loosest target, by the rule for independent comparisons."""
-    rates = {
-        "fmr": lambda value: value,
-        "fpir": lambda value: -np.log1p(-value) / max(1, persons - 1),
-        "threshold": lambda _: 0.0,
-    }
-    return float(max(rates[target.kind](target.value) for target in targets))
+    others = max(1, persons - 1)
+    rates = [target.value for target in targets if target.kind == "fmr"]
+    rates += [-math.log1p(-target.value) / others for target in targets if target.kind == "fpir"]
+    return max(rates, default=0.0)

@@ -40,6 +40,7 @@ __all__ = ["SETS", "write_evaluation", "write_series"]
 
 SETS = "sets"
 
+
 def write_evaluation(
     config: ScanConfig,
     folder: Path,

@@ -110,7 +110,9 @@ class Pairing:
         if not len(queries) or not k:
             nothing = Pairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))
             shape = (len(queries), k)
-            return Compared(self.metric, np.empty(shape, np.float32), np.empty(shape, np.int64), level, nothing)
+            return Compared(
+                self.metric, np.empty(shape, np.float32), np.empty(shape, np.int64), level, nothing
+            )
         groups = None if persons is None else (persons[first : first + len(queries)], persons)
         scores, ids = search(queries, index, k, metric=self.metric, exclude=groups)
         try:

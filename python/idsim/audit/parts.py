@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from idsim.audit.embedding import face_set
-from idsim.audit.faces import FaceSet
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from idsim.audit.embedding import ShardPlan
+    from idsim.audit.faces import FaceSet
     from idsim.audit.shards import Shard
     from idsim.matchers.base import Matcher
 

@@ -63,7 +63,13 @@ def make_plan(folder: Path, works: list[Work]) -> list[Stage]:
                 names = [str((part.plan.path(number)).relative_to(folder)) for number in part.plan.numbers]
                 size = part.total * part.matcher.dim * VECTOR_BYTES
                 stages.append(
-                    Stage(work.label or part.matcher.name, f"embed {variant or part.name}", part.total, size, tuple(names))
+                    Stage(
+                        work.label or part.matcher.name,
+                        f"embed {variant or part.name}",
+                        part.total,
+                        size,
+                        tuple(names),
+                    )
                 )
         stages += _comparisons(folder, work)
     return stages
@@ -81,7 +87,7 @@ def _comparisons(folder: Path, work: Work) -> list[Stage]:
         grouped.setdefault(task.pair, []).append(task)
     stages = []
     for pair, tasks in grouped.items():
-        rows, columns = sets_of(pair)
+        _, columns = sets_of(pair)
         width = work.config.output.matches
         pairs = sum(
             (task.stop - task.start)

@@ -94,7 +94,9 @@ def series_verdict(
         )
         return {"status": "inconclusive", "operating_point": name, "sentence": f"Inconclusive: {reason}."}
     standing = [row["name"] for row in rows if row["excess_stands"]]
-    untested = f" {total - len(tested)} of {total} {what} could not be measured." if len(tested) < total else ""
+    untested = (
+        f" {total - len(tested)} of {total} {what} could not be measured." if len(tested) < total else ""
+    )
     if standing:
         worst = max(standing, key=lambda key: float(tested[key]["rate"]))
         sentence = (

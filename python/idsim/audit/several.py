@@ -47,7 +47,12 @@ def write_several(config: ScanConfig, folder: Path, labels: list[str]) -> dict[s
     summary = {
         "schema_version": SCHEMA_VERSION,
         "run": config.run.name,
-        "verdict": series_verdict(rows, first, config.statistics.confidence, "matchers" if len(rows) == len(labels) else "combinations of matcher and set"),
+        "verdict": series_verdict(
+            rows,
+            first,
+            config.statistics.confidence,
+            "matchers" if len(rows) == len(labels) else "combinations of matcher and set",
+        ),
         "rows": rows,
         "matchers": summaries,
         "statistics": statistics_entry(config),

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from idsim.audit.compared import Compared
 from idsim.audit.comparing import VectorComparisons, VectorImpostors
 from idsim.results import Pairs
 
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from idsim.audit.compared import Compared
     from idsim.audit.faces import FaceSet
     from idsim.options import Metric
 

@@ -42,7 +42,9 @@ class Times:
             name: {"seconds": round(seconds, 3), "pictures": int(count), "workers": int(workers)}
             for name, (count, seconds, workers) in self.stages.times().items()
         }
-        kib = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        kib = max(
+            resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+        )
         return {
             "seconds": round(time.perf_counter() - self._started, 3),
             "peak_memory_bytes": kib * 1024,

@@ -144,7 +144,7 @@ def pair_tasks(work: Work, totals: dict[str, int]) -> Iterator[PairTask]:
 
 def _ranges(work: Work, pair: str, variant: str, totals: dict[str, int]) -> Iterator[PairTask]:
     rows, columns = (totals[name] for name in sets_of(pair))
-    shard = embedding.SHARD_ITEMS
+    shard = embedding.shard_items()
     size = max(1, RANGE_PAIRS // max(1, columns) // shard) * shard
     for start in range(0, rows, size):
         yield PairTask(work.label, pair, variant, start, min(start + size, rows))

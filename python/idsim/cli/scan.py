@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from idsim.cli.failures import resumable
+from idsim.cli.failures import INCOMPLETE, resumable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from idsim.audit.run import Progress, ScanResult
 
-__all__ = ["progress_bar", "scan", "show"]
+__all__ = ["progress_bar", "report", "scan", "show", "unfinished"]
 
 INCONCLUSIVE = 3
 
@@ -29,17 +29,57 @@ def scan(
     names: Annotated[
         bool, typer.Option("--names", help="Show the names of files and persons instead of pseudonyms.")
     ] = False,
+    shard: Annotated[
+        str, typer.Option(help="Do one part of the work, like 3/8; idsim merge writes the results.")
+    ] = "",
+    devices: Annotated[
+        str, typer.Option(help="Share the work among processes on devices, like cuda:0,cuda:1.")
+    ] = "",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show plan, bytes and an estimate of the time; write nothing.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
 ) -> None:
     """Measure whether synthetic faces resemble people of the training set more than others.
 
-    Writes a new run folder, or finishes the one of an interrupted scan of the same file and inputs. Exit status 3:
-    the calibration set supports no threshold for the primary operating point.
+    Writes a new run folder, or finishes the one of an interrupted scan of the same file and inputs. Of one person in a
+    finished run: idsim scan person RUN --id NAME.
+
+    Exit status 3: the calibration set supports no threshold for the primary operating point. 4: this job's part is
+    done, and other jobs' parts are missing.
     """
     from idsim.audit.run import scan as run_scan
+    from idsim.audit.work import Job
 
-    with resumable("shards"), progress_bar(quiet) as progress:
-        result = run_scan(config, progress=progress)
+    if dry_run:
+        from idsim.audit.estimate import estimate
+        from idsim.cli.runs import show_estimates
+
+        with progress_bar(quiet) as progress:
+            estimates = estimate(config, progress=progress)
+        show_estimates(estimates, as_json)
+        return
+    job = Job.parse(shard) if shard else None
+    wanted = [device.strip() for device in devices.split(",") if device.strip()]
+    with unfinished(), resumable("shards"), progress_bar(quiet) as progress:
+        result = run_scan(config, job=job, devices=wanted, progress=progress)
+    report(result, as_json, pairs, names)
+
+
+@contextmanager
+def unfinished() -> Iterator[None]:
+    """Turn missing shards of other jobs into the exit status of work that can go on."""
+    from idsim.audit.execution import Unfinished
+
+    try:
+        yield
+    except Unfinished as missing:
+        sys.stderr.write(f"idsim: {missing}. When they are there, the same command or idsim merge goes on.\n")
+        raise typer.Exit(INCOMPLETE) from missing
+
+
+def report(result: ScanResult, as_json: bool, pairs: int = 10, names: bool = False) -> None:
+    """Print a finished scan, and exit with the status of its verdict."""
     if as_json:
         sys.stdout.write(json.dumps(result.summary, indent=2) + "\n")
     else:
@@ -50,11 +90,10 @@ def scan(
 
 def show(result: ScanResult, pairs: int = 10, names: bool = False) -> None:
     """Print the tables and sentences of a finished scan to standard output."""
-    from rich import box
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
+    from idsim.cli.tables import print_table
     from idsim.report.summary import notes, tables
 
     console = Console(highlight=False)
@@ -62,12 +101,7 @@ def show(result: ScanResult, pairs: int = 10, names: bool = False) -> None:
         console.width = 120  # a file or a pipe: one row per line
     known = known_names(result) if names and "top_pairs" in result.summary else {}
     for content in tables(result.summary, pairs, known):
-        table = Table(title=Text(content.title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-        for number, column in enumerate(content.columns):
-            table.add_column(Text(column), justify="left" if number == 0 else "right", overflow="fold")
-        for row in content.rows:
-            table.add_row(*(Text(cell) for cell in row))
-        console.print(table)
+        print_table(content.title, content.columns, content.rows)
     for line in notes(result.summary):
         console.print(Text(f"- {line}"))
     console.print(Text(f"\n{result.summary['verdict']['sentence']}"), style="bold")
@@ -86,12 +120,25 @@ def known_names(result: ScanResult) -> dict[str, str]:
 def progress_bar(quiet: bool) -> Iterator[Progress]:
     """Show the stages of a scan on standard error, where that is a terminal."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        """Steps per second."""
+
+        def render(self, task: Any) -> Text:
+            return Text(f"{task.speed:.3g}/s" if task.speed else "")
 
     console = Console(stderr=True)
     hidden = quiet or not console.is_terminal
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        Rate(),
+        TimeRemainingColumn(),
+    )
     with Bars(*columns, console=console, transient=True, disable=hidden) as bars:
         tasks: dict[str, Any] = {}
 

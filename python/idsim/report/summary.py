@@ -29,6 +29,8 @@ def tables(summary: dict[str, Any], pairs: int = 10, names: dict[str, str] | Non
     names : dict, optional
         ``pseudonym -> name``, to show names instead of pseudonyms.
     """
+    if "matchers" in summary:
+        return _several(summary, pairs, names)
     if "series" in summary:
         return [_sets(summary), _thresholds(summary), _series(summary)]
     shown = [_sets(summary), _thresholds(summary), _rates(summary)]
@@ -39,6 +41,9 @@ def tables(summary: dict[str, Any], pairs: int = 10, names: dict[str, str] | Non
 
 def notes(summary: dict[str, Any]) -> list[str]:
     """Return the sentences that belong to the numbers: refusals, checks, what is assumed."""
+    if "matchers" in summary:
+        every = {name: notes(entry) for name, entry in summary["matchers"].items()}
+        return [f"{name}: {line}" for name, lines in every.items() for line in lines]
     lines = [
         f"{point['name']} is refused: {point['refused']}."
         for point in summary["operating_points"]
@@ -58,6 +63,24 @@ def notes(summary: dict[str, Any]) -> list[str]:
     if few:
         lines.append(f"Error rates that rest on fewer than 30 errors: {', '.join(few)}.")
     return lines
+
+
+def _several(summary: dict[str, Any], pairs: int, names: dict[str, str] | None) -> list[TextTable]:
+    """Return the tables of every matcher, and one with a row for each of them."""
+    shown = [
+        TextTable(f"{label}: {table.title}", table.columns, table.rows)
+        for label, entry in summary["matchers"].items()
+        for table in tables(entry, pairs, names)
+    ]
+    rows: list[tuple[str, ...]] = []
+    for row in summary["rows"]:
+        point = row["operating_points"][0] if row["operating_points"] else {"refused": "no face"}
+        cells = ("refused", "", "", "", "") if point["refused"] else _rate_cells(point)
+        corrected = row["permutation_p_corrected"]
+        rows.append((row["name"], *cells, "" if corrected is None else f"{corrected:.2g}"))
+    columns = ("matcher", "training", "holdout", "excess", _level(summary), "p", "p corrected")
+    title = f"All matchers at {summary['verdict']['operating_point']}"
+    return [*shown, TextTable(title, columns, rows)]
 
 
 def _few_errors(point: dict[str, Any]) -> bool:
