@@ -27,6 +27,7 @@ __all__ = ["SCHEMA", "ScanConfig", "SetConfig", "SyntheticConfig", "read_config"
 
 SCHEMA = 1
 MAX_BYTES = 1 << 20
+NO_TABLES = ("base", "source")  # fields of a scan that are no tables of its file
 
 
 @dataclass(frozen=True)
@@ -210,6 +211,8 @@ class ScanConfig:
     ----------
     base : Path
         Folder that relative paths start from: the one of the TOML file. Not part of the configuration.
+    source : Path or None
+        The TOML file. Not part of the configuration.
     """
 
     synthetic: SyntheticConfig
@@ -226,6 +229,7 @@ class ScanConfig:
     declared: DeclaredConfig = field(default_factory=DeclaredConfig)
     output: OutputConfig = field(default_factory=OutputConfig)
     base: Path = field(default_factory=Path)
+    source: Path | None = None
 
     @property
     def sets(self) -> dict[str, SetConfig]:
@@ -252,7 +256,9 @@ class ScanConfig:
 
     def resolved(self) -> dict[str, Any]:
         """Return the configuration with all defaults, as plain values."""
-        tables = {key: value for key, value in asdict(self).items() if key != "base" and value is not None}
+        tables = {
+            key: value for key, value in asdict(self).items() if key not in NO_TABLES and value is not None
+        }
         tables["matcher"] = [_plain(entry) for entry in tables.pop("matchers")] or _plain(tables["matcher"])
         order = (
             "run", "synthetic", "training", "holdout", "probes", "matcher", "scores", "calibration", "statistics",
@@ -327,7 +333,7 @@ def from_tables(tables: dict[str, Any], source: Path) -> ScanConfig:
             )
             continue
         parts[name] = _part(part, _table(table, name, source), f"{source}: [{name}]")
-    config = ScanConfig(**parts, base=source.parent)
+    config = ScanConfig(**parts, base=source.parent, source=source)
     check_config(config, source)
     return config
 

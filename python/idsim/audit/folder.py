@@ -126,18 +126,18 @@ def open_folder(
         before = json.loads((folder / PROVENANCE).read_bytes())
     except ValueError as error:
         raise ValueError(f"{folder / PROVENANCE} is damaged ({error}): {kind.remedy}") from error
-    different = _difference(before, json.loads(json.dumps(identity)), "")
+    different = difference(before, json.loads(json.dumps(identity)))
     if different:
         raise ValueError(
             f"{folder} is a run of another {kind.name}: {different}. Nothing is overwritten: {kind.remedy}"
         )
 
 
-def _difference(before: Any, now: Any, place: str) -> str:
+def difference(before: Any, now: Any, place: str = "") -> str:
     """Return where two JSON values first differ, in words; empty where they do not."""
     if isinstance(before, dict) and isinstance(now, dict):
         for key in [*before, *(key for key in now if key not in before)]:
-            found = _difference(before.get(key), now.get(key), f"{place}.{key}" if place else str(key))
+            found = difference(before.get(key), now.get(key), f"{place}.{key}" if place else str(key))
             if found:
                 return found
         return ""

@@ -15,6 +15,7 @@ from idsim.audit.execution import Execution
 from idsim.audit.folder import PROVENANCE, SUMMARY, locked, open_folder
 from idsim.audit.outcome import write_evaluation, write_series
 from idsim.audit.pair_names import sets_of
+from idsim.audit.reopening import note_origin
 from idsim.audit.run_plan import write_plan
 from idsim.audit.setting_up import KNOWN_FILES, set_up
 from idsim.audit.several import MATCHERS, write_several
@@ -116,6 +117,8 @@ def scan(
         open_folder(folder, settings.resolved(), prepared.provenance)
         if prepared.known:
             replace_file(folder / KNOWN_FILES, (json.dumps(prepared.known, sort_keys=True) + "\n").encode())
+        if settings.source is not None:
+            note_origin(folder, settings.source)
         done = folder / SUMMARY
         if done.exists():
             return ScanResult(folder, json.loads(done.read_bytes()), resumed=True)

@@ -36,7 +36,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
 
 def load(name: str) -> Any:
     """Import the module of a command and return the command as Typer runs it."""
-    module, attribute, summary = COMMANDS[name]
+    module, attribute, summary = (COMMANDS | SECOND)[name]
     entry = getattr(importlib.import_module(f"idsim.cli.{module}"), attribute)
     if not isinstance(entry, typer.Typer):
         holder = typer.Typer(pretty_exceptions_enable=False)
@@ -48,11 +48,18 @@ def load(name: str) -> Any:
     return command
 
 
+# Commands of two words, not listed by `idsim --help`: the first word is a command of its own.
+SECOND = {"scan person": ("person", "person", "Say whether one person was reproduced.")}
+
+
 class LazyGroup(TyperGroup):
     """A group that knows its commands by name and imports the one that is called."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Return name, command and remaining arguments, with the command loaded."""
+        both = " ".join(args[:2])
+        if both in SECOND:
+            return both, load(both), args[2:]
         name, command, rest = super().resolve_command(ctx, args)
         return name, load(name) if name in COMMANDS else command, rest
 
