@@ -32,7 +32,8 @@ class Compared:
     """The comparison of all faces of one set, the rows, with all of another, the columns.
 
     A set compared with itself has no pair of one person in it: neither among the best matches nor in the tail,
-    where each unordered pair is listed once, row < column.
+    where each unordered pair is listed once, row < column. Its best matches are those of the tail: where fewer than
+    k pairs of a face are listed, the others are not known.
 
     Attributes
     ----------

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-__all__ = ["NOTHING_LISTED", "joined", "read_pairs", "write_pairs"]
+    from numpy.typing import NDArray
+
+__all__ = ["NOTHING_LISTED", "best_of_tail", "joined", "read_pairs", "write_pairs"]
 
 MAGIC = b"idsim comparisons 1\n"
 COLUMNS = ("<f4", "<i8", "<i8", "<i8", "<f4")
@@ -77,3 +79,34 @@ def joined(parts: Sequence[Compared], metric: str) -> Compared:
             np.concatenate([np.empty(0, np.float32), *(part.tail.scores for part in parts)]),
         ),
     )
+
+
+def best_of_tail(
+    tail: Pairs, count: int, k: int, metric: str
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Return scores and ids ``[count, k]`` of the best matches of every face in a self-comparison, from its tail.
+
+    Where fewer than k pairs of a face are listed, id -1 and the worst score stand.
+
+    Parameters
+    ----------
+    tail : Pairs
+        Every pair once.
+    count, k : int
+        Faces, and matches wanted of each.
+    metric : str
+        ``l2``: lower is better.
+    """
+    k = min(k, max(0, count - 1))
+    scores = np.full((count, k), np.inf if metric == "l2" else -np.inf, np.float32)
+    ids = np.full((count, k), -1, np.int64)
+    rows = np.concatenate([tail.rows, tail.columns])
+    others = np.concatenate([tail.columns, tail.rows])
+    values = np.concatenate([tail.scores, tail.scores])
+    order = np.lexsort((others, values if metric == "l2" else -values, rows))
+    rows = rows[order]
+    rank = np.arange(len(rows)) - np.searchsorted(rows, rows)
+    kept = rank < k
+    scores[rows[kept], rank[kept]] = values[order][kept]
+    ids[rows[kept], rank[kept]] = others[order][kept]
+    return scores, ids

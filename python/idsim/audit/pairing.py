@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from idsim.audit.compared import Compared
 from idsim.audit.evaluation import require_faces, without_shared
 from idsim.audit.levels import listing_level
 from idsim.audit.pair_names import sets_of
-from idsim.audit.pair_shards import NOTHING_LISTED, joined, read_pairs, write_pairs
+from idsim.audit.pair_shards import NOTHING_LISTED, best_of_tail, joined, read_pairs, write_pairs
 from idsim.audit.parts import GivenPart
 from idsim.audit.tails import TooLooseError, reaching_pairs
 from idsim.audit.work import pair_tasks
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from idsim.options import Metric
 
 __all__ = ["Pairing"]
+
+NOTHING = Pairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))
 
 
 class Pairing:
@@ -82,15 +85,11 @@ class Pairing:
     def run(self, task: PairTask) -> None:
         """Compare a range, and keep the result."""
         rows, columns = sets_of(task.pair)
-        part = self._part(rows, task.variant)
-        queries = part.vectors(task.start, task.stop)
-        index = self._index(columns, task.variant)
-        own = rows == columns
-        persons = self._faces(columns, task.variant).codes()[0] if own else None
-        first = 0
-        if own:
-            first = int(np.searchsorted(self._faces(rows, task.variant).rows, task.start))
-        compared = self._compare(queries, index, persons, first)
+        if rows == columns:
+            compared = self._compare_own(self._faces(rows, task.variant), task)
+        else:
+            queries = self._part(rows, task.variant).vectors(task.start, task.stop)
+            compared = self._compare(queries, self._index(columns, task.variant))
         path = self.work.folder / task.name
         path.parent.mkdir(parents=True, exist_ok=True)
         write_pairs(path, self._key(task), compared)
@@ -100,30 +99,50 @@ class Pairing:
         variant = variant if "S" in pair else ""
         tasks = [task for task in self.tasks if (task.pair, task.variant) == (pair, variant)]
         parts = [part for part in map(self.read, tasks) if part is not None]
-        return joined(parts, self.metric) if tasks and len(parts) == len(tasks) else None
+        if not tasks or len(parts) < len(tasks):
+            return None
+        whole = joined(parts, self.metric)
+        rows, columns = sets_of(pair)
+        if rows != columns:
+            return whole
+        count = len(self._faces(rows, variant).rows)
+        scores, ids = best_of_tail(whole.tail, count, self.work.config.output.matches, self.metric)
+        return replace(whole, scores=scores, ids=ids)
 
-    def _compare(
-        self, queries: NDArray[np.float32], index: Index, persons: NDArray[np.int64] | None, first: int
-    ) -> Compared:
+    def _compare(self, queries: NDArray[np.float32], index: Index) -> Compared:
         k = min(self.work.config.output.matches, len(index))
-        level = self.level()
         if not len(queries) or not k:
-            nothing = Pairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))
             shape = (len(queries), k)
-            return Compared(
-                self.metric, np.empty(shape, np.float32), np.empty(shape, np.int64), level, nothing
-            )
-        groups = None if persons is None else (persons[first : first + len(queries)], persons)
-        scores, ids = search(queries, index, k, metric=self.metric, exclude=groups)
-        try:
-            tail = reaching_pairs(queries, index, level, self.metric, groups)
-        except TooLooseError:
-            level = float(NOTHING_LISTED.get(self.metric, np.inf))
-            tail = Pairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))
-        if persons is not None:
-            keep = tail.rows + first < tail.columns
-            tail = Pairs(tail.rows[keep], tail.columns[keep], tail.scores[keep])
+            empty = np.empty(shape, np.float32), np.empty(shape, np.int64)
+            return Compared(self.metric, *empty, self.level(), NOTHING)
+        scores, ids = search(queries, index, k, metric=self.metric)
+        level, tail = self._tail(queries, index, None)
         return Compared(self.metric, np.asarray(scores), np.asarray(ids), level, tail)
+
+    def _compare_own(self, faces: FaceSet, task: PairTask) -> Compared:
+        """Compare a range of a set with what follows it, and with itself: every pair once."""
+        first, last = (int(row) for row in np.searchsorted(faces.rows, [task.start, task.stop]))
+        persons = faces.codes()[0]
+        level, tail = self.level(), NOTHING
+        if first < last:
+            groups = persons[first:last], persons[first:]
+            level, found = self._tail(faces.vectors[first:last], faces.vectors[first:], groups)
+            keep = found.rows < found.columns
+            tail = Pairs(found.rows[keep], found.columns[keep] + first, found.scores[keep])
+        empty = np.empty((last - first, 0), np.float32), np.empty((last - first, 0), np.int64)
+        return Compared(self.metric, *empty, level, tail)
+
+    def _tail(
+        self,
+        queries: NDArray[np.float32],
+        gallery: Any,
+        groups: tuple[NDArray[np.int64], NDArray[np.int64]] | None,
+    ) -> tuple[float, Pairs]:
+        """Return from which score on pairs are listed, and those; none where they are too many."""
+        try:
+            return self.level(), reaching_pairs(queries, gallery, self.level(), self.metric, groups)
+        except TooLooseError:
+            return float(NOTHING_LISTED.get(self.metric, np.inf)), NOTHING
 
     def _part(self, name: str, variant: str) -> Part:
         return self.work.series[variant] if name == "synthetic" else self._parts[name]

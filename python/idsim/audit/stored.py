@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from idsim.audit.compared import Compared, reaches
 from idsim.audit.comparing import VectorComparisons, VectorImpostors
 from idsim.results import Pairs
 
@@ -14,13 +15,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from idsim.audit.compared import Compared
     from idsim.audit.faces import FaceSet
     from idsim.options import Metric
 
 __all__ = ["StoredComparisons"]
 
 Names = tuple[str, str]
+
+# Where a larger share of the faces has no listed match, each is searched for again: such pairs are few in number.
+FEW_KNOWN = 0.5
 
 
 class StoredComparisons(VectorComparisons):
@@ -89,7 +92,12 @@ class _StoredImpostors(VectorImpostors):
         """Return score and number of the best match of every face among the searched of other persons."""
         if self._best is None or not self._best.scores.shape[1]:
             return super().best()
-        return self._best.scores[:, 0], self._best.ids[:, 0]
+        scores, ids = self._best.scores[:, 0], self._best.ids[:, 0]
+        return super().best() if (ids < 0).mean() > FEW_KNOWN else (scores, ids)
+
+    def known(self, scores: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Return for every score whether all comparisons that are as good are known."""
+        return np.isfinite(scores) if self.separate else reaches(scores, self._own.level, self.metric)
 
     def pairs(self, threshold: float) -> Pairs:
         """Return the unordered pairs of different persons that reach a threshold."""
