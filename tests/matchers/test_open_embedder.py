@@ -51,7 +51,8 @@ def test_a_specification_and_a_model_beside_it(tmp_path, model):
 
 def test_a_model_alone_is_not_guessed_at(model):
     with pytest.raises(
-        MatcherError, match=r"there is no net\.toml beside it: an ONNX file does not say its colour order"
+        MatcherError,
+        match=r"there is no net\.toml beside it and no idsim\.spec inside: an ONNX file does not say its",
     ):
         open_embedder(str(model))
 
