@@ -1,4 +1,4 @@
-"""What `idsim matcher check` says of photographs: dlib on NASA's astronaut and on faces of Labeled Faces in the Wild."""
+"""What `idsim matcher check` says of photographs: dlib on NASA's astronaut and on Labeled Faces in the Wild."""
 
 from __future__ import annotations
 
@@ -55,7 +55,8 @@ def test_photographs_are_cut_out_and_told_apart(people):
     values = by_name["pairs"]["values"]
     assert (values["same"], values["different"], values["auc"]["value"]) == (6, 39, 1.0)
     # Distances: below the threshold of 0.6 that is in use for the same person, above it for others.
-    assert values["mean_same"]["value"] < 0.4 < 0.6 < values["mean_different"]["value"]
+    assert values["mean_same"]["value"] < 0.4
+    assert values["mean_different"]["value"] > 0.6
     assert by_name["flip"]["ok"] is True
     assert found["matcher"]["alignment"]["mode"] == "dlib_chip"
 

@@ -36,13 +36,8 @@ def test_people_are_joined_by_same_pairs():
 
 
 def test_quantiles_of_student():
-    # Tables: 2.5706, 2.2281, 2.0096 and 3.2498.
-    for probability, freedom, value in (
-        (0.975, 5, 2.5706),
-        (0.975, 10, 2.2281),
-        (0.975, 49, 2.0096),
-        (0.995, 9, 3.2498),
-    ):
+    table = {(0.975, 5): 2.5706, (0.975, 10): 2.2281, (0.975, 49): 2.0096, (0.995, 9): 3.2498}
+    for (probability, freedom), value in table.items():
         assert student_quantile(probability, freedom) == pytest.approx(value, rel=0.002)
 
 

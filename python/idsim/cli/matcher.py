@@ -134,7 +134,7 @@ def _text_of(spec: MatcherSpec, name: str) -> str:
         raise ValueError(f"{name} has no file with its specification")
     if path.suffix != ".onnx":
         return path.read_text(encoding="utf-8")
-    from idsim.matchers.onnx_spec import text_inside  # noqa: PLC0415 - needs the extra onnx
+    from idsim.matchers.onnx_spec import text_inside
 
     return text_inside(path) or ""
 

@@ -182,7 +182,7 @@ def _clearly_better(other: PairScores, stated: PairScores) -> bool:
 
 
 def _steady_separation(same: NDArray[np.float64], different: NDArray[np.float64]) -> float:
-    """Return the separation on a scale on which large ones vary no more than small ones, its inverse hyperbolic sine."""
+    """Return the inverse hyperbolic sine of the separation: on its scale large ones vary no more than small ones."""
     return float(np.arcsinh(separation(same, different)))
 
 

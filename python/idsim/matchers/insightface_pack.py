@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["PREFIX", "Pack", "read_pack"]
 
 PREFIX = "insightface:"
-# SCRFD networks with five landmarks, by the names that packs give them; what is in the file is checked when it is opened.
+# SCRFD networks with five landmarks, by the names that packs give them; their outputs are checked on opening.
 DETECTORS = ("det_10g.onnx", "det_2.5g.onnx", "det_500m.onnx", "scrfd_10g_bnkps.onnx")
 MOST_FILES = 32
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,8 @@ from idsim.matchers.onnx_file import parse_onnx, read_plain
 from idsim.matchers.spec import MAX_BYTES, parse_spec, read_spec
 
 if TYPE_CHECKING:
+    import os
+
     from idsim.matchers.spec import MatcherSpec
 
 __all__ = ["KEY", "spec_inside", "text_inside", "write_spec_into"]

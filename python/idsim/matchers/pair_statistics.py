@@ -44,7 +44,7 @@ class Pair(NamedTuple):
 
 
 class Estimate(NamedTuple):
-    """A number, the ends of its 95 % interval, and the pairs it is of; NaN: there are too few people for an interval."""
+    """A number, the ends of its 95 % interval, and the pairs it is of; ends are NaN where there are too few people."""
 
     value: float
     low: float

@@ -1,4 +1,4 @@
-"""From a text to an embedder: a name of the catalogue, a specification, a model with one, a pack, a function, a plug-in.
+"""From a text to an embedder: a name of the catalogue, a specification, a model, a pack, a function, a plug-in.
 
 Other packages add matchers by entry points of the group ``idsim.matchers``. The name is the matcher's; the object is a
 specification (its path), a function with an attribute ``spec``, or a function without arguments that returns an
@@ -182,8 +182,8 @@ def _spec_beside(path: Path) -> MatcherSpec:
     if spec is None:
         raise MatcherError(
             path, "specification",
-            f"there is no {beside.name} beside it and no {KEY} inside: an ONNX file does not say its colour order, pixel "
-            "map or alignment. Name a matcher of the catalogue and give this file as its model",
+            f"there is no {beside.name} beside it and no {KEY} inside: an ONNX file does not say its colour order, "
+            "pixel map or alignment. Name a matcher of the catalogue and give this file as its model",
         )  # fmt: skip
     return spec
 
