@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from itertools import chain, zip_longest
+from math import sinh
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -251,7 +252,7 @@ def _pairs(stated: PairScores, metric: str) -> Finding:
         ),
         "auc": _share(stated.estimate(auc)),
         "equal_error_rate": _share(stated.estimate(equal_error_rate)),
-        "separation": Estimate(*np.sinh(steady[:3]).tolist(), steady.n),
+        "separation": steady._replace(value=sinh(steady.value), low=sinh(steady.low), high=sinh(steady.high)),
     }
     values |= {name: entry.plain() for name, entry in measures.items()}
     good = measures["auc"].value >= GOOD_AUC

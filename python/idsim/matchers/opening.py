@@ -13,7 +13,13 @@ from idsim.matchers.dlib import DlibMatcher
 from idsim.matchers.faces import AlignedMatcher, Alignment
 from idsim.matchers.insightface_pack import PREFIX, read_pack
 from idsim.matchers.options import RunOptions
-from idsim.matchers.registry import find_spec, is_function, open_embedder, open_specified
+from idsim.matchers.registry import (
+    find_spec,
+    is_function,
+    open_embedder,
+    open_specified,
+    refuse_gpu_of_dlib,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,7 +78,7 @@ def open_matcher(
     """
     options = options or RunOptions()
     if place == "dlib" and not (model or detector or align):
-        _refuse_gpu(place, options)
+        refuse_gpu_of_dlib(options)
         return DlibMatcher()
     own = _own(place, Path(base))
     if own is not None:

@@ -112,7 +112,7 @@ class PairScores:
             Coverage of the interval.
         """
         value = self._value(measure, other)
-        left_out = []
+        left_out: list[float] = []
         for group in np.unique(self._groups):
             kept = (self._groups != group).all(axis=1)
             if not (kept & self._same).any() or not (kept & ~self._same).any():
@@ -122,7 +122,7 @@ class PairScores:
         count = len(left_out)
         if count < FEW_GROUPS:
             return Estimate(value, np.nan, np.nan, len(self._scores))
-        spread = np.sqrt((count - 1) / count * np.square(left_out - np.mean(left_out)).sum())
+        spread = np.sqrt((count - 1) / count * np.square(np.array(left_out) - np.mean(left_out)).sum())
         reach = student_quantile((1 + level) / 2, count - 1) * float(spread)
         return Estimate(value, value - reach, value + reach, len(self._scores))
 

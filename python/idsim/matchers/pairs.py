@@ -101,7 +101,8 @@ def crops_of_pairs(matcher: AlignedMatcher, listed: PicturePairs) -> Crops:
         A picture cannot be read, or has another size than a crop.
     """
     places: dict[int, int] = {}
-    crops, without = [], []
+    crops: list[NDArray[np.uint8]] = []
+    without = []
     for number, (name, file) in enumerate(zip(listed.names, listed.files, strict=True)):
         pixels = _picture(file)
         if matcher.alignment.mode == "none":

@@ -39,6 +39,7 @@ __all__ = [
     "open_embedder",
     "open_specified",
     "plugged_in",
+    "refuse_gpu_of_dlib",
 ]
 
 GROUP = "idsim.matchers"
@@ -227,8 +228,7 @@ def _open_spec(
 ) -> Embedder:
     named = file if file is not None else spec.beside(spec.file) if spec.file else None
     if spec.kind == "dlib":
-        if options.require_gpu or options.device.startswith("cuda"):
-            raise CudaError("a GPU is asked for, and dlib's network runs on the CPU here")
+        refuse_gpu_of_dlib(options)
         return _dlib(spec, named)
     if spec.kind == "callable":
         raise ValueError(
@@ -244,6 +244,12 @@ def _open_spec(
 
         return OnnxEmbedder(spec, named, options, trusted=trusted)
     return _torch(spec, named, options)
+
+
+def refuse_gpu_of_dlib(options: RunOptions) -> None:
+    """Raise CudaError where a GPU is asked for: dlib's network runs on the CPU here."""
+    if options.require_gpu or options.device.startswith("cuda"):
+        raise CudaError("a GPU is asked for, and dlib's network runs on the CPU here")
 
 
 def _torch(spec: MatcherSpec, file: Path, options: RunOptions) -> Embedder:
