@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from idsim.errors import MatcherError
+from idsim.matchers.onnx_runtime import import_onnxruntime
 from idsim.walls import Limits, child_environment, confine, module_command
 
 if TYPE_CHECKING:
@@ -96,8 +97,7 @@ def _ask(arguments: Sequence[int], path: str, limit: float) -> dict[str, Any]:
 
 def main(descriptor: int, height: int, width: int, dim: int, seconds: int) -> None:
     """Run the model of a descriptor and answer; ``landlock`` in it: whether the kernel denies all files."""
-    import onnxruntime
-
+    onnxruntime = import_onnxruntime()
     length = os.fstat(descriptor).st_size
     # NumPy loads its random numbers when they are first used, and nothing can be loaded behind the walls.
     crops = np.random.default_rng(0).integers(0, 256, (3, height, width, 3), dtype=np.uint8)
