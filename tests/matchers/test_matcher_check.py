@@ -10,8 +10,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from idsim.cli.matcher import app
-from idsim.matchers import open_embedder
-from idsim.matchers.catalogue import catalogue_file, catalogue_names
+from idsim.matchers import RunOptions, open_embedder, pixel_maps
+from idsim.matchers.catalogue import catalogue_file, catalogue_names, catalogue_spec
 from idsim.matchers.check import Pair, check_embedder, judge
 from idsim.matchers.embedder import SpecifiedEmbedder
 from idsim.matchers.spec import spec_from_table
@@ -144,6 +144,26 @@ def test_a_pixel_map_that_does_better_is_named(tmp_path, saturating):
         for order in ("", ", red and blue exchanged")
     }
     assert "try the pixel map (x - 127.5) / 127.5" in found["sentence"]
+
+
+@pytest.mark.parametrize(
+    ("name", "others"),
+    [
+        ("arcface-w600k-r50", ["x / 255", "x, 0 to 255", "each crop whitened"]),
+        ("ghostfacenets", ["x / 255", "x, 0 to 255", "each crop whitened"]),  # 128 is no other map than 127.5
+        ("magface", ["(x - 127.5) / 127.5", "x, 0 to 255", "each crop whitened"]),
+        ("sface", ["(x - 127.5) / 127.5", "x / 255", "each crop whitened"]),
+        ("facenet-tf-2017", ["(x - 127.5) / 127.5", "x / 255", "x, 0 to 255"]),
+        ("facenet-pytorch", ["x / 255", "x, 0 to 255"]),
+    ],
+)
+def test_other_pixel_maps_are_those_that_are_not_stated(monkeypatch, name, others):
+    opened = []
+    monkeypatch.setattr(pixel_maps, "open_specified", lambda spec, **_: opened.append(spec.input))
+    assert [label for label, _ in pixel_maps.other_pixel_maps(name, options=RunOptions())] == others
+    assert len(set(opened)) == len(others)
+    assert catalogue_spec(name).input not in opened
+    assert list(pixel_maps.other_pixel_maps("dlib", options=RunOptions())) == []
 
 
 def test_crops_that_lie_elsewhere_are_seen():
