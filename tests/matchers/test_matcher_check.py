@@ -1,4 +1,4 @@
-"""What `idsim matcher` says: of right and of wrong specifications, in words, in JSON and by its exit status."""
+"""What `idsim matcher` says of crops: of right and wrong specifications, in words, in JSON, by its exit status."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from idsim.cli.matcher import app
-from idsim.matchers import open_embedder
-from idsim.matchers.catalogue import catalogue_file, catalogue_names
-from idsim.matchers.check import Pair, check_embedder
+from idsim.matchers import RunOptions, open_embedder, pixel_maps
+from idsim.matchers.catalogue import catalogue_file, catalogue_names, catalogue_spec
+from idsim.matchers.check import Pair, check_embedder, judge
+from idsim.matchers.embedder import SpecifiedEmbedder
+from idsim.matchers.spec import spec_from_table
 from support.onnx_networks import FLOAT, Net
 
 PEOPLE, PICTURES = 6, 4
+MANY = 20  # people, where one setting must be seen to be better than another
 
 
 def face(person, picture):
@@ -27,14 +30,19 @@ def face(person, picture):
     return (128 + np.stack([red, red / 2 + blue / 2, blue], axis=2)).clip(0, 255).astype(np.uint8)
 
 
+def save_faces(root, people, pictures):
+    for person in range(people):
+        (root / str(person)).mkdir()
+        for picture in range(pictures):
+            Image.fromarray(face(person, picture)).save(
+                root / str(person) / f"{picture}.png", compress_level=1
+            )
+    return root
+
+
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory):
-    root = tmp_path_factory.mktemp("faces")
-    for person in range(PEOPLE):
-        (root / str(person)).mkdir()
-        for picture in range(PICTURES):
-            Image.fromarray(face(person, picture)).save(root / str(person) / f"{picture}.png")
-    return root
+    return save_faces(tmp_path_factory.mktemp("faces"), PEOPLE, PICTURES)
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +58,23 @@ def net(tmp_path_factory):
     return path
 
 
+def open_function(function, size, dim):
+    """Return an embedder made of a function."""
+    table = {
+        "name": "f", "kind": "callable", "licence": "CC0",
+        "input": {"size": list(size), "color": "RGB", "embedded": True},
+        "align": {"mode": "none"}, "output": {"dim": dim, "normalise": False}, "score": {"metric": "l2"},
+    }  # fmt: skip
+    return SpecifiedEmbedder(spec_from_table(table, "test"), function, {})
+
+
 def run(*arguments):
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def check(*arguments):
+    """Check a matcher with pictures that are crops."""
+    return run("check", *arguments, "--align", "none")
 
 
 def spec_file(folder, net, old="", new=""):
@@ -63,26 +86,105 @@ def spec_file(folder, net, old="", new=""):
 
 
 def test_a_right_specification_looks_right(tmp_path, net, faces):
-    done = run("check", spec_file(tmp_path, net), faces, "--json")
+    done = check(spec_file(tmp_path, net), faces, "--json")
     assert done.exit_code == 0, done.output
     found = json.loads(done.output)
     assert found["verdict"] == "looks right"
     assert {entry["check"]: entry["ok"] for entry in found["findings"]} == dict.fromkeys(
-        ["vectors", "batch", "norm", "flip", "pairs", "colour"], True
+        ["pictures", "vectors", "batch", "norm", "flip", "pairs", "colour", "pixels", "align"], True
     )
-    assert found["matcher"]["name"] == "auraface"
-    words = run("check", "auraface", faces, "--model", net)
+    assert found["severity"] == "none"
+    assert (found["matcher"]["name"], found["without_face"]) == ("auraface", [])
+    pairs = next(entry["values"] for entry in found["findings"] if entry["check"] == "pairs")
+    for name in ("mean_same", "mean_different", "auc", "separation"):
+        assert pairs[name]["low"] <= pairs[name]["value"] <= pairs[name]["high"]
+    assert pairs["mean_same"]["low"] > pairs["mean_different"]["high"]
+    assert (pairs["mean_same"]["n"], pairs["mean_different"]["n"]) == (36, 240)
+    words = check("auraface", faces, "--model", net)
     assert words.exit_code == 0
     assert "licence of the weights: Apache-2.0" in words.output
     assert "The specification looks right." in words.output
 
 
 def test_a_wrong_colour_order_is_seen(tmp_path, net, faces):
-    done = run("check", spec_file(tmp_path, net, '"RGB"', '"BGR"'), faces)
+    done = check(spec_file(tmp_path, net, '"RGB"', '"BGR"'), faces)
     assert done.exit_code == 1
     assert "WRONG  colour" in done.output
     assert "the other order looks right" in done.output
-    assert "The specification looks wrong." in done.output
+    assert "The specification looks wrong, severity major (" in done.output
+    assert "colour): try the other order of the channels." in done.output
+
+
+@pytest.fixture(scope="module")
+def saturating(tmp_path_factory):
+    """A network that looks at the first channel and sees no more than -1 to 1."""
+    net = Net(1)
+    first = net.add("Gather", "x", net.constant(np.array([0], np.int64)), axis=1)
+    ends = [net.constant(np.float32(end)) for end in (-1, 1)]
+    pooled = net.add("AveragePool", net.add("Clip", first, *ends), kernel_shape=[8, 8], strides=[8, 8])
+    net.dense(net.add("Flatten", pooled, axis=1), 196, 512, output="y")
+    path = tmp_path_factory.mktemp("net") / "saturating.onnx"
+    model = net.model([("x", FLOAT, ["n", 3, 112, 112])], [("y", FLOAT, ["n", 512])])
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def test_a_pixel_map_that_does_better_is_named(tmp_path, saturating):
+    (tmp_path / "faces").mkdir()
+    faces = save_faces(tmp_path / "faces", MANY, 3)
+    path = spec_file(tmp_path, saturating, "mean = 127.5\nstd = 127.5", "mean = 220\nstd = 10")
+    done = check(path, faces, "--json")
+    assert done.exit_code == 1, done.output
+    found = json.loads(done.output)
+    pixels = next(entry for entry in found["findings"] if entry["check"] == "pixels")
+    assert (pixels["ok"], pixels["values"]["better"]) == (False, "(x - 127.5) / 127.5")
+    assert set(pixels["values"]["others"]) == {
+        name + order
+        for name in ("(x - 127.5) / 127.5", "x / 255", "x, 0 to 255", "each crop whitened")
+        for order in ("", ", red and blue exchanged")
+    }
+    assert "try the pixel map (x - 127.5) / 127.5" in found["sentence"]
+
+
+@pytest.mark.parametrize(
+    ("name", "others"),
+    [
+        ("arcface-w600k-r50", ["x / 255", "x, 0 to 255", "each crop whitened"]),
+        ("ghostfacenets", ["x / 255", "x, 0 to 255", "each crop whitened"]),  # 128 is no other map than 127.5
+        ("magface", ["(x - 127.5) / 127.5", "x, 0 to 255", "each crop whitened"]),
+        ("sface", ["(x - 127.5) / 127.5", "x / 255", "each crop whitened"]),
+        ("facenet-tf-2017", ["(x - 127.5) / 127.5", "x / 255", "x, 0 to 255"]),
+        ("facenet-pytorch", ["x / 255", "x, 0 to 255"]),
+    ],
+)
+def test_other_pixel_maps_are_those_that_are_not_stated(monkeypatch, name, others):
+    opened = []
+    monkeypatch.setattr(pixel_maps, "open_specified", lambda spec, **_: opened.append(spec.input))
+    assert [label for label, _ in pixel_maps.other_pixel_maps(name, options=RunOptions())] == others
+    assert len(set(opened)) == len(others)
+    assert catalogue_spec(name).input not in opened
+    assert list(pixel_maps.other_pixel_maps("dlib", options=RunOptions())) == []
+
+
+def test_crops_that_lie_elsewhere_are_seen():
+    def embed(crops):
+        return crops[:, :14, :, 0].reshape(len(crops), 2, 7, 16, 7).mean(axis=(2, 4)).reshape(len(crops), -1)
+
+    rng = np.random.default_rng(7)
+    who = np.kron(rng.integers(40, 216, (MANY, 1, 2, 16)), np.ones((1, 1, 7, 7)))[:, 0]
+    crops = rng.integers(0, 256, (MANY * 3, 112, 112, 3), dtype=np.uint8)
+    people = np.arange(len(crops)) // 3
+    noise = rng.integers(-20, 21, (len(crops), 14, 112))
+    crops[:, 7:21, :, 0] = who[people] + noise  # the network looks at the rows above
+    pairs = [Pair(a, b, people[a] == people[b]) for a in range(len(crops)) for b in range(a)]
+    embedder = open_function(embed, crops.shape[1:3], 32)
+    by_name = {entry.check: entry for entry in check_embedder(embedder, crops, pairs)}
+    assert by_name["align"].ok is False
+    assert by_name["align"].values["others"]["moved up"] > 1.4 * by_name["align"].values["separation"]
+    right = {entry.check: entry for entry in check_embedder(embedder, np.roll(crops, -7, axis=1), pairs)}
+    assert right["align"].ok is True
+    assert judge([by_name["pairs"], by_name["align"]])[:2] == (False, "minor")
+    assert judge([right["pairs"], right["align"]])[:2] == (True, "none")
 
 
 def test_a_network_that_sees_nobody_is_seen(tmp_path, faces):
@@ -92,7 +194,7 @@ def test_a_network_that_sees_nobody_is_seen(tmp_path, faces):
         'f.spec = {"name": "r", "licence": "CC0", "input": {"size": [112, 112]}, "align": {"mode": "none"},'
         '"output": {"dim": 8, "normalise": True}, "score": {"metric": "l2"}}\n'
     )
-    done = run("check", tmp_path / "m.py:f", faces)
+    done = check(tmp_path / "m.py:f", faces)
     assert done.exit_code == 1
     for name in ("batch", "flip", "pairs"):
         assert f"WRONG  {name}" in done.output
@@ -101,12 +203,13 @@ def test_a_network_that_sees_nobody_is_seen(tmp_path, faces):
 def test_a_list_of_pairs(tmp_path, net, faces):
     lines = [f"{p}/0.png, {p}/1.png, same\n{p}/0.png,{(p + 1) % PEOPLE}/1.png,0\n\n" for p in range(PEOPLE)]
     path = faces / "pairs.csv"
-    path.write_text("".join(lines))
-    assert run("check", spec_file(tmp_path, net), path).exit_code == 0
+    for header in ("", "left,right,same\n"):
+        path.write_text(header + "".join(lines))
+        assert check(spec_file(tmp_path, net), path).exit_code == 0
     path.write_text("".join(lines[:2]))
-    done = run("check", spec_file(tmp_path, net), path)
+    done = check(spec_file(tmp_path, net), path)
     assert done.exit_code == 3
-    assert "at least 5 of each are needed" in done.output
+    assert "cannot be judged: 2 same and 2 different pairs: at least 5 of each are needed." in done.output
     path.unlink()
 
 
@@ -126,7 +229,7 @@ def test_pairs_that_cannot_be_used(tmp_path, net, faces, text, says):
     (tmp_path / "bad.png").write_bytes(b"no picture")
     (tmp_path / "0").symlink_to(faces / "0")
     (tmp_path / "pairs.csv").write_text(text)
-    done = run("check", spec_file(tmp_path, net), tmp_path / "pairs.csv")
+    done = check(spec_file(tmp_path, net), tmp_path / "pairs.csv")
     assert done.exit_code != 0
     assert says in str(done.exception)
 
@@ -165,5 +268,5 @@ def test_a_missing_gpu_is_never_a_silent_run_on_the_cpu(tmp_path, net, faces, ar
 
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         pytest.skip("has a GPU")
-    done = run("check", spec_file(tmp_path, net), faces, *arguments)
+    done = check(spec_file(tmp_path, net), faces, *arguments)
     assert "a GPU is asked for" in str(done.exception)

@@ -7,6 +7,8 @@ import time
 from dataclasses import replace
 
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -15,6 +17,7 @@ from idsim.matchers import onnx_trial
 from idsim.matchers.catalogue import catalogue_spec
 from idsim.matchers.onnx import OnnxEmbedder
 from idsim.matchers.onnx_file import read_onnx
+from idsim.matchers.onnx_graph import fold
 from support.onnx_networks import Net, projection
 
 SPEC = replace(catalogue_spec("arcface-w600k-r50"), sha256="")
@@ -130,6 +133,34 @@ def test_a_tensor_of_a_node_counts_too(tmp_path):
     value.external_data.add(key="location", value="../secret")
     model.graph.node.append(helper.make_node("Constant", [], ["unused"], value=value))
     refused(save(tmp_path, model), "values lie in another file")
+
+
+def test_a_trial_run_reads_no_other_file(tmp_path, monkeypatch):
+    """ONNX Runtime would read tensors from files of the folder that it runs in: the kernel must not let it."""
+    monkeypatch.chdir(tmp_path)
+    folded = onnx.ModelProto.FromString(
+        fold(read_onnx(save(tmp_path, projection())), SPEC, "model.onnx").data
+    )
+    (tmp_path / "weights.bin").write_bytes(put_outside(folded))
+    data = folded.SerializeToString()
+    crops = np.zeros((1, 112, 112, 3), np.uint8)
+    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    assert session.run(None, {"idsim_crops": crops})[0].shape == (1, 512)
+    answers = []
+
+    def ask(*arguments):
+        answers.append(asked(*arguments))
+        return answers[-1]
+
+    asked = onnx_trial._ask
+    monkeypatch.setattr(onnx_trial, "_ask", ask)
+    try:
+        onnx_trial.try_model(data, (112, 112), 512, "model.onnx")
+    except MatcherError as error:
+        assert "ONNX Runtime says" in str(error)
+    if not answers[0]["landlock"]:
+        pytest.skip("this kernel has no Landlock: a trial run is not kept from files")
+    assert "refused" in answers[0]
 
 
 # --- the file itself -----------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from idsim.errors import CudaError, MatcherError
 from idsim.functions import load_function
 from idsim.matchers import RunOptions, find_spec, known_matchers, open_embedder
 from idsim.matchers.catalogue import catalogue_file
+from idsim.matchers.opening import open_matcher
 from support.onnx_networks import projection
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "matchers" / "other_matcher.py"
@@ -51,7 +52,8 @@ def test_a_specification_and_a_model_beside_it(tmp_path, model):
 
 def test_a_model_alone_is_not_guessed_at(model):
     with pytest.raises(
-        MatcherError, match=r"there is no net\.toml beside it: an ONNX file does not say its colour order"
+        MatcherError,
+        match=r"there is no net\.toml beside it and no idsim\.spec inside: an ONNX file does not say its",
     ):
         open_embedder(str(model))
 
@@ -201,6 +203,13 @@ def test_dlib_describes_chips():
     assert embedder.embed(chip[None])[0].tobytes() == found.vector.tobytes()
     assert embedder.embed(chip[None][:0]).shape == (0, 128)
     assert list(embedder.describe()["files"]) == ["dlib_face_recognition_resnet_model_v1.dat"]
+
+
+@pytest.mark.parametrize("options", [RunOptions("cuda"), RunOptions("auto", require_gpu=True)])
+def test_dlib_never_runs_on_the_cpu_where_a_gpu_is_asked_for(options):
+    for opened in (open_embedder, open_matcher):
+        with pytest.raises(CudaError, match="dlib's network runs on the CPU here"):
+            opened("dlib", options=options)
 
 
 def test_weights_of_pytorch(tmp_path):

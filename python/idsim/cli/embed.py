@@ -51,7 +51,9 @@ def embed(
     matcher: Annotated[
         str,
         typer.Option(
-            "--matcher", "-m", help="As of idsim matcher list; spec.toml, model.onnx, file.py:function."
+            "--matcher",
+            "-m",
+            help="As of idsim matcher list; spec.toml, model.onnx, insightface:FOLDER, file.py:function.",
         ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The gallery: new, or of this very run.")],

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
-    from idsim.matchers.check import Finding
     from idsim.matchers.spec import MatcherSpec
 
 __all__ = ["app"]
@@ -18,23 +16,17 @@ __all__ = ["app"]
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Work with face matchers.")
 
 
-class Device(StrEnum):
-    """Where a network runs."""
-
-    cpu = "cpu"
-    cuda = "cuda"
-    auto = "auto"
-
-
 Name = Annotated[
     str,
     typer.Argument(
         metavar="MATCHER",
-        help="Name of the catalogue or a plug-in, spec.toml, model.onnx beside its .toml, file.py:function.",
+        help="Name of the catalogue or a plug-in, spec.toml, model.onnx with its specification, insightface:FOLDER, "
+        "file.py:function.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-INCONCLUSIVE = 3
+LOOKS_WRONG, INCONCLUSIVE = 1, 3
+MOST_LISTED = 20
 
 
 @app.command("list")
@@ -68,9 +60,7 @@ def show(
 
     spec = find_spec(name)
     if toml:
-        if not Path(spec.path).is_file():
-            raise ValueError(f"{name} has no file with its specification")
-        typer.echo(Path(spec.path).read_text(encoding="utf-8"), nl=False)
+        typer.echo(_text_of(spec, name), nl=False)
     elif as_json:
         facts = {"title": spec.title, "source": spec.source, "sha256": spec.sha256, "notes": list(spec.notes)}
         _print_json(spec.describe() | facts | {"fingerprint": spec.fingerprint})
@@ -86,55 +76,67 @@ def check(
         Path,
         typer.Argument(
             metavar="PAIRS",
-            help="A folder with a folder of crops for each person, or a CSV file: crop, crop, same or different.",
+            help="A folder with a folder of pictures for each person, or a CSV file: left,right,same.",
         ),
     ],
-    model: Annotated[Path | None, typer.Option("--model", help="The model file.")] = None,
+    model: Annotated[str, typer.Option("--model", help="The model file.")] = "",
+    detector: Annotated[
+        str,
+        typer.Option(
+            help="dlib, dlib68, mtcnn, scrfd:FILE or yunet:FILE. Default: dlib for dlib, else mtcnn."
+        ),
+    ] = "",
+    align: Annotated[
+        str,
+        typer.Option(help="ffhq_fixed: a fixed part of FFHQ's crops; none: pictures are crops. No detector."),
+    ] = "",
     device: Annotated[
-        Device, typer.Option(help="Where the network runs; auto: on a GPU where there is one.")
-    ] = Device.cpu,
+        str,
+        typer.Option(help="Where the network runs: cpu, cuda, cuda:1, or auto: on a GPU where there is one."),
+    ] = "cpu",
     require_gpu: Annotated[
         bool, typer.Option("--require-gpu", help="Fail where no GPU can be used.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run a matcher on pairs, on mirrored crops and on swapped colours, and say whether its specification looks right.
+    """Run a matcher on pairs of pictures and on changed copies, and say whether its specification looks right.
 
-    The pictures must be crops as the specification says. Exit status: 0 it looks right, 1 it looks wrong,
-    3 it cannot be said.
+    Faces are found and cut out as idsim embed does; --align none where the pictures are the matcher's crops. Exit
+    status: 0 it looks right, 1 it looks wrong, 3 it cannot be said.
     """
-    from idsim.matchers.check import check_embedder
+    from idsim.matchers.checking import check_matcher
     from idsim.matchers.options import RunOptions
-    from idsim.matchers.pairs import read_pairs
-    from idsim.matchers.registry import open_embedder
 
-    where = Device.auto if require_gpu and device is Device.cpu else device
-    embedder = open_embedder(name, model=model or "", options=RunOptions(where.value, require_gpu))
-    crops, found = read_pairs(pairs, embedder.size)
-    findings = check_embedder(embedder, crops, found)
-    verdict, status = _verdict(findings)
+    where = "auto" if require_gpu and device == "cpu" else device
+    checked = check_matcher(
+        name, pairs, model=model, detector=detector, align=align, options=RunOptions(where, require_gpu)
+    )
     if as_json:
-        plain = [
-            {"check": entry.check, "ok": entry.ok, "values": entry.values, "sentence": entry.sentence}
-            for entry in findings
-        ]
-        _print_json({"matcher": embedder.describe(), "verdict": verdict, "findings": plain})
+        _print_json(checked.plain())
     else:
-        _print(f"{embedder.name}: licence of the weights: {embedder.describe()['licence']}")
-        for entry in findings:
+        _print(f"{checked.matcher['name']}: licence of the weights: {checked.matcher['licence']}")
+        for entry in checked.findings:
             mark = {True: "ok", False: "WRONG", None: "?"}[entry.ok]
             _print(f"{mark:<6} {entry.check:<8} {entry.sentence}")
-        _print(f"The specification {verdict}.")
-    if status:
-        raise typer.Exit(status)
+        for picture in checked.without_face[:MOST_LISTED]:
+            _print(f"no face: {picture}")
+        if len(checked.without_face) > MOST_LISTED:
+            _print(f"no face: {len(checked.without_face) - MOST_LISTED} more; --json lists all")
+        _print(checked.verdict.sentence)
+    if checked.verdict.right is not True:
+        raise typer.Exit(INCONCLUSIVE if checked.verdict.right is None else LOOKS_WRONG)
 
 
-def _verdict(findings: list[Finding]) -> tuple[str, int]:
-    if any(entry.ok is False for entry in findings):
-        return "looks wrong", 1
-    if any(entry.check == "pairs" and entry.ok for entry in findings):
-        return "looks right", 0
-    return "cannot be judged: more pairs are needed", INCONCLUSIVE
+def _text_of(spec: MatcherSpec, name: str) -> str:
+    """Return the TOML text that a specification was read from."""
+    path = Path(spec.path)
+    if not path.is_file():
+        raise ValueError(f"{name} has no file with its specification")
+    if path.suffix != ".onnx":
+        return path.read_text(encoding="utf-8")
+    from idsim.matchers.onnx_spec import text_inside
+
+    return text_inside(path) or ""
 
 
 def _short(spec: MatcherSpec) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from idsim.matchers.base import checked_crops
 from idsim.matchers.center import read_center
 from idsim.matchers.onnx_file import read_onnx
 from idsim.matchers.onnx_graph import CROPS, EMBEDDINGS, NORMS, fold
+from idsim.matchers.onnx_runtime import import_onnxruntime
 from idsim.matchers.onnx_trial import try_model
 from idsim.matchers.options import RunOptions
 
@@ -77,8 +78,7 @@ class OnnxEmbedder:
         *,
         trusted: Collection[str] = (),
     ) -> None:
-        import onnxruntime
-
+        onnxruntime = import_onnxruntime()
         if file is None and not spec.file:
             raise MatcherError(spec.path or spec.name, "file", "is missing: the model file must be named")
         path = spec.beside(spec.file) if file is None else file
@@ -304,6 +304,5 @@ def open_session(data: bytes, options: RunOptions, path: str) -> Any:
     CudaError
         A GPU is required, and ONNX Runtime cannot use one.
     """
-    import onnxruntime
-
+    onnxruntime = import_onnxruntime()
     return _session(onnxruntime, data, _providers(onnxruntime, options)[0], options, path)

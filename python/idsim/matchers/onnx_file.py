@@ -18,7 +18,7 @@ from idsim.errors import MatcherError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["OnnxFile", "read_onnx"]
+__all__ = ["OnnxFile", "parse_onnx", "read_onnx", "read_plain"]
 
 MAX_BYTES = (1 << 31) - (1 << 20)  # what protobuf can hold, less what is added to the graph
 MAX_NODES = 200_000
@@ -65,11 +65,8 @@ def read_onnx(path: str | os.PathLike[str], *, sha256: str = "", external_data: 
     ModuleNotFoundError
         onnx is not installed (the extra ``onnx``).
     """
-    import onnx
-    from google.protobuf.message import DecodeError  # noqa: PLC0415 - comes with onnx
-
     path = Path(path)
-    data = _read_plain(path, path, MAX_BYTES)
+    data = read_plain(path)
     digest = hashlib.sha256(data).hexdigest()
     if sha256 and digest != sha256:
         raise MatcherError(
@@ -77,16 +74,44 @@ def read_onnx(path: str | os.PathLike[str], *, sha256: str = "", external_data: 
             "sha256",
             f"is {digest}, and the specification says {sha256}; another file needs a specification of its own",
         )
+    model = parse_onnx(data, path)
+    opset = _check_model(model, path)
+    files = {path.name: digest}
+    _take_tensors_in(model, path, files, external_data, MAX_BYTES - len(data))
+    return OnnxFile(model, files, opset)
+
+
+def read_plain(path: Path) -> bytes:
+    """Return the bytes of a model file; links are refused.
+
+    Raises
+    ------
+    MatcherError
+        It is no plain file, too large, or cannot be read.
+    """
+    return _read_plain(path, path, MAX_BYTES)
+
+
+def parse_onnx(data: bytes, path: Path) -> Any:
+    """Return the model that bytes hold, not checked further; `path` is for messages.
+
+    Raises
+    ------
+    MatcherError
+        They hold no ONNX model.
+    ModuleNotFoundError
+        onnx is not installed (the extra ``onnx``).
+    """
+    import onnx
+    from google.protobuf.message import DecodeError  # noqa: PLC0415 - comes with onnx
+
     try:
         model = onnx.ModelProto.FromString(data)
     except DecodeError as error:
         raise MatcherError(path, "file", "it is no ONNX model, or a part of one") from error
     if not model.graph.node:
         raise MatcherError(path, "graph", "it is no ONNX model: there are no nodes")
-    opset = _check_model(model, path)
-    files = {path.name: digest}
-    _take_tensors_in(model, path, files, external_data, MAX_BYTES - len(data))
-    return OnnxFile(model, files, opset)
+    return model
 
 
 def _read_plain(path: Path, model: Path, most: int) -> bytes:

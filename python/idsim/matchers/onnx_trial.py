@@ -1,27 +1,31 @@
 """The first run of a model from a stranger, in a process of its own with limits on time and memory.
 
 A crash, a bomb or an endless run there is an error here. The process is a fresh interpreter that gets the model in an
-anonymous file and answers with one line of JSON.
+anonymous file, gives up files, processes and privileges (`idsim.walls`) before it reads it, and answers with one line
+of JSON.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import resource
 import select
 import subprocess
 import sys
-from pathlib import Path
+import time
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import idsim
 from idsim.errors import MatcherError
+from idsim.matchers.onnx_runtime import import_onnxruntime
+from idsim.walls import Limits, child_environment, confine, module_command
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
 __all__ = ["try_model"]
 
@@ -60,7 +64,7 @@ def try_model(data: bytes, size: tuple[int, int], dim: int, path: str, seconds: 
     try:
         with os.fdopen(descriptor, "wb", closefd=False) as file:
             file.write(data)
-        answer = _ask([descriptor, *size, dim], path, limit)
+        answer = _ask([descriptor, *size, dim, ceil(limit)], path, limit)
     finally:
         os.close(descriptor)
     if "refused" in answer:
@@ -68,16 +72,12 @@ def try_model(data: bytes, size: tuple[int, int], dim: int, path: str, seconds: 
 
 
 def _ask(arguments: Sequence[int], path: str, limit: float) -> dict[str, Any]:
-    packages = str(Path(idsim.__file__).parents[1])
-    environment = dict(os.environ)
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, (packages, environment.get("PYTHONPATH"))))
-    environment["OPENBLAS_NUM_THREADS"] = "1"  # every thread reserves memory
     with subprocess.Popen(  # noqa: S603 - the interpreter itself
-        [sys.executable, "-P", "-m", "idsim.matchers.onnx_trial", *map(str, arguments)],
+        module_command("idsim.matchers.onnx_trial", *map(str, arguments)),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=environment,
+        env=child_environment(),
         pass_fds=[arguments[0]],
     ) as process:
         try:
@@ -95,34 +95,29 @@ def _ask(arguments: Sequence[int], path: str, limit: float) -> dict[str, Any]:
     return answer
 
 
-def main(descriptor: int, height: int, width: int, dim: int) -> None:
-    """Run the model of a descriptor and answer."""
-    import onnxruntime
-
+def main(descriptor: int, height: int, width: int, dim: int, seconds: int) -> None:
+    """Run the model of a descriptor and answer; ``landlock`` in it: whether the kernel denies all files."""
+    onnxruntime = import_onnxruntime()
     length = os.fstat(descriptor).st_size
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    memory = BASE_MEMORY + 8 * length
-    memory = memory if hard == resource.RLIM_INFINITY else min(memory, hard)
-    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    sys.stdout.buffer.write(READY)
-    sys.stdout.flush()
-    answer: dict[str, Any] = {}
+    # NumPy loads its random numbers when they are first used, and nothing can be loaded behind the walls.
+    crops = np.random.default_rng(0).integers(0, 256, (3, height, width, 3), dtype=np.uint8)
+    os.write(1, READY)
+    used = ceil(time.process_time())
+    answer: dict[str, Any] = {"landlock": confine(Limits(BASE_MEMORY + 8 * length, 0, used + seconds + 1))}
     try:
-        refused = _refusal(onnxruntime, os.pread(descriptor, length, 0), (height, width), dim)
+        refused = _refusal(onnxruntime, os.pread(descriptor, length, 0), crops, dim)
         if refused is not None:
             answer["refused"] = refused
     except Exception as error:  # noqa: BLE001 - whatever the runtime raises is the answer
         answer["refused"] = ["model", f"ONNX Runtime says: {error}"[:500]]
-    print(json.dumps(answer))  # noqa: T201 - the answer
+    os.write(1, json.dumps(answer).encode())
 
 
-def _refusal(runtime: Any, data: bytes, size: tuple[int, int], dim: int) -> tuple[str, str] | None:
+def _refusal(runtime: Any, data: bytes, crops: NDArray[np.uint8], dim: int) -> tuple[str, str] | None:
     options = runtime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
     session = runtime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    crops = np.random.default_rng(0).integers(0, 256, (3, *size, 3), dtype=np.uint8)
     together = session.run(None, {"idsim_crops": crops})[0]
     alone = session.run(None, {"idsim_crops": crops[1:2]})[0]
     for count, found in ((3, together), (1, alone)):

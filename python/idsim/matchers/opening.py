@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,14 +11,21 @@ from idsim.errors import CudaError, MatcherError
 from idsim.functions import load_function
 from idsim.matchers.dlib import DlibMatcher
 from idsim.matchers.faces import AlignedMatcher, Alignment
+from idsim.matchers.insightface_pack import PREFIX, read_pack
 from idsim.matchers.options import RunOptions
-from idsim.matchers.registry import FUNCTION, find_spec, open_embedder
+from idsim.matchers.registry import (
+    find_spec,
+    is_function,
+    open_embedder,
+    open_specified,
+    refuse_gpu_of_dlib,
+)
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable
 
     from idsim.matchers.base import Detector, Matcher
+    from idsim.matchers.insightface_pack import Pack
     from idsim.matchers.spec import AlignSpec
 
 __all__ = ["DETECTORS", "open_detector", "open_matcher"]
@@ -48,7 +55,8 @@ def open_matcher(
     model : path-like
         The model file, where the specification names none or another one.
     detector : str
-        ``dlib``, ``dlib68``, ``mtcnn``, ``scrfd:FILE`` or ``yunet:FILE``; empty: dlib for dlib's chips, else mtcnn.
+        ``dlib``, ``dlib68``, ``mtcnn``, ``scrfd:FILE`` or ``yunet:FILE``; empty: dlib for dlib's chips, the one of
+        the pack for ``insightface:FOLDER``, else mtcnn.
     align : {"", "ffhq_fixed", "none"}
         Crops without a detector, instead of the specification's alignment: a fixed part of pictures that are aligned
         as FFHQ is, or whole pictures that are crops already.
@@ -70,20 +78,37 @@ def open_matcher(
     """
     options = options or RunOptions()
     if place == "dlib" and not (model or detector or align):
-        _refuse_gpu(place, options)
+        refuse_gpu_of_dlib(options)
         return DlibMatcher()
     own = _own(place, Path(base))
     if own is not None:
         if model or detector or align:
             raise ValueError(f"{place} is a whole matcher: model, detector and align do not apply to it")
         return _call(own, place, options)
-    spec = find_spec(place, base=base)
+    pack = None
+    if place.startswith(PREFIX):
+        if model:
+            raise ValueError(f"{place} holds its own model, and the model file {os.fspath(model)} is given")
+        pack = read_pack(Path(base) / Path(place.removeprefix(PREFIX)).expanduser())
+    spec = pack.spec if pack else find_spec(place, base=base)
     rule = _ruled(spec.align, align)
     alignment = Alignment(rule.mode, spec.input.size, rule.template, rule.margin, rule.antialias)
     if detector and not alignment.needs_face:
         raise ValueError(f"the alignment {alignment.mode} uses no detector, and {detector} is given")
-    finder = open_detector(detector or USUAL[rule.mode], base=base) if alignment.needs_face else None
+    chosen = detector or (_detector_of(pack) if pack and alignment.needs_face else USUAL.get(rule.mode, ""))
+    finder = open_detector(chosen, base=base) if alignment.needs_face else None
+    if pack:
+        return AlignedMatcher(finder, alignment, open_specified(spec, options=options))
     return AlignedMatcher(finder, alignment, open_embedder(place, model=model, base=base, options=options))
+
+
+def _detector_of(pack: Pack) -> str:
+    if pack.detector is None:
+        raise MatcherError(
+            pack.spec.file, "pack",
+            f"it must hold one detector, or one must be named (--detector); found: {pack.found}",
+        )  # fmt: skip
+    return f"scrfd:{pack.detector}"
 
 
 def _ruled(rule: AlignSpec, align: str) -> AlignSpec:
@@ -97,7 +122,7 @@ def _ruled(rule: AlignSpec, align: str) -> AlignSpec:
 
 def _own(place: str, base: Path) -> Callable[..., Any] | None:
     """Return a function that makes a whole matcher, if `place` names one."""
-    if not re.fullmatch(FUNCTION, place):
+    if not is_function(place):
         return None
     where, _, name = place.rpartition(":")
     function: Any = load_function(

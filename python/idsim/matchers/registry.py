@@ -1,4 +1,4 @@
-"""From a text to an embedder: a name of the catalogue, ``spec.toml``, ``model.onnx``, ``file.py:function``, a plug-in.
+"""From a text to an embedder: a name of the catalogue, a specification, a model, a pack, a function, a plug-in.
 
 Other packages add matchers by entry points of the group ``idsim.matchers``. The name is the matcher's; the object is a
 specification (its path), a function with an attribute ``spec``, or a function without arguments that returns an
@@ -20,6 +20,7 @@ from idsim.errors import CudaError, MatcherError
 from idsim.functions import load_function, source_sha256
 from idsim.matchers.catalogue import catalogue_names, catalogue_spec, known_hashes
 from idsim.matchers.embedder import SpecifiedEmbedder
+from idsim.matchers.insightface_pack import PREFIX, read_pack
 from idsim.matchers.options import RunOptions
 from idsim.matchers.spec import MatcherSpec, read_spec, spec_from_table
 
@@ -30,11 +31,25 @@ if TYPE_CHECKING:
 
     from idsim.matchers.base import Embedder
 
-__all__ = ["GROUP", "find_spec", "known_matchers", "open_embedder", "plugged_in"]
+__all__ = [
+    "GROUP",
+    "find_spec",
+    "is_function",
+    "known_matchers",
+    "open_embedder",
+    "open_specified",
+    "plugged_in",
+    "refuse_gpu_of_dlib",
+]
 
 GROUP = "idsim.matchers"
 ATTRIBUTES = ("name", "metric", "dim", "size", "describe", "embed")
 FUNCTION = r"(.+\.py|[A-Za-z_][\w.]*):[A-Za-z_]\w*"
+
+
+def is_function(place: str) -> bool:
+    """Return whether a text names a function: ``file.py:function`` or ``module:function``."""
+    return not place.startswith(PREFIX) and re.fullmatch(FUNCTION, place) is not None
 
 
 def plugged_in() -> dict[str, str]:
@@ -78,7 +93,8 @@ def open_embedder(
     ----------
     place : str
         A name of the catalogue or of another package's matcher; ``spec.toml``; ``model.onnx`` with ``model.toml``
-        beside it; or ``file.py:function`` or ``module:function``, whose code is run.
+        beside it or a specification inside; ``insightface:FOLDER``, a model pack; or ``file.py:function`` or
+        ``module:function``, whose code is run.
     model : path-like
         The model file, where the specification names none or another one.
     base : path-like
@@ -102,7 +118,7 @@ def open_embedder(
     found = _find(place, base)
     file: Path | None = base / Path(model).expanduser() if os.fspath(model) else None
     if isinstance(found, MatcherSpec):
-        return _open_spec(found, file, options)
+        return _open_spec(found, file, options, known_hashes())
     if file is not None:
         raise ValueError(f"{place} brings its own network, and the model file {file} is given")
     if hasattr(found, "spec"):
@@ -134,7 +150,9 @@ def _find(place: str, base: Path) -> MatcherSpec | Callable[..., Any]:
         raise MatcherError(
             place, "plug-in", f"is a {type(loaded).__name__}, no path, specification or function"
         )
-    if re.fullmatch(FUNCTION, place):
+    if place.startswith(PREFIX):
+        return read_pack(base / Path(place.removeprefix(PREFIX)).expanduser()).spec
+    if is_function(place):
         where, _, name = place.rpartition(":")
         function = load_function(
             f"{base / Path(where).expanduser()}:{name}" if where.endswith(".py") else place
@@ -150,20 +168,25 @@ def _find(place: str, base: Path) -> MatcherSpec | Callable[..., Any]:
     if path.suffix == ".onnx":
         return _spec_beside(path)
     raise ValueError(
-        f"{place!r} is no matcher: it is no .toml, no .onnx with a .toml beside it, no file.py:function or "
-        f"module:function, and none of {', '.join(known_matchers())}"
+        f"{place!r} is no matcher: it is no .toml, no .onnx with a .toml beside it, no insightface:FOLDER, no "
+        f"file.py:function or module:function, and none of {', '.join(known_matchers())}"
     )
 
 
 def _spec_beside(path: Path) -> MatcherSpec:
     beside = path.with_suffix(".toml")
-    if not beside.is_file():
+    if beside.is_file():
+        return replace(read_spec(beside), file=path.name)
+    from idsim.matchers.onnx_spec import KEY, spec_inside  # noqa: PLC0415 - needs the extra onnx
+
+    spec = spec_inside(path)
+    if spec is None:
         raise MatcherError(
             path, "specification",
-            f"there is no {beside.name} beside it: an ONNX file does not say its colour order, pixel map or alignment. "
-            "Name a matcher of the catalogue and give this file as its model",
+            f"there is no {beside.name} beside it and no {KEY} inside: an ONNX file does not say its colour order, "
+            "pixel map or alignment. Name a matcher of the catalogue and give this file as its model",
         )  # fmt: skip
-    return replace(read_spec(beside), file=path.name)
+    return spec
 
 
 def _spec_of(function: Any, place: str) -> MatcherSpec:
@@ -181,9 +204,31 @@ def _spec_of(function: Any, place: str) -> MatcherSpec:
     raise MatcherError(place, "spec", f"must be a table, a MatcherSpec or a path, not {type(spec).__name__}")
 
 
-def _open_spec(spec: MatcherSpec, file: Path | None, options: RunOptions) -> Embedder:
+def open_specified(
+    spec: MatcherSpec,
+    *,
+    model: str | os.PathLike[str] = "",
+    base: str | Path = "",
+    options: RunOptions,
+    trusted: frozenset[str] = frozenset(),
+) -> Embedder:
+    """Open the embedder of a specification; see `open_embedder`.
+
+    Parameters
+    ----------
+    trusted : frozenset of str
+        SHA-256 of model files that need no trial run, beside those of the catalogue.
+    """
+    file = Path(base) / Path(model).expanduser() if os.fspath(model) else None
+    return _open_spec(spec, file, options, known_hashes() | trusted)
+
+
+def _open_spec(
+    spec: MatcherSpec, file: Path | None, options: RunOptions, trusted: frozenset[str]
+) -> Embedder:
     named = file if file is not None else spec.beside(spec.file) if spec.file else None
     if spec.kind == "dlib":
+        refuse_gpu_of_dlib(options)
         return _dlib(spec, named)
     if spec.kind == "callable":
         raise ValueError(
@@ -197,8 +242,14 @@ def _open_spec(spec: MatcherSpec, file: Path | None, options: RunOptions) -> Emb
     if named.suffix.lower() == ".onnx" or spec.kind == "onnx":
         from idsim.matchers.onnx import OnnxEmbedder  # noqa: PLC0415 - only where it is used
 
-        return OnnxEmbedder(spec, named, options, trusted=known_hashes())
+        return OnnxEmbedder(spec, named, options, trusted=trusted)
     return _torch(spec, named, options)
+
+
+def refuse_gpu_of_dlib(options: RunOptions) -> None:
+    """Raise CudaError where a GPU is asked for: dlib's network runs on the CPU here."""
+    if options.require_gpu or options.device.startswith("cuda"):
+        raise CudaError("a GPU is asked for, and dlib's network runs on the CPU here")
 
 
 def _torch(spec: MatcherSpec, file: Path, options: RunOptions) -> Embedder:

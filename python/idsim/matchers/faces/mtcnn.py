@@ -18,6 +18,7 @@ from idsim.matchers.faces.framing import with_limit, with_padding
 from idsim.matchers.faces.mtcnn_networks import CascadeNetwork
 from idsim.matchers.faces.mtcnn_weights import NETWORKS, find_weights, read_weights
 from idsim.matchers.faces.resample import AreaTable
+from idsim.matchers.onnx_runtime import import_onnxruntime
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -101,8 +102,7 @@ class MtcnnDetector:
 
     def describe(self) -> dict[str, Any]:
         """Return everything that the faces found depend on, and the licence."""
-        import onnxruntime
-
+        onnxruntime = import_onnxruntime()
         options = self.options
         return {
             "name": self.name,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from idsim.matchers.faces.mtcnn_weights import NETWORKS
+from idsim.matchers.onnx_runtime import import_onnxruntime
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,8 +33,7 @@ class CascadeNetwork:
     """
 
     def __init__(self, name: str, weights: dict[str, NDArray[np.float32]], threads: int) -> None:
-        import onnxruntime
-
+        onnxruntime = import_onnxruntime()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3

@@ -22,6 +22,7 @@ from idsim.matchers.faces.framing import with_padding
 from idsim.matchers.faces.resample import resized
 from idsim.matchers.onnx import open_session
 from idsim.matchers.onnx_file import read_onnx
+from idsim.matchers.onnx_runtime import import_onnxruntime
 from idsim.matchers.options import RunOptions
 
 if TYPE_CHECKING:
@@ -103,8 +104,7 @@ class _OnnxDetector(ABC):
 
     def describe(self) -> dict[str, Any]:
         """Return everything that the faces found depend on, and the licence."""
-        import onnxruntime
-
+        onnxruntime = import_onnxruntime()
         options = self.options
         return {
             "name": self.name,
