@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
+# Before anything imports onnxruntime, whose wheels send events otherwise.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 import pytest
 
 from idsim import _core

@@ -210,6 +210,7 @@ def load_embeddings(name: str, part: SetConfig, config: ScanConfig) -> tuple[Fac
     if not source.rows:
         raise ValueError(f"[{name}] embeddings: {path} has no rows")
     vectors = np.empty((source.rows, source.dim), np.float32)
+    finite = np.empty(source.rows, np.bool_)
     names: list[str] = []
     groups: list[str] = []
     known: list[dict[str, Any]] = []
@@ -217,6 +218,7 @@ def load_embeddings(name: str, part: SetConfig, config: ScanConfig) -> tuple[Fac
     for batch in source.batches(65_536):
         block = widen(batch.stored, source.dtype)
         vectors[done : done + len(block)] = block
+        finite[done : done + len(block)] = np.isfinite(block).all(axis=1)
         done += len(block)
         if batch.table is not None:
             names += _column(batch.table, "id")
@@ -224,13 +226,16 @@ def load_embeddings(name: str, part: SetConfig, config: ScanConfig) -> tuple[Fac
             known += _known_records(batch.table)
     items = names if len(names) == source.rows else [str(row) for row in range(source.rows)]
     labels = given_labels(name, part, config, items, groups)
-    finite: NDArray[np.bool_] = np.all(np.isfinite(vectors), axis=1)
-    records = known if len(known) == source.rows else [{"route": "", "faces": 1} for _ in items]
-    for record, good in zip(records, finite.tolist(), strict=True):
-        record["status"] = "ok" if good else record.get("status", "no_face")
+    if len(known) == source.rows:
+        for record, good in zip(known, finite.tolist(), strict=True):
+            record["status"] = "ok" if good else record.get("status", "no_face")
+    else:  # one record for all of a kind: there may be millions
+        good_one, bad_one = ({"route": "", "faces": 1, "status": status} for status in ("ok", "no_face"))
+        known = [good_one if good else bad_one for good in finite.tolist()]
     rows = np.flatnonzero(finite).astype(np.int64)
     fingerprint = {"rows": source.rows, "dim": source.dim, "sha256": _content(vectors, labels, items)}
-    return FaceSet(name, items, labels, vectors[rows], rows, records), fingerprint
+    kept = vectors if finite.all() else vectors[rows]
+    return FaceSet(name, items, labels, kept, rows, known), fingerprint
 
 
 def _known_records(table: Any) -> list[dict[str, Any]]:
