@@ -89,8 +89,8 @@ def _compared(rule: str, scope: Scope, policy: Policy, excess: dict[str, Any]) -
     )
     confidence = field({"excess_leak_rate": excess}, "excess_leak_rate", "confidence", kind=float)
     what = {
-        "upper": f"with {100 * confidence:g} % confidence at most {percent(value)}",
-        "estimate": f"estimated as {percent(value)}",
+        "upper": f"at most {percent(value)} with {100 * confidence:g} % confidence",
+        "estimate": f"{percent(value)} by estimate",
         "lower": f"at least {percent(value)} (lower end of the {100 * confidence:g} % interval)",
     }[policy.bound]
     outcome: Outcome = "passed" if value <= limit else "violated"

@@ -7,7 +7,7 @@ import pytest
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from idsim.audit.diagnostics.components import components
+from idsim.audit.diagnostics.components import components, distinct
 from idsim.audit.diagnostics.overlap import (
     cross_overlap,
     holdout_to_drop,
@@ -37,6 +37,12 @@ def test_components_are_scipys(rng, edges):
 def test_a_long_path_in_any_order_is_one_component(rng):
     order = rng.permutation(5000)
     assert len(np.unique(components(order[:-1], order[1:], 5000))) == 1
+
+
+@pytest.mark.parametrize("count", [0, 1, 500])
+def test_distinct_values_are_numpys(rng, count):
+    values = rng.integers(-50, 50, count)
+    np.testing.assert_array_equal(distinct(values), np.unique(values))
 
 
 def test_edges_to_nowhere_are_refused():

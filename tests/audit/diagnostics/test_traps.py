@@ -135,6 +135,7 @@ def test_the_validation_part_of_ffhq_is_no_holdout_of_its_networks(holdout, item
         ("faces", [f"{number:05d}.png" for number in range(500)], ["ffhq.pkl"], None),
         ("celeba/val", ["a.png"], ["ffhq.pkl"], None),
         ("ffhq-values", ["a.png"], ["ffhq.pkl"], None),
+        ("interval/ffhq", ["a.png"], ["ffhq.pkl"], None),
         ("faces", FFHQ, ["afhq-cat.pkl"], None),
         ("faces", FFHQ, ["ffhq30k-paper256-ada.pkl"], None),
         ("faces", FFHQ, ["ffhq.pkl"], 60_000),

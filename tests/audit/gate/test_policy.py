@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import tomllib
+from dataclasses import fields
 from datetime import date
+from pathlib import Path
 
 import pytest
 
@@ -48,6 +51,14 @@ def test_every_key_is_read(tmp_path):
         require_consensus=True,
         allow=(Acceptance("hubs", "one statue, looked at by hand", date(2027, 1, 31), "arcface"),),
     )
+
+
+def test_the_policy_of_the_guide_is_one():
+    guide = (Path(__file__).parents[3] / "docs" / "gate.md").read_text()
+    text = guide.split("```toml\n")[1].split("```")[0]
+    policy = policy_of(tomllib.loads(text))
+    assert set(tomllib.loads(text)["gate"]) == {field.name for field in fields(Policy)}
+    assert policy.allow[0].expires == date(2027, 1, 31)
 
 
 def test_defaults_and_a_list_in_one_line(tmp_path):

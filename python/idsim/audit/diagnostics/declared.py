@@ -62,7 +62,7 @@ def ffhq_finding(
     numbered = bool(numbers) and len(numbers) >= MOSTLY * len(items) and inside >= MOSTLY * len(numbers)
     text = holdout.lower()
     named = "ffhq" in text and (
-        split == "validation" or re.search(r"val(idation)?(?![a-z])", text) is not None
+        split == "validation" or re.search(r"(?<![a-z])val(idation)?(?![a-z])", text) is not None
     )
     if not (named or numbered):
         return None

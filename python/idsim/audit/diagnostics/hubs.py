@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from idsim.audit.diagnostics.components import distinct
 from idsim.audit.diagnostics.findings import Finding
 
 if TYPE_CHECKING:
@@ -201,7 +202,7 @@ def hub_statistics(
         k_occurrence_skewness=skewness(occurrence),
         k_occurrence_max=float(occurrence.max()) if rows else 0.0,
         hits=total,
-        hit_units=len(np.unique(pair_units)),
+        hit_units=len(distinct(pair_units)),
         hit_rows=int((hits > 0).sum()),
         hit_identities=int((by_person > 0).sum()),
         top_1_share=float(top.max()) / total if total else 0.0,
@@ -256,5 +257,5 @@ def _units_per_row(units: NDArray[np.int64], columns: NDArray[np.int64], rows: i
     """Return int64 ``[rows]``: how many different units reach every row."""
     if not len(units):
         return np.zeros(rows, np.int64)
-    distinct = np.unique(units * np.int64(rows) + columns)
-    return np.bincount(distinct % rows, minlength=rows).astype(np.int64)
+    cells = distinct(units * np.int64(rows) + columns)
+    return np.bincount(cells % rows, minlength=rows).astype(np.int64)

@@ -254,12 +254,16 @@ def _sliced(
 
 def _totals(vectors: NDArray[np.float32], metric: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the sum of the right features, and the product of the second moments of left and right ones."""
-    sums, left_moments, right_moments = [], [], []
+    sums = []
+    totals: list[NDArray[np.float64]] | None = None
     for _, (left, right) in _sliced(vectors, metric):
         sums.append(right.sum(axis=0))
-        left_moments.append(left.T @ left)
-        right_moments.append(right.T @ right)
-    return np.sum(sums, axis=0), np.sum(left_moments, axis=0) * np.sum(right_moments, axis=0)
+        moments = [part.T @ part for part in ([left] if metric == "cosine" else [left, right])]
+        totals = (
+            moments if totals is None else [total + part for total, part in zip(totals, moments, strict=True)]
+        )
+    assert totals is not None
+    return np.sum(sums, axis=0), totals[0] * totals[-1]
 
 
 def _mated_sums(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from idsim.audit.compared import better_is_higher
-from idsim.audit.diagnostics.components import components
+from idsim.audit.diagnostics.components import components, distinct
 from idsim.audit.diagnostics.findings import Finding
 
 if TYPE_CHECKING:
@@ -126,12 +126,18 @@ def person_pairs(
     """
     rows, columns = first[pairs.rows], second[pairs.columns]
     wide = int(second.max()) + 1 if len(second) else 1
-    keys, place, counts = np.unique(rows * np.int64(wide) + columns, return_inverse=True, return_counts=True)
-    best = np.full(len(keys), -np.inf)
-    np.maximum.at(best, place.reshape(-1), better_is_higher(pairs.scores, metric))
+    every = rows * np.int64(wide) + columns
+    by_pair = np.argsort(every, kind="stable")
+    ordered = every[by_pair]
+    starts = np.flatnonzero(np.diff(ordered, prepend=-1))
+    keys = ordered[starts]
+    if not len(keys):
+        return keys, keys, keys, np.empty(0)
+    best = np.maximum.reduceat(better_is_higher(pairs.scores, metric)[by_pair], starts)
+    counts = np.diff(np.append(starts, len(ordered)))
     order = np.lexsort((keys, -best))
     score = -best[order] if metric == "l2" else best[order]
-    return keys[order] // wide, keys[order] % wide, counts[order].astype(np.int64), score
+    return keys[order] // wide, keys[order] % wide, counts[order], score
 
 
 def cross_overlap(
@@ -158,7 +164,7 @@ def cross_overlap(
     listed = person_pairs(cross, training, holdout, metric)
     left, right = listed[:2]
     inside = person_pairs(within, holdout, holdout, metric)
-    between = len(np.unique(np.minimum(*inside[:2]) * (len(holdout) + 1) + np.maximum(*inside[:2])))
+    between = len(distinct(np.minimum(*inside[:2]) * (len(holdout) + 1) + np.maximum(*inside[:2])))
     k, m = (int(codes.max()) + 1 if len(codes) else 0 for codes in (training, holdout))
     compared, possible = k * m, m * (m - 1) // 2
     total = len(left) + between
@@ -169,8 +175,8 @@ def cross_overlap(
         threshold=float(threshold),
         image_pairs=len(cross.rows),
         person_pairs=len(left),
-        training_persons=len(np.unique(left)),
-        holdout_persons=len(np.unique(right)),
+        training_persons=len(distinct(left)),
+        holdout_persons=len(distinct(right)),
         compared=compared,
         within=between,
         within_compared=possible,
