@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from idsim.audit.gating_excess import excess_row
-from idsim.audit.gating_rows import GateError, Outcome, Row, Scope, field, scopes_of
+from idsim.audit.gating_rows import GateError, Outcome, Row, Scope, field, holdout_persons, scopes_of
 from idsim.audit.summary import SCHEMA_VERSION
 
 if TYPE_CHECKING:
@@ -174,13 +174,7 @@ def _size_rows(scope: Scope, policy: Policy) -> list[Row]:
             _at_least(scope, "min_clusters", count, policy.min_clusters, "synthetic identities or seeds")
         )
     if policy.min_holdout_persons is not None and scope.real:
-        calibration = scope.summary.get("calibration")
-        # Persons with a face, where the run calibrated on them.
-        count = (
-            field(scope.summary, "calibration", "persons", kind=int)
-            if isinstance(calibration, dict)
-            else field(scope.summary, "sets", "holdout", "persons", kind=int)
-        )
+        count = holdout_persons(scope)
         rows.append(
             _at_least(
                 scope, "min_holdout_persons", count, policy.min_holdout_persons, "people in the holdout"

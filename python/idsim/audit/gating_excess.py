@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from idsim.audit.gating_rows import GateError, Outcome, Row, Scope, field
+from idsim.audit.gating_rows import GateError, Outcome, Row, Scope, field, holdout_persons
 from idsim.audit.intervals import zero_errors_upper
 from idsim.audit.summary import percent
 
@@ -59,9 +59,7 @@ def _unfit(scope: Scope, point: dict[str, Any], most: float) -> str:
     if point.get("kind") == "fpir":
         searched = field(point, "persons_searched", kind=int)
         compared = point.get("matched_galleries") or {}
-        size = compared.get(
-            "persons", min(training, field(scope.summary, "sets", "holdout", "persons", kind=int))
-        )
+        size = compared.get("persons", min(training, holdout_persons(scope)))
         if searched < LEAST_GALLERY * size:
             return (
                 f"Its FPIR was measured in searches of {searched} people, and the leak rates are of galleries of "

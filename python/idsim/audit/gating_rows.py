@@ -11,7 +11,7 @@ from idsim.audit.diagnostics.findings import SEVERITIES
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["GateError", "Outcome", "Row", "Scope", "field", "scopes_of"]
+__all__ = ["GateError", "Outcome", "Row", "Scope", "field", "holdout_persons", "scopes_of"]
 
 Outcome = Literal["passed", "violated", "inconclusive", "accepted"]
 
@@ -147,6 +147,13 @@ def _of_row(
         "operating_points": merged,
         "checks": row.get("checks"),
     }
+
+
+def holdout_persons(scope: Scope) -> int:
+    """Return the people of the holdout: those with a face, where the thresholds were calibrated on them."""
+    if isinstance(scope.summary.get("calibration"), dict):
+        return int(field(scope.summary, "calibration", "persons", kind=int))
+    return int(field(scope.summary, "sets", "holdout", "persons", kind=int))
 
 
 def field(value: Any, *path: Any, kind: type) -> Any:

@@ -36,7 +36,11 @@ def series(clean, leaking):
     empty |= {"operating_points": [], "verdict": {"status": "inconclusive"}}
     rows.append(series_row("c", "sets/c", empty, []))
     rows[1]["checks"] = [finding("low psi", "warning")]
-    summary = {key: value for key, value in clean.items() if key not in ("top_pairs", "closer_to_training")}
+    summary = copy.deepcopy(clean)
+    del summary["top_pairs"], summary["closer_to_training"]
+    for point in summary["operating_points"]:
+        for rate in ("leak_rate_training", "leak_rate_holdout", "excess_leak_rate", "matched_galleries"):
+            point.pop(rate, None)
     real = {name: clean["sets"][name] for name in ("training", "holdout")}
     return summary | {
         "sets": real,

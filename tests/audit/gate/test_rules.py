@@ -186,6 +186,15 @@ def test_every_set_of_a_series_is_gated(series):
     assert "no face was found" in result.rows[3].sentence
 
 
+def test_people_without_a_face_do_not_make_the_gallery_of_a_series_larger(series):
+    series["calibration"]["persons"] = 100
+    for point in series["operating_points"]:
+        point["persons_searched"] = 99
+    assert [row.outcome for row in outcome(series, max_excess=0.1).rows[:2]] == ["passed", "violated"]
+    series["operating_points"][0]["persons_searched"] = 89
+    assert outcome(series, max_excess=0.1).rows[0].outcome == "inconclusive"
+
+
 def test_the_thresholds_of_a_series_are_judged_as_well(series):
     rows = outcome(series, max_excess=0.5, operating_point="fmr=0.01").rows
     assert [row.outcome for row in rows[:3]] == ["inconclusive"] * 3
