@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "scan": ("scan", "scan", "Measure whether synthetic faces resemble people of the training set."),
     "status": ("runs", "status", "Say how far a scan is."),
     "merge": ("runs", "merge", "Write the results of a scan that several jobs shared."),
+    "gate": ("gate", "gate", "Say whether a finished scan fulfils a policy."),
     "sample": ("sample", "sample", "Draw pictures of generators by seed, resumably."),
     "embed": ("embed", "embed", "Turn pictures into a gallery of embeddings, resumably."),
     "search": ("search", "search", "Find the best matches of every query in a gallery."),
