@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from idsim.audit.clustered import effective_number, reweighting_variance, two_way_variance
+from idsim.audit.clustered import effective_number, find_cells, reweighting_variance, two_way_variance
 from idsim.audit.compared import better_is_higher
 from idsim.audit.intervals import Interval, wilson
-from idsim.audit.resampling import unique_hits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -176,17 +175,17 @@ def rates_by_size(
         if not 1 <= size <= total:
             raise ValueError(f"a gallery of {size} persons cannot be drawn from {total}")
     weights = 1.0 / np.bincount(clusters)[clusters] / count
-    hits = unique_hits(items[pairs.rows], persons[pairs.columns])
-    per_image = np.bincount(hits.images, minlength=len(clusters))
-    share = weights[hits.images] / np.maximum(1, per_image[hits.images])
+    images, hit, _ = find_cells(pairs, items, persons)
+    per_image = np.bincount(images, minlength=len(clusters))
+    share = weights[images] / per_image[images]
     rates = []
     for size in sizes:
         reach = 1.0 - _missed(total, size, int(per_image.max(initial=0)))
-        mass = share * reach[per_image[hits.images]]
+        mass = share * reach[per_image[images]]
         rate = min(1.0, float(mass.sum()))
         variance = two_way_variance(
-            reweighting_variance(clusters[hits.images], mass, count),
-            reweighting_variance(hits.persons, mass, total),
+            reweighting_variance(clusters[images], mass, count),
+            reweighting_variance(hit, mass, total),
             float((mass**2).sum()),
         )
         effective = effective_number(rate, variance, float(count))

@@ -211,7 +211,7 @@ class _Side:
         thresholds: NDArray[np.float64],
     ) -> None:
         tail, metric = side.compared.tail, side.compared.metric
-        self.listed = better_is_higher([side.compared.level], metric)[0] <= thresholds
+        self.listed = thresholds >= better_is_higher([side.compared.level], metric)[0]
         self.compared = len(clusters) * len(side.persons)
         # Number of thresholds that a pair reaches; the first `reached` columns count it.
         reached = np.searchsorted(thresholds, better_is_higher(tail.scores, metric), "right")
@@ -247,11 +247,19 @@ def _distinct(units: NDArray[np.int64], reached: NDArray[np.int64], width: int) 
 
 def _squares(cells: NDArray[np.int64], reached: NDArray[np.int64], width: int) -> NDArray[np.float64]:
     """Return float64 ``[width]``: sum over cells of the square of their pairs that reach each threshold."""
-    _, places = np.unique(cells, return_inverse=True)
-    places = places.reshape(-1)
-    return np.array(
-        [(np.bincount(places[reached > column]).astype(np.float64) ** 2).sum() for column in range(width)]
-    )
+    keys, counts = np.unique(cells, return_counts=True)
+    shared = keys[counts > 1]
+    # Most cells have one pair, which is its own square: only the others are counted threshold by threshold.
+    squares = np.cumsum(np.bincount(reached, minlength=width + 1)[:0:-1])[::-1].astype(np.float64)
+    if not len(shared):
+        return squares
+    places = np.minimum(np.searchsorted(shared, cells), len(shared) - 1)
+    inside = shared[places] == cells
+    places, reached = places[inside], reached[inside]
+    for column in range(width):
+        pairs = np.bincount(places[reached > column]).astype(np.float64)
+        squares[column] += float((pairs * (pairs - 1)).sum())
+    return squares
 
 
 def _deviations(sides: list[_Side], replicates: int, rng: np.random.Generator) -> NDArray[np.float64]:
