@@ -180,19 +180,17 @@ def measure_exposure(
         np.bincount(cell.persons, minlength=len(count)).astype(np.int64)
         for cell, count in zip(cells, images, strict=True)
     ]
+    shares = [_share(*part) for part in zip(cells, counts, strata.weights(), strict=True)]
     sides = [
-        _concentration(cell, count, weights, total_clusters, confidence)
-        for cell, count, weights in zip(cells, counts, strata.weights(), strict=True)
+        _concentration(cell, count, share, total_clusters, confidence)
+        for cell, count, share in zip(cells, counts, shares, strict=True)
     ]
-    shares = [(side.share, side.effective_persons) for side in sides]
     return PersonExposure(
         training=sides[0],
         holdout=sides[1],
         counts=(counts[0], counts[1]),
         excess=sides[0].share - sides[1].share,
-        excess_interval=Interval(
-            *newcombe(*shares[0], *shares[1], confidence), "Newcombe over effective persons"
-        ),
+        excess_interval=_excess_interval(cells, shares, total_clusters, confidence),
         p_value=_permutation_p(counts[0] > 0, counts[1] > 0, strata, permutations, rng),
         individuals=_individuals(counts[0], counts[1], strata, false_discovery_rate),
         strata=strata.number,
@@ -203,29 +201,46 @@ def measure_exposure(
 # --- sets -----------------------------------------------------------------------------------------
 
 
-def _concentration(
-    cells: Cells,
-    counts: NDArray[np.int64],
-    weights: NDArray[np.float64],
-    total_clusters: int,
-    confidence: float,
-) -> Concentration:
+@dataclass(frozen=True)
+class _Share:
+    """Share of exposed persons of a set, as a sum over (cluster, person) cells, and its variances.
+
+    A person whom several clusters reach is shared among them. `most` is the number of independent persons that
+    the weights leave.
+    """
+
+    rate: float
+    mass: NDArray[np.float64]
+    by_person: float
+    by_cell: float
+    most: float
+
+
+def _share(cells: Cells, counts: NDArray[np.int64], weights: NDArray[np.float64]) -> _Share:
     reached = counts > 0
-    share = min(1.0, float(weights[reached].sum()))
-    total = int(counts.sum())
+    rate = min(1.0, float(weights[reached].sum()))
     mass = weights[cells.persons] / counts[cells.persons]
-    most = 1 / float((weights**2).sum())
-    variance = two_way_variance(
-        float((weights**2 * (reached - share) ** 2).sum()),
-        reweighting_variance(cells.clusters, mass, total_clusters),
-        float((mass**2).sum()),
+    return _Share(
+        rate=rate,
+        mass=mass,
+        by_person=float((weights**2 * (reached - rate) ** 2).sum()),
+        by_cell=float((mass**2).sum()),
+        most=1 / float((weights**2).sum()),
     )
-    effective = effective_number(share, variance, most)
-    low, high = wilson(share, effective, confidence)
+
+
+def _concentration(
+    cells: Cells, counts: NDArray[np.int64], share: _Share, total_clusters: int, confidence: float
+) -> Concentration:
+    total = int(counts.sum())
+    by_cluster = reweighting_variance(cells.clusters, share.mass, total_clusters)
+    variance = two_way_variance(share.by_person, by_cluster, share.by_cell)
+    effective = effective_number(share.rate, variance, share.most)
+    low, high = wilson(share.rate, effective, confidence)
     return Concentration(
         persons=len(counts),
-        exposed=int(reached.sum()),
-        share=share,
+        exposed=int((counts > 0).sum()),
+        share=share.rate,
         interval=Interval(low, high, "Wilson over effective persons, two-way clustered"),
         effective_persons=effective,
         clusters=len(np.unique(cells.clusters)),
@@ -233,6 +248,27 @@ def _concentration(
         effective_exposed=total**2 / float((counts.astype(np.float64) ** 2).sum()) if total else 0.0,
         top_share=float(counts.max() / total) if total else 0.0,
     )
+
+
+def _excess_interval(
+    cells: list[Cells], shares: list[_Share], total_clusters: int, confidence: float
+) -> Interval:
+    """Return the interval of the difference of the shares.
+
+    Both sets meet the same clusters: a cluster that reaches everybody moves both shares, not their difference.
+    The effective persons of either set are scaled so that the variances add up to that of the difference.
+    """
+    clusters = np.concatenate([cell.clusters for cell in cells])
+    mass = np.concatenate([shares[0].mass, -shares[1].mass])
+    variance = two_way_variance(
+        sum(share.by_person for share in shares),
+        reweighting_variance(clusters, mass, total_clusters),
+        sum(share.by_cell for share in shares),
+    )
+    apart = sum(share.by_person for share in shares)
+    scale = variance / apart if apart > 0 else 1.0
+    rates = [(share.rate, share.most / scale) for share in shares]
+    return Interval(*newcombe(*rates[0], *rates[1], confidence), "Newcombe over effective persons")
 
 
 def gini(counts: NDArray[np.int64]) -> float:
