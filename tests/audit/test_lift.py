@@ -85,18 +85,18 @@ def test_the_lift_is_the_ratio_of_shares(rng, metric):
 
 def test_independent_pairs_have_the_spread_of_counts(rng):
     """log of a ratio of two Poisson counts: variance 1/a + 1/b."""
-    training, holdout = drawn(rng, 60, 2000, 1500), drawn(rng, 30, 2000, 1500)
-    (found,) = tail_lift(training, holdout, np.arange(2000), at(0.0), 6000, rng)
+    training, holdout = drawn(rng, 60, 600, 500), drawn(rng, 30, 600, 500)
+    (found,) = tail_lift(training, holdout, np.arange(600), at(0.0), 6000, rng)
     spread = np.log(found.interval.high / found.interval.low) / (2 * 1.96)
     assert found.lift == pytest.approx(2)
     assert spread == pytest.approx(np.sqrt(1 / 60 + 1 / 30), rel=0.1)
 
 
 def test_a_hub_widens_the_interval(rng):
-    clusters, spread = np.arange(2000), []
-    holdout = drawn(rng, 60, 2000, 1500)
+    clusters, spread = np.arange(600), []
+    holdout = drawn(rng, 60, 600, 500)
     for people in (np.arange(60), np.zeros(60, np.int64)):
-        training = side(np.stack([np.arange(60), people], axis=1), np.ones(60), np.arange(1500))
+        training = side(np.stack([np.arange(60), people], axis=1), np.ones(60), np.arange(500))
         (found,) = tail_lift(training, holdout, clusters, at(0.0), 2000, rng)
         spread.append(np.log(found.interval.high / found.interval.low))
         assert bool(found.flags) == (people[1] == 0)
@@ -104,11 +104,11 @@ def test_a_hub_widens_the_interval(rng):
 
 
 def test_groups_of_units_keep_the_spread(rng, monkeypatch):
-    training, holdout = drawn(rng, 300, 2000, 1500), drawn(rng, 200, 2000, 1500)
+    training, holdout = drawn(rng, 300, 600, 500), drawn(rng, 200, 600, 500)
     spread = []
-    for groups in (4096, 400):
+    for groups in (4096, 150):
         monkeypatch.setattr("idsim.audit.lift.MOST_GROUPS", groups)
-        (found,) = tail_lift(training, holdout, np.arange(2000), at(0.2), 3000, rng)
+        (found,) = tail_lift(training, holdout, np.arange(600), at(0.2), 3000, rng)
         spread.append(np.log(found.interval.high / found.interval.low))
     assert spread[1] == pytest.approx(spread[0], rel=0.15)
 
