@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
 from audit.makers import unit
 from idsim import reference
 from idsim.audit import comparing
 from idsim.audit.calibration import Calibrator, Target, strictest
 from idsim.audit.comparing import VectorImpostors
-from idsim.audit.dependence import false_match_interval, label_components, pairs_of, search_interval
+from idsim.audit.dependence import connected, false_match_interval, pairs_of, search_interval
 
 
 def impostors(vectors, persons, metric):
@@ -143,7 +145,19 @@ def test_linked_errors_count_as_one():
     mutual = search_interval(persons, wrong, np.array([1, 0, 3, 2, 5, 4, 7, 6, 9, 8]), 0.95)
     apart = search_interval(persons, wrong, np.arange(50, 60), 0.95)
     assert mutual.high - mutual.low > apart.high - apart.low
-    assert label_components(np.array([1, 2, 8]), np.array([2, 3, 9])) == {1: 1, 2: 1, 3: 1, 8: 8, 9: 8}
+
+
+def test_connected_components_are_named_by_their_smallest_member(rng):
+    assert connected(np.array([1, 2, 8]), np.array([2, 3, 9]), 10).tolist() == [0, 1, 1, 1, 4, 5, 6, 7, 8, 8]
+    first, second = rng.integers(0, 5000, (2, 3500))
+    edges = coo_matrix((np.ones(3500), (first, second)), shape=(5000, 5000))
+    expected = connected_components(edges, directed=False)[1]
+    found = connected(first, second, 5000)
+    smallest = np.full(expected.max() + 1, 5000)
+    np.minimum.at(smallest, expected, np.arange(5000))
+    assert np.array_equal(found, smallest[expected])
+    chain = np.arange(999)
+    assert not connected(chain, chain + 1, 1000).any()
 
 
 @pytest.mark.slow
