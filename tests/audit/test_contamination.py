@@ -110,23 +110,27 @@ def test_nothing_above_the_cut_removes_nothing(rng):
     assert not len(found.removed)
 
 
-def test_the_median_of_mated_comparisons_is_the_first_rule(rng):
+def test_the_median_of_mated_comparisons_is_the_second_rule(rng):
     vectors = contaminated(rng)
     labels = np.arange(312)
     compared = compare_self(vectors, labels, level=0.2)
     mated = mated_scores(rng, vectors)
     cut = choose_cut(compared, labels, mated, 312)
     assert cut == Cut(float(np.median(mated.astype(np.float64))), "median of mated comparisons")
+    found = find_contamination(compared, labels, cut, 0.95, mated)
+    assert found.reached == 0.5
+    assert found.floor_corrected == 2 * found.floor
+    assert find_contamination(compared, labels, cut).floor_corrected is None
     distance = compare_self(vectors, labels, "l2", level=1.2)
     found = choose_cut(distance, labels, np.sqrt(2 - 2 * mated), 312)
     assert found.score == pytest.approx(np.sqrt(2 - 2 * cut.score), abs=1e-3)
 
 
-def test_a_valley_is_the_second_rule(rng):
+def test_a_valley_is_the_first_rule(rng):
     vectors = contaminated(rng, persons=900, twice=40)
     labels = np.arange(940)
     compared = compare_self(vectors, labels, level=0.2)
-    cut = choose_cut(compared, labels, NONE, 0)
+    cut = choose_cut(compared, labels, mated_scores(rng, vectors), 940)
     assert cut.rule == "valley of the tail"
     impostors = np.sort(compared.tail.scores)[:-40]
     assert impostors.max() < cut.score < np.sort(compared.tail.scores)[-40]

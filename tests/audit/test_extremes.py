@@ -60,9 +60,9 @@ def test_moments_are_close_to_maximum_likelihood(rng):
 def test_thresholds_beyond_the_data_are_those_of_the_true_tail(rng, metric):
     tail, pairs = impostors(rng, 900, -0.2)
     truth = {rate: stats.genpareto.isf(rate, -0.2, scale=0.1) for rate in (1e-6, 1e-7)}
-    sign = 1.0
     if metric == "l2":
-        tail, sign = tail._replace(scores=-tail.scores), -1.0
+        tail = tail._replace(scores=1 - tail.scores)
+        truth = {rate: 1 - score for rate, score in truth.items()}
     fit = fit_tail(tail, np.arange(900), metric, pairs, rng, replicates=400)
     assert fit.exceedances == 1000
     assert fit.rate == pytest.approx(1000 / pairs)
@@ -70,12 +70,12 @@ def test_thresholds_beyond_the_data_are_those_of_the_true_tail(rng, metric):
     for point in extrapolate(fit, list(truth)):
         assert point.refusal == ""
         assert 0 < point.decades <= 2
-        assert point.interval.low < sign * truth[point.target] < point.interval.high
+        assert point.interval.low < truth[point.target] < point.interval.high
         assert point.interval.low < point.threshold < point.interval.high
         assert fit.false_match_rate(point.threshold) == pytest.approx(point.target)
     assert fit.distance < 0.05
     with pytest.raises(ValueError, match="the fit begins at"):
-        fit.false_match_rate(sign * (fit.start - 0.01))
+        fit.false_match_rate((fit.start - 0.01) * (-1 if metric == "l2" else 1))
 
 
 def test_targets_that_are_supported_or_too_far_are_refused(rng):
@@ -137,7 +137,11 @@ def test_a_heavy_tail_is_flagged(rng):
     assert any("positive" in flag for flag in fit.flags)
     contaminated = tail._replace(scores=tail.scores.copy())
     contaminated.scores[:3] = tail.scores.max() + 5
-    assert fit_tail(contaminated, np.arange(400), "cosine", pairs, rng, replicates=100).pareto.shape > 0.3
+    worse = fit_tail(contaminated, np.arange(400), "cosine", pairs, rng, replicates=100)
+    assert worse.pareto.shape > 0.3
+    assert "beyond the best score there is" in extrapolate(worse, [1e-6])[0].refusal
+    distances = fit_tail(contaminated._replace(scores=-contaminated.scores), np.arange(400), "l2", pairs, rng)
+    assert "beyond the best score there is" in extrapolate(distances, [1e-6])[0].refusal
 
 
 @pytest.mark.slow

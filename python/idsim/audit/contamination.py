@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from idsim.audit.calibration import Calibrator, OperatingPoint, Target
-from idsim.audit.compared import better_is_higher
+from idsim.audit.compared import better_is_higher, reaches
 from idsim.audit.dependence import connected, grouped_interval, pairs_of
 from idsim.audit.intervals import Interval, zero_errors_upper
 from idsim.audit.tail_impostors import PersonPairs, TailImpostors, person_pairs
@@ -58,7 +58,7 @@ class Cut:
     score : float or None
         Score (``l2``: distance); None where there is no basis for one.
     rule : str
-        Where it comes from: ``given``, ``median of mated comparisons``, ``valley of the tail``.
+        Where it comes from: ``given``, ``valley of the tail``, ``median of mated comparisons``.
     refusal : str
         Why there is none; empty where there is one.
     """
@@ -94,6 +94,8 @@ class Contamination:
         Of the share, components being the units.
     comparisons, mated : int
         Impostor comparisons by label, and those of them inside a component.
+    reached : float or None
+        Share of the known mated comparisons that reach the cut: of pairs of one person, about as many are found.
     """
 
     cut: Cut
@@ -108,11 +110,17 @@ class Contamination:
     interval: Interval
     comparisons: int
     mated: int
+    reached: float | None
 
     @property
     def floor(self) -> float:
         """The false match rate that the pairs inside components alone give."""
         return self.mated / self.comparisons if self.comparisons else 0.0
+
+    @property
+    def floor_corrected(self) -> float | None:
+        """The floor with the pairs of one person that miss the cut; None without mated comparisons that reach it."""
+        return min(1.0, self.floor / self.reached) if self.reached else None
 
     @property
     def sizes(self) -> NDArray[np.int64]:
@@ -149,8 +157,8 @@ def choose_cut(
 ) -> Cut:
     """Return the score from which on two labels are taken for one person.
 
-    In this order: the given one; the median of the mated comparisons, which half the pairs of images of one
-    person reach; a valley of the tail, behind which the pairs become more frequent again, as impostors do not.
+    In this order: the given one; a valley of the tail, behind which the pairs become more frequent again, as
+    impostors do not; the median of the mated comparisons, which half the pairs of images of one person reach.
 
     Parameters
     ----------
@@ -177,8 +185,8 @@ def choose_cut(
     count = int(persons.max()) + 1 if len(persons) else 0
     reasons = []
     for rule, (score, reason) in (
-        ("median of mated comparisons", _median(mated, mated_persons, level, compared.metric)),
         ("valley of the tail", _valley(pairs.best)),
+        ("median of mated comparisons", _median(mated, mated_persons, level, compared.metric)),
     ):
         if score is None:
             reasons.append(reason)
@@ -221,7 +229,11 @@ def _valley(best: NDArray[np.float64]) -> tuple[float | None, str]:
 
 
 def find_contamination(
-    compared: Compared, persons: NDArray[np.int64], cut: Cut, confidence: float
+    compared: Compared,
+    persons: NDArray[np.int64],
+    cut: Cut,
+    confidence: float = 0.95,
+    mated: NDArray[np.float32] | None = None,
 ) -> Contamination:
     """Return the persons that are linked above a cut, and who is to be taken out.
 
@@ -238,6 +250,8 @@ def find_contamination(
         One that is not refused.
     confidence : float
         Of the interval of the share.
+    mated : ndarray, optional
+        float32 ``[m]``: scores of pairs of images of one person.
 
     Raises
     ------
@@ -256,7 +270,7 @@ def find_contamination(
     out[removed] = True
     linked = (np.bincount(component, minlength=count) > 1)[component][persons]
     inside = np.bincount(component, images, minlength=count)
-    mated = (
+    within = (
         int((inside**2 - np.bincount(component, images.astype(np.float64) ** 2, minlength=count)).sum()) // 2
     )
     if linked.any():
@@ -277,7 +291,10 @@ def find_contamination(
         float(linked.mean()),
         interval,
         pairs_of(images),
-        mated,
+        within,
+        float(reaches(mated, cut.score, compared.metric).mean())
+        if mated is not None and len(mated)
+        else None,
     )
 
 
@@ -333,6 +350,8 @@ def contamination_entry(
         "removed_images": int((~found.keep).sum()),
         "share_of_images": {"rate": found.share, "low": low, "high": high, "method": method},
         "floor": found.floor,
+        "mated_reaching_cut": found.reached,
+        "floor_corrected": found.floor_corrected,
         "floor_by_share": {
             "rate": found.share / found.images,
             "low": low / found.images,

@@ -37,6 +37,9 @@ __all__ = [
     "tail_entry",
 ]
 
+# The best score there is, higher being better: a threshold beyond it says that the fit is of no use.
+BEST = {"cosine": 1.0, "l2": 0.0}
+
 MOST_DECADES = 2.0
 EXCEEDANCES = 1000
 FEWEST_EXCEEDANCES = 100
@@ -320,7 +323,7 @@ def extrapolate(fit: TailFit, targets: Sequence[float]) -> list[Extrapolated]:
     """Return thresholds of false match rates below those that the comparisons support.
 
     Refused further down than two decades below the smallest supported rate (3 / pairs of persons), and above it,
-    where the comparisons themselves give the threshold.
+    where the comparisons themselves give the threshold; and where no score is as good.
     """
     least = rule_of_three(fit.person_pairs)
     result = []
@@ -347,8 +350,15 @@ def _extrapolated(fit: TailFit, target: float, decades: float) -> Extrapolated:
         bent = np.expm1(-shapes * np.log(share)) / shapes
         excesses = scales * np.where(shapes == 0, -np.log(share), bent)
     low, high = np.nanquantile(excesses, [(1 - fit.confidence) / 2, (1 + fit.confidence) / 2])
+    best = BEST.get(fit.metric, math.inf)
     score = fit.start + fit.pareto.excess(target / fit.rate)
-    ends = float(fit.start + low), float(fit.start + high)
+    if score > best:
+        text = (
+            f"the fit puts a false match rate of {target:g} beyond the best score there is: the tail is not that of "
+            "impostors alone, or too few are listed"
+        )
+        return Extrapolated(target, None, None, decades, text)
+    ends = float(fit.start + low), min(best, float(fit.start + high))
     if fit.metric == "l2":
         score, ends = -score, (-ends[1], -ends[0])
     return Extrapolated(target, score, Interval(*ends, fit.shape_interval.method), decades, "")

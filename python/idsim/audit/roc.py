@@ -28,6 +28,7 @@ __all__ = [
     "Separation",
     "fmr_grid",
     "impostor_quantiles",
+    "miss_interval",
     "separate",
     "separation_entry",
 ]
@@ -235,7 +236,7 @@ def separate(
         auc=auc,
         auc_interval=_mean_interval(placements, groups, confidence),
         eer=Bracket((low + float(high[best])) / 2, low, float(high[best])),
-        eer_interval=_miss_interval(genuine < genuine[best], groups, confidence),
+        eer_interval=miss_interval(genuine < genuine[best], groups, confidence),
         ks=_ks(reach, exceed, first, last, total),
         d_prime=_d_prime(genuine, impostors),
         points=[_point(rate, genuine, groups, impostors, confidence) for rate in rates],
@@ -294,11 +295,12 @@ def _point(
         impostors.oriented(threshold),
         Bracket((low + high) / 2, low, high),
         float(missed.mean()),
-        _miss_interval(missed, groups, confidence),
+        miss_interval(missed, groups, confidence),
     )
 
 
-def _miss_interval(missed: NDArray[np.bool_], groups: NDArray[np.int64], confidence: float) -> Interval:
+def miss_interval(missed: NDArray[np.bool_], groups: NDArray[np.int64], confidence: float) -> Interval:
+    """Return the interval of a false non-match rate: bool and int64 ``[m]``, misses and whose they are."""
     if not missed.any():
         upper = zero_errors_upper(len(np.unique(groups)), confidence)
         return Interval(0.0, upper, "no errors: exact one-sided bound over persons")

@@ -20,6 +20,11 @@ __all__ = ["app", "run"]
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "demo": ("demo", "demo", "Run the audit on made-up embeddings with planted leaks."),
     "scan": ("scan", "scan", "Measure whether synthetic faces resemble people of the training set."),
+    "calibrate": (
+        "calibrate",
+        "calibrate",
+        "Find the thresholds of a matcher, and what is known of their errors.",
+    ),
     "sample": ("sample", "sample", "Draw pictures of generators by seed, resumably."),
     "embed": ("embed", "embed", "Turn pictures into a gallery of embeddings, resumably."),
     "search": ("search", "search", "Find the best matches of every query in a gallery."),
