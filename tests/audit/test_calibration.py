@@ -12,7 +12,14 @@ from idsim import reference
 from idsim.audit import comparing
 from idsim.audit.calibration import Calibrator, Target, strictest
 from idsim.audit.comparing import VectorImpostors
-from idsim.audit.dependence import connected, false_match_interval, pairs_of, search_interval
+from idsim.audit.dependence import (
+    connected,
+    false_match_interval,
+    grouped_interval,
+    mass_interval,
+    pairs_of,
+    search_interval,
+)
 
 
 def impostors(vectors, persons, metric):
@@ -136,6 +143,28 @@ def test_errors_of_one_person_widen_the_interval():
     hub = false_match_interval(first, np.arange(1, 21), images, 0.95)
     spread = false_match_interval(np.arange(0, 40, 2), np.arange(1, 41, 2), images, 0.95)
     assert hub.high - hub.low > 2 * (spread.high - spread.low)
+
+
+def test_equal_masses_are_errors(rng):
+    images = rng.integers(1, 4, 80)
+    first, second = rng.integers(0, 40, 60), rng.integers(40, 80, 60)
+    rate = 60 / pairs_of(images)
+    expected = false_match_interval(first, second, images, 0.9)
+    for mass in (1.0, 7.0):
+        found = mass_interval(first, second, np.full(60, mass), images, rate, 0.9)
+        assert found[:2] == pytest.approx(expected[:2])
+    uneven = np.where(np.arange(60) < 5, 20.0, 1.0)
+    wide = mass_interval(first, second, uneven, images, rate, 0.9)
+    assert wide.high - wide.low > expected.high - expected.low
+
+
+def test_trials_of_one_group_count_as_one(rng):
+    wrong = rng.random(60) < 0.3
+    apart = grouped_interval(wrong, np.arange(60), 0.95, "")
+    copies = grouped_interval(np.repeat(wrong, 5), np.repeat(np.arange(60), 5), 0.95, "")
+    assert copies[:2] == pytest.approx(apart[:2])
+    shuffled = grouped_interval(np.repeat(wrong, 5), np.arange(300), 0.95, "")
+    assert shuffled.high - shuffled.low < 0.5 * (apart.high - apart.low)
 
 
 def test_linked_errors_count_as_one():

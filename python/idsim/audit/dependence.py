@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = [
     "connected",
     "false_match_interval",
+    "false_match_variance",
     "grouped_interval",
     "mass_interval",
     "pairs_of",
@@ -85,6 +86,13 @@ def mass_interval(
     variance = _false_match_variance(first, second, mass, images, mean) * (rate / mean) ** 2
     low, high = wilson(rate, rate * (1 - rate) / variance if variance > 0 else len(images), confidence)
     return Interval(low, high, "Wilson with effective n from the U-statistic variance over persons")
+
+
+def false_match_variance(
+    first: NDArray[np.int64], second: NDArray[np.int64], images: NDArray[np.int64]
+) -> float:
+    """Return the variance of a false match rate, persons being the independent units; as `false_match_interval`."""
+    return _false_match_variance(first, second, None, images, len(first) / pairs_of(images))
 
 
 def _effective(
