@@ -207,6 +207,42 @@ def test_rows_without_numbers_are_left_out(rng, tmp_path):
     assert "There is no FNMR: no person has two images." in done.stdout
 
 
+@pytest.mark.parametrize("metric", ["cosine", "l2"])
+@pytest.mark.parametrize(
+    ("vectors", "persons"),
+    [
+        (np.eye(2, 8), [0, 1]),
+        (np.ones((60, 8)), np.arange(60) // 2),
+        (np.zeros((40, 8)), np.arange(40)),
+        (np.repeat(np.random.default_rng(0).standard_normal((50, 8)), 2, axis=0), np.arange(100)),
+        (np.random.default_rng(1).standard_normal((150, 8)), [0] * 120 + list(range(1, 31))),
+    ],
+    ids=["two persons", "one score", "no direction", "every face twice", "one person with most images"],
+)
+def test_odd_galleries_are_calibrated_or_refused(tmp_path, metric, vectors, persons):
+    np.save(tmp_path / "faces.npy", vectors.astype(np.float32))
+    np.save(tmp_path / "persons.npy", np.array(persons))
+    arguments = (
+        "--metric",
+        metric,
+        "--fmr",
+        "0.01",
+        "--fpir",
+        "0.1",
+        "--gallery-size",
+        "10",
+        "--extrapolate",
+    )
+    done = invoke(*options(tmp_path), *arguments, "--bootstrap", "100")
+    assert done.exit_code in (0, 3), done.exception
+    text = (tmp_path / "out" / "calibration.json").read_text()
+    entry = json.loads(text, parse_constant=pytest.fail)  # no NaN, no Infinity
+    for point in entry["operating_points"]:
+        assert (point["threshold"] is None) == bool(point["refused"])
+        if point["threshold"] is not None:
+            assert point[point["kind"]]["rate"] <= point["target"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

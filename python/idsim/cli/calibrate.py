@@ -262,9 +262,10 @@ def _notes(entry: dict[str, Any]) -> list[str]:
     if separation["refused"]:
         lines.append(f"There is no FNMR: {separation['refused']}.")
     else:
+        d_prime = "undefined" if separation["d_prime"] is None else f"{separation['d_prime']:.3g}"
         lines.append(
             f"AUC {separation['auc']['value']:.5g}, EER {separation['eer']['value']:.3g}, "
-            f"d' {separation['d_prime']:.3g}, from {separation['mated_comparisons']} mated comparisons."
+            f"d' {d_prime}, from {separation['mated_comparisons']} mated comparisons."
         )
     growth = entry["best_match_growth"]
     if not growth["refused"]:
@@ -295,8 +296,10 @@ def _about_contamination(entry: dict[str, Any]) -> list[str]:
     text = (
         f"Cut {found['cut']:.6g} ({found['rule']}): {found['linked_pairs_of_persons']} pairs of persons in "
         f"{found['components']} components may be one person, {share['rate']:.3g} of the images "
-        f"({share['low']:.3g} to {share['high']:.3g}); they alone make an FMR of {found['floor']:.2g}."
+        f"({share['low']:.3g} to {share['high']:.3g})."
     )
+    if found["floor"]:
+        text += f" They alone make an FMR of {found['floor']:.2g}."
     if found["floor_corrected"] is not None and found["floor"]:
         text += (
             f" {found['mated_reaching_cut']:.3g} of the mated comparisons reach the cut: all pairs of one person "
