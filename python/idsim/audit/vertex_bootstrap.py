@@ -186,11 +186,11 @@ def bootstrap_false_match_rate(
     method = f"percentiles of the vertex bootstrap ({scheme})"
     error = float(rates.std(ddof=1))
     factor = math.sqrt(false_match_variance(first, second, images)) / error if error > 0 else 1.0
-    ends = (max(0.0, rate + (float(end) - rate) * factor) for end in (low, high))
+    least, most = (max(0.0, rate + (float(end) - rate) * factor) for end in (low, high))
     return VertexBootstrap(
         *facts,
         Interval(float(low), float(high), method),
-        Interval(*ends, f"{method}, scaled to the U-statistic variance"),
+        Interval(least, most, f"{method}, scaled to the U-statistic variance"),
         error,
         closed,
         scheme,
