@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
 from audit.makers import unit
 from idsim import reference
 from idsim.audit import comparing
 from idsim.audit.calibration import Calibrator, Target, strictest
 from idsim.audit.comparing import VectorImpostors
-from idsim.audit.dependence import false_match_interval, label_components, pairs_of, search_interval
+from idsim.audit.dependence import (
+    connected,
+    false_match_interval,
+    grouped_interval,
+    mass_interval,
+    pairs_of,
+    search_interval,
+)
 
 
 def impostors(vectors, persons, metric):
@@ -136,6 +145,28 @@ def test_errors_of_one_person_widen_the_interval():
     assert hub.high - hub.low > 2 * (spread.high - spread.low)
 
 
+def test_equal_masses_are_errors(rng):
+    images = rng.integers(1, 4, 80)
+    first, second = rng.integers(0, 40, 60), rng.integers(40, 80, 60)
+    rate = 60 / pairs_of(images)
+    expected = false_match_interval(first, second, images, 0.9)
+    for mass in (1.0, 7.0):
+        found = mass_interval(first, second, np.full(60, mass), images, rate, 0.9)
+        assert found[:2] == pytest.approx(expected[:2])
+    uneven = np.where(np.arange(60) < 5, 20.0, 1.0)
+    wide = mass_interval(first, second, uneven, images, rate, 0.9)
+    assert wide.high - wide.low > expected.high - expected.low
+
+
+def test_trials_of_one_group_count_as_one(rng):
+    wrong = rng.random(60) < 0.3
+    apart = grouped_interval(wrong, np.arange(60), 0.95, "")
+    copies = grouped_interval(np.repeat(wrong, 5), np.repeat(np.arange(60), 5), 0.95, "")
+    assert copies[:2] == pytest.approx(apart[:2])
+    shuffled = grouped_interval(np.repeat(wrong, 5), np.arange(300), 0.95, "")
+    assert shuffled.high - shuffled.low < 0.5 * (apart.high - apart.low)
+
+
 def test_linked_errors_count_as_one():
     persons = np.arange(100)
     wrong = np.zeros(100, np.bool_)
@@ -143,7 +174,19 @@ def test_linked_errors_count_as_one():
     mutual = search_interval(persons, wrong, np.array([1, 0, 3, 2, 5, 4, 7, 6, 9, 8]), 0.95)
     apart = search_interval(persons, wrong, np.arange(50, 60), 0.95)
     assert mutual.high - mutual.low > apart.high - apart.low
-    assert label_components(np.array([1, 2, 8]), np.array([2, 3, 9])) == {1: 1, 2: 1, 3: 1, 8: 8, 9: 8}
+
+
+def test_connected_components_are_named_by_their_smallest_member(rng):
+    assert connected(np.array([1, 2, 8]), np.array([2, 3, 9]), 10).tolist() == [0, 1, 1, 1, 4, 5, 6, 7, 8, 8]
+    first, second = rng.integers(0, 5000, (2, 3500))
+    edges = coo_matrix((np.ones(3500), (first, second)), shape=(5000, 5000))
+    expected = connected_components(edges, directed=False)[1]
+    found = connected(first, second, 5000)
+    smallest = np.full(expected.max() + 1, 5000)
+    np.minimum.at(smallest, expected, np.arange(5000))
+    assert np.array_equal(found, smallest[expected])
+    chain = np.arange(999)
+    assert not connected(chain, chain + 1, 1000).any()
 
 
 @pytest.mark.slow

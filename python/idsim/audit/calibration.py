@@ -212,9 +212,8 @@ class Calibrator:
         codes = np.unique(self.persons, return_inverse=True)[1].reshape(-1)
         first, second = codes[rows], codes[columns]
         interval = false_match_interval(first, second, self.images, self.confidence)
-        units = len(
-            set(zip(np.minimum(first, second).tolist(), np.maximum(first, second).tolist(), strict=True))
-        )
+        keys = np.minimum(first, second) * len(self.images) + np.maximum(first, second)
+        units = len(np.unique(keys))
         return ErrorRate(len(rows) / self.comparisons, len(rows), self.comparisons, units, interval)
 
     # --- searches ---------------------------------------------------------------------------------

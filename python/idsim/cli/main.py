@@ -23,6 +23,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "status": ("runs", "status", "Say how far a scan is."),
     "merge": ("runs", "merge", "Write the results of a scan that several jobs shared."),
     "gate": ("gate", "gate", "Say whether a finished scan fulfils a policy."),
+    "calibrate": (
+        "calibrate",
+        "calibrate",
+        "Find the thresholds of a matcher, and what is known of their errors.",
+    ),
     "sample": ("sample", "sample", "Draw pictures of generators by seed, resumably."),
     "embed": ("embed", "embed", "Turn pictures into a gallery of embeddings, resumably."),
     "search": ("search", "search", "Find the best matches of every query in a gallery."),
