@@ -24,10 +24,10 @@ from idsim.audit.contamination import (
 )
 from idsim.audit.dependence import pairs_of
 from idsim.audit.extremes import extrapolate, fit_tail, tail_entry
-from idsim.audit.gallery_size import sized_entry, sized_points
 from idsim.audit.gumbel import fit_gumbel, growth_entry
 from idsim.audit.intervals import rule_of_three
 from idsim.audit.roc import fmr_grid, impostor_quantiles, miss_interval, separate, separation_entry
+from idsim.audit.sized_searches import sized_entry, sized_points
 from idsim.audit.summary import rounded
 from idsim.audit.tail_impostors import TailImpostors
 from idsim.audit.vertex_bootstrap import bootstrap_entry, bootstrap_false_match_rate
