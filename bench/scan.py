@@ -3,10 +3,11 @@
     python -m bench.scan [--synthetic 100000] [--real 1000000] [--dim 512] [--matchers 2] [--folder DIR] [--out FILE]
                          [--sets SxT,SxH,HxH]
 
-Makes embeddings of that many people in training and holdout, one image each, and that many synthetic faces, 1 % of which
-are further images of people of the training set, for every matcher; runs ``idsim scan`` on them in a process of its own;
-and says what ``times.json`` of the run says, beside the pairs compared, the bytes of the shards and what was found of the
-planted leaks. The embeddings of a matcher take 4 * dim bytes each on disk and in memory: 4.3 GB at the defaults.
+Makes embeddings of that many people in training and holdout, one image each, and that many synthetic faces, 1 % of
+which are further images of people of the training set, for every matcher; runs ``idsim scan`` on them in a process of
+its own; and says what ``times.json`` of the run says, beside the pairs compared, the bytes of the shards and what was
+found of the planted leaks. The embeddings of a matcher take 4 * dim bytes each, on disk and in memory: 4.3 GB at the
+defaults.
 """
 
 from __future__ import annotations

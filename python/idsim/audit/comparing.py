@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from idsim.audit.compared import Compared
     from idsim.audit.faces import FaceSet
     from idsim.options import Metric
     from idsim.results import Pairs
@@ -104,6 +105,9 @@ class Comparisons(Protocol):
 
     def reaching(self, queries: FaceSet, gallery: FaceSet, threshold: float) -> Pairs | None:
         """Return the pairs that reach a threshold; None where the sets were not compared."""
+
+    def compared(self, queries: FaceSet, gallery: FaceSet) -> Compared | None:
+        """Return the whole comparison of two sets; None where it was not made, or is not known."""
 
     def claimed_fmr(self, threshold: float) -> float | None:
         """Return the false match rate that the scores themselves claim for a threshold; None where they do not."""
@@ -238,9 +242,13 @@ class VectorComparisons:
         found = search(queries.vectors, gallery.vectors, min(count, len(gallery.rows)), metric=self.metric)
         return np.asarray(found.scores), np.asarray(found.ids)
 
-    def reaching(self, queries: FaceSet, gallery: FaceSet, threshold: float) -> Pairs:
+    def reaching(self, queries: FaceSet, gallery: FaceSet, threshold: float) -> Pairs | None:
         """Return the pairs that reach a threshold."""
         return reaching_pairs(queries.vectors, gallery.vectors, threshold, self.metric)
+
+    def compared(self, queries: FaceSet, gallery: FaceSet) -> Compared | None:  # noqa: ARG002 - of others
+        """Return None: nothing is stored."""
+        return None
 
     def claimed_fmr(self, threshold: float) -> None:
         """Return None: a similarity claims no error rate."""

@@ -130,6 +130,12 @@ class CalibrationConfig:
     primary : str
         The operating point that decides, declared in advance: ``fpir=0.01`` and the like; empty: the first one
         of `fpir`, `fmr`, `thresholds`.
+    extrapolate : tuple of float
+        False match rates below those that the comparisons support, at most two decades: thresholds for them come
+        from extreme values and decide nothing.
+    cut : float or None
+        Score (``l2``: distance) from which on two persons of the holdout are taken for one; None: by the rules of
+        `idsim.audit.contamination.choose_cut`.
     """
 
     fmr: tuple[float, ...] = (1e-6,)
@@ -137,6 +143,8 @@ class CalibrationConfig:
     thresholds: tuple[float, ...] = ()
     against: str = "holdout"
     primary: str = ""
+    extrapolate: tuple[float, ...] = ()
+    cut: float | None = None
 
     def targets(self) -> list[Target]:
         """Return the operating points, the primary one first."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from idsim.audit.analysis import analyse
+from idsim.audit.analysis.impostors import calibration_analyses
 from idsim.audit.calibration import Calibrator, ClaimedThresholds, OperatingPoint
-from idsim.audit.faces import FaceSet, encode_labels
+from idsim.audit.diagnostics.inputs import equal_files, without_shared
+from idsim.audit.faces import FaceSet, encode_labels, require_faces
 from idsim.audit.leakage import Leakage, Resampling, closer_share, measure
 from idsim.audit.tails import UnsupportedError
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from idsim.audit.analysis import Analysis
     from idsim.audit.comparing import Comparisons
     from idsim.audit.config import ScanConfig
 
@@ -32,8 +35,6 @@ __all__ = [
     "evaluate",
     "measure_baseline",
 ]
-
-UNLIKELY = 3.0  # standard deviations
 
 
 @dataclass
@@ -113,6 +114,10 @@ class Baseline:
         The operating points, the primary one first, without leakage.
     shared : list of dict
         The check for persons that both sets name.
+    probes : FaceSet or None
+        Real people who are in neither set.
+    analysis : dict
+        What the comparisons of the holdout say of the thresholds, as plain JSON values.
     """
 
     training: FaceSet
@@ -121,6 +126,8 @@ class Baseline:
     calibrator: Calibrator | ClaimedThresholds
     points: list[PointResult]
     shared: list[dict[str, Any]]
+    probes: FaceSet | None = None
+    analysis: dict[str, Any] = field(default_factory=dict)
 
     @property
     def persons(self) -> tuple[int, int]:
@@ -138,6 +145,7 @@ class Evaluation:
     training: Matches
     holdout: Matches
     closer: dict[str, Any]
+    analysis: Analysis
     checks: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -152,7 +160,11 @@ class Evaluation:
 
 
 def measure_baseline(
-    config: ScanConfig, training: FaceSet, holdout: FaceSet, comparisons: Comparisons
+    config: ScanConfig,
+    training: FaceSet,
+    holdout: FaceSet,
+    comparisons: Comparisons,
+    probes: FaceSet | None = None,
 ) -> Baseline:
     """Calibrate the thresholds, and measure what needs no synthetic set.
 
@@ -170,13 +182,8 @@ def measure_baseline(
         _measure_point(calibrator.point(target), training, holdout, comparisons, mated)
         for target in config.calibration.targets()
     ]
-    return Baseline(training, holdout, comparisons, calibrator, points, shared)
-
-
-def require_faces(faces: FaceSet) -> None:
-    """Raise ValueError where a set has no embedding."""
-    if not len(faces.rows):
-        raise ValueError(f"[{faces.name}] has {len(faces.items)} items, and none of them has a face")
+    baseline = Baseline(training, holdout, comparisons, calibrator, points, shared, probes)
+    return replace(baseline, analysis=calibration_analyses(config, baseline))
 
 
 def evaluate(
@@ -184,9 +191,10 @@ def evaluate(
     baseline: Baseline,
     synthetic: FaceSet,
     skipped: dict[str, list[tuple[str, str]]],
+    key: bytes,
     tell: Callable[[str, int, int], None],
 ) -> Evaluation:
-    """Search and measure one synthetic set.
+    """Search and measure one synthetic set; `key` is that of the pseudonyms.
 
     Raises
     ------
@@ -209,6 +217,7 @@ def evaluate(
         points.append(_with_leakage(result, sets, baseline.comparisons, resampling))
     training = _matches(synthetic, sets.training, config.output.matches, baseline)
     holdout = _matches(synthetic, sets.holdout, config.output.matches, baseline)
+    analysis = analyse(config, baseline, sets, points, key, tell)
     return Evaluation(
         sets=sets,
         baseline=baseline,
@@ -216,7 +225,8 @@ def evaluate(
         training=training,
         holdout=holdout,
         closer=_closer(training, holdout, baseline),
-        checks=[*baseline.shared, *equal_files(list(sets.faces.values())), *check_cross(points[0])],
+        analysis=analysis,
+        checks=[*baseline.shared, *equal_files(list(sets.faces.values())), *analysis.findings],
     )
 
 
@@ -301,57 +311,3 @@ def _closer(training: Matches, holdout: Matches, baseline: Baseline) -> dict[str
 def _matches(synthetic: FaceSet, real: FaceSet, count: int, baseline: Baseline) -> Matches:
     scores, ids = baseline.comparisons.best(synthetic, real, count)
     return Matches(scores, ids, baseline.calibrator.share_at(scores))
-
-
-# --- checks that a reader of the numbers must see -------------------------------------------------
-
-
-def without_shared(
-    config: ScanConfig, training: FaceSet, holdout: FaceSet
-) -> tuple[FaceSet, list[dict[str, Any]]]:
-    """Return the holdout without the persons that both real sets name, and the check that says so."""
-    if "each" in (config.training.labels, config.holdout.labels):
-        return holdout, []
-    shared = set(training.labels) & set(holdout.labels)
-    if not shared:
-        return holdout, []
-    text = "persons are named in training and in holdout; they were taken out of the holdout"
-    return holdout.without(shared), [{"check": "shared persons", "count": len(shared), "meaning": text}]
-
-
-def equal_files(sets: list[FaceSet]) -> list[dict[str, Any]]:
-    """Return a check for every two sets with equal files."""
-    checks = []
-    for number, first in enumerate(sets):
-        for second in sets[number + 1 :]:
-            count = len(_contents(first) & _contents(second))
-            if count:
-                text = f"files have the same bytes in {first.name} and in {second.name}"
-                checks.append({"check": "equal files", "count": count, "meaning": text})
-    return checks
-
-
-def _contents(faces: FaceSet) -> set[str]:
-    return {str(record["sha256"]) for record in faces.records if len(str(record.get("sha256", ""))) == 64}
-
-
-def check_cross(primary: PointResult) -> list[dict[str, Any]]:
-    """Report when training and holdout match each other more often than the holdout matches itself.
-
-    Of all pairs of persons that falsely match, those between the sets should have the share that they have of
-    the pairs compared; three standard deviations more are hardly chance.
-    """
-    fmr, cross = primary.point.fmr, primary.cross
-    if cross is None or fmr is None:
-        return []
-    inside = fmr.trials / max(1, cross.compared) * cross.persons_compared
-    share = cross.persons_compared / (cross.persons_compared + inside)
-    total = cross.person_pairs + fmr.units
-    expected, spread = total * share, math.sqrt(total * share * (1 - share))
-    if cross.person_pairs <= expected + UNLIKELY * spread:
-        return []
-    text = (
-        "pairs of training and holdout reach the threshold, far more than pairs inside the holdout do: the sets "
-        "may share persons, which raises the rate against the holdout and hides leaks"
-    )
-    return [{"check": "training against holdout", "count": cross.pairs, "meaning": text}]

@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["FaceSet", "encode_labels"]
+__all__ = ["FaceSet", "encode_labels", "require_faces"]
 
 
 def encode_labels(labels: list[str]) -> tuple[NDArray[np.int64], list[str]]:
@@ -73,3 +73,9 @@ class FaceSet:
             [self.records[row] for row in keep] if self.records else [],
             self.origin,
         )
+
+
+def require_faces(faces: FaceSet) -> None:
+    """Raise ValueError where a set has no embedding."""
+    if not len(faces.rows):
+        raise ValueError(f"[{faces.name}] has {len(faces.items)} items, and none of them has a face")

@@ -10,8 +10,10 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from idsim.audit.evaluation import check_cross, equal_files, evaluate
+from idsim.audit.diagnostics.inputs import equal_files
+from idsim.audit.evaluation import evaluate
 from idsim.audit.folder import SUMMARY
+from idsim.audit.person_records import PERSON_TYPES, person_columns
 from idsim.audit.records import failures, image_columns, pair_columns
 from idsim.audit.series import series_row, series_verdict, with_correction
 from idsim.audit.summary import (
@@ -72,6 +74,9 @@ def write_evaluation(
         write_table(folder / "pairs", pair_columns(evaluation, key)),
         write_table(folder / "images", image_columns(faces, matches, key)),
     ]
+    persons = person_columns(evaluation, key)
+    if persons:
+        tables.append(write_table(folder / "persons", persons, PERSON_TYPES))
     write_lines(folder / "failures.jsonl", failures(faces, evaluation.sets.skipped))
     summary = make_summary(config, evaluation, matcher, key, [path.name for path in tables])
     write_json(folder / SUMMARY, summary)
@@ -105,7 +110,7 @@ def write_series(
     """
     config, matcher = work.config, work.matcher
     real = [baseline.training, baseline.holdout]
-    checks = [*baseline.shared, *equal_files(real), *check_cross(baseline.points[0])]
+    checks = [*baseline.shared, *equal_files(real)]
     rows = []
     for number, (name, part) in enumerate(work.series.items()):
         place = folder / SETS / name
@@ -154,7 +159,7 @@ def _write_set(
 ) -> None:
     """Write the files of one set of a series. A set without any face, as early checkpoints draw it, is no error."""
     if len(synthetic.rows):
-        evaluation = evaluate(config, baseline, synthetic, {}, tell)
+        evaluation = evaluate(config, baseline, synthetic, {}, key, tell)
         write_evaluation(config, place, evaluation, matcher, key, ("synthetic",))
         return
     table = write_table(place / "images", image_columns([synthetic], None, key))

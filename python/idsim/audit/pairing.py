@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from idsim.audit.compared import Compared
-from idsim.audit.evaluation import require_faces, without_shared
+from idsim.audit.diagnostics.inputs import without_shared
+from idsim.audit.faces import require_faces
 from idsim.audit.levels import listing_level
 from idsim.audit.pair_names import sets_of
 from idsim.audit.pair_shards import NOTHING_LISTED, best_of_tail, joined, read_pairs, write_pairs
@@ -52,8 +53,8 @@ class Pairing:
         self.work = work
         self.metric: Metric = work.matcher["metric"]
         real = {name: part.faces() for name, part in work.real.items()}
-        self.holdout_checks = without_shared(work.config, real["training"], real["holdout"])
-        self.real: dict[str, FaceSet] = real | {"holdout": self.holdout_checks[0]}
+        holdout, _ = without_shared(work.config, real["training"], real["holdout"])
+        self.real: dict[str, FaceSet] = real | {"holdout": holdout}
         for faces in self.real.values():
             require_faces(faces)
         totals = {name: len(faces.items) for name, faces in self.real.items()}

@@ -165,7 +165,8 @@ def _finish_matcher(
     config = work.config
     training, holdout = work.real["training"].faces(), work.real["holdout"].faces()
     tell("calibration", 0, 1)
-    baseline = measure_baseline(config, training, holdout, _comparisons(work, pairing, ""))
+    probes = work.real["probes"].faces() if "probes" in work.real else None
+    baseline = measure_baseline(config, training, holdout, _comparisons(work, pairing, ""), probes)
     tell("calibration", 1, 1)
     if len(work.series) > 1:
         return write_series(
@@ -173,7 +174,7 @@ def _finish_matcher(
         )
     ((variant, part),) = work.series.items()
     compared = replace(baseline, comparisons=_comparisons(work, pairing, variant))
-    evaluation = evaluate(config, compared, part.faces(), work.skipped, tell)
+    evaluation = evaluate(config, compared, part.faces(), work.skipped, key, tell)
     return write_evaluation(config, folder, evaluation, work.matcher, key)
 
 

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from idsim.audit.compared import Compared
 from idsim.audit.comparing import MAX_MATED_PAIRS, mated_pairs
+from idsim.audit.pair_shards import best_of_tail
 from idsim.audit.score_tables import SCALES, Chunk
 from idsim.audit.tails import MAX_PAIRS, TooLooseError, UnsupportedError
 from idsim.results import Pairs
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ScoreComparisons", "ScoreImpostors"]
 
+
+KEPT = 5  # best matches of every face
 
 NOTHING = Chunk(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))
 
@@ -78,6 +82,34 @@ class ScoreComparisons:
         if table is None:
             return None
         return self.collect(self._between(queries, gallery), threshold, table.level, " x ".join(names))
+
+    def compared(self, queries: FaceSet, gallery: FaceSet) -> Compared | None:
+        """Return the whole comparison of two sets, as far as the files list it; None where there is no file.
+
+        Best matches beyond those of the tail are not told.
+        """
+        names = (queries.name, gallery.name)
+        table = self._tables.get(names) or self._tables.get(names[::-1])
+        if table is None or (not table.level > -math.inf and self._reading.complete != "true"):
+            return None
+        level = float(self._reading.oriented(np.array([table.level], np.float32))[0])
+        own = names[0] == names[1]
+        chunks = self._between(queries, gallery)
+        if own:
+            persons = queries.codes()[0]
+            chunks = _different(chunks, persons, persons)
+        try:
+            tail = self.collect(chunks, level, table.level, " x ".join(names))
+        except TooLooseError:
+            return None
+        if own:
+            first, second = np.minimum(tail.rows, tail.columns), np.maximum(tail.rows, tail.columns)
+            order = np.lexsort((second, first))
+            tail = Pairs(first[order], second[order], tail.scores[order])
+            scores, ids = best_of_tail(tail, len(queries.rows), KEPT, self.metric)
+        else:
+            scores, ids = self.best(queries, gallery, KEPT)
+        return Compared(self.metric, scores, ids, level, tail)
 
     def mated(self, sets: Sequence[FaceSet]) -> tuple[NDArray[np.float32], int]:
         """Return the scores of pairs of images of one person, of the sets that were compared with themselves.

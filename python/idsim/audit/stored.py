@@ -51,14 +51,20 @@ class StoredComparisons(VectorComparisons):
             return super().best(queries, gallery, count)
         return found.scores[:, :wanted], found.ids[:, :wanted]
 
-    def reaching(self, queries: FaceSet, gallery: FaceSet, threshold: float) -> Pairs:
-        """Return the pairs that reach a threshold."""
+    def compared(self, queries: FaceSet, gallery: FaceSet) -> Compared | None:
+        """Return a whole comparison; None where it was not made."""
+        return self.stored.get((queries.name, gallery.name))
+
+    def reaching(self, queries: FaceSet, gallery: FaceSet, threshold: float) -> Pairs | None:
+        """Return the pairs that reach a threshold; None where the sets were not compared."""
         found = self.stored.get((queries.name, gallery.name))
         if found is not None and found.holds(threshold):
             return found.reaching(threshold)
         turned = self.stored.get((gallery.name, queries.name))
         if turned is not None and turned.holds(threshold):
             return _turned(turned.reaching(threshold))
+        if found is None and turned is None:
+            return None
         return super().reaching(queries, gallery, threshold)
 
     def impostors(

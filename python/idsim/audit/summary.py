@@ -73,6 +73,7 @@ def make_summary(
             for number, result in enumerate(evaluation.points)
         ],
         "closer_to_training": evaluation.closer,
+        "analysis": evaluation.analysis.entries,
         "checks": evaluation.checks,
         "top_pairs": _top_pairs(config, evaluation, key),
         "statistics": statistics_entry(config),
@@ -99,13 +100,13 @@ def statistics_entry(config: ScanConfig) -> dict[str, Any]:
 
 
 def rounded(value: Any) -> Any:
-    """Return plain JSON values with floats of nine significant digits."""
+    """Return plain JSON values with floats of nine significant digits; what is not finite becomes None."""
     if isinstance(value, dict):
         return {str(key): rounded(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
         return [rounded(entry) for entry in value]
     if isinstance(value, (float, np.floating)):
-        return float(f"{float(value):.{DIGITS}g}")
+        return float(f"{float(value):.{DIGITS}g}") if np.isfinite(value) else None
     return int(value) if isinstance(value, np.integer) else value
 
 
@@ -148,6 +149,7 @@ def calibration_entry(config: ScanConfig, baseline: Baseline) -> dict[str, Any]:
         # If 1 % of the images had a partner of the same person under another label, the false match rate
         # could not be measured below this: the pairs would be right.
         "contamination_floor_per_percent": 0.01 / max(1, images),
+        "analysis": baseline.analysis,
     }
 
 

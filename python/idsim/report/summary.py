@@ -49,9 +49,9 @@ def notes(summary: dict[str, Any]) -> list[str]:
         for point in summary["operating_points"]
         if point["refused"]
     ]
-    lines += [f"{check['count']} {check['meaning']}." for check in summary["checks"]]
+    lines += _worse(summary["checks"])
     for row in summary.get("series", []):
-        lines += [f"{row['name']}: {check['count']} {check['meaning']}." for check in row["checks"]]
+        lines += [f"{row['name']}: {line}" for line in _worse(row["checks"])]
         if not row["synthetic"]["with_face"]:
             lines.append(
                 f"{row['name']}: no face was found in any of the {row['synthetic']['items']} images."
@@ -59,10 +59,13 @@ def notes(summary: dict[str, Any]) -> list[str]:
     each = [name for name in ("training", "holdout") if summary["sets"][name]["labels"] == "each"]
     if each:
         lines.append(f"Every image of {' and '.join(each)} is taken for a person of its own.")
-    few = [point["name"] for point in summary["operating_points"] if _few_errors(point)]
-    if few:
-        lines.append(f"Error rates that rest on fewer than 30 errors: {', '.join(few)}.")
     return lines
+
+
+def _worse(checks: list[dict[str, Any]]) -> list[str]:
+    """Return the sentences of the checks that are more than information, errors first."""
+    errors = [f"Error: {check['sentence']}" for check in checks if check["severity"] == "error"]
+    return errors + [f"Warning: {check['sentence']}" for check in checks if check["severity"] == "warning"]
 
 
 def _several(summary: dict[str, Any], pairs: int, names: dict[str, str] | None) -> list[TextTable]:
@@ -81,10 +84,6 @@ def _several(summary: dict[str, Any], pairs: int, names: dict[str, str] | None) 
     columns = ("matcher", "training", "holdout", "excess", _level(summary), "p", "p corrected")
     title = f"All matchers at {summary['verdict']['operating_point']}"
     return [*shown, TextTable(title, columns, rows)]
-
-
-def _few_errors(point: dict[str, Any]) -> bool:
-    return any(point[rate] is not None and point[rate]["flags"] for rate in ("fmr", "fpir"))
 
 
 # --- tables ---------------------------------------------------------------------------------------

@@ -1,0 +1,83 @@
+"""All analyses of one synthetic set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from idsim.audit.analysis.checks import findings_of
+from idsim.audit.analysis.context import Context
+from idsim.audit.analysis.persons import exposure, membership, persons_of
+from idsim.audit.analysis.tails import by_gallery_size, lift
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from idsim.audit.config import ScanConfig
+    from idsim.audit.evaluation import Baseline, PointResult, Sets
+
+__all__ = ["Analysis", "analyse"]
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What was found beyond the leak rates.
+
+    Attributes
+    ----------
+    entries : dict
+        Plain JSON values for the summary, by analysis; ``refused`` says why there is nothing.
+    findings : list of dict
+        What the checks found.
+    persons : dict or None
+        The persons of the training set, as columns; codes instead of names.
+    """
+
+    entries: dict[str, Any] = field(default_factory=dict)
+    findings: list[dict[str, Any]] = field(default_factory=list)
+    persons: dict[str, NDArray[Any]] | None = None
+
+
+def analyse(
+    config: ScanConfig,
+    baseline: Baseline,
+    sets: Sets,
+    points: list[PointResult],
+    key: bytes,
+    tell: Callable[[str, int, int], None],
+) -> Analysis:
+    """Analyse one synthetic set.
+
+    Parameters
+    ----------
+    config : ScanConfig
+        The scan with one matcher.
+    baseline : Baseline
+        What the real sets say, with the comparisons of this synthetic set.
+    sets : Sets
+        The sets.
+    points : list of PointResult
+        The operating points, the primary one first.
+    key : bytes
+        Of the pseudonyms.
+    tell : callable
+        Told how far it is.
+    """
+    context = Context(config, baseline, sets, points)
+    steps: list[tuple[str, Callable[[Context], dict[str, Any]]]] = [
+        ("membership", membership),
+        ("tail_lift_curve", lift),
+        ("by_gallery_size", by_gallery_size),
+    ]
+    entries: dict[str, Any] = {}
+    for number, (name, step) in enumerate(steps):
+        tell("analysis", number, len(steps) + 2)
+        entries[name] = step(context)
+    tell("analysis", len(steps), len(steps) + 2)
+    entries["exposure"], table = persons_of(context, exposure(context))
+    tell("analysis", len(steps) + 1, len(steps) + 2)
+    findings = [finding.entry() for finding in findings_of(context, key)]
+    tell("analysis", len(steps) + 2, len(steps) + 2)
+    return Analysis(entries, findings, table)

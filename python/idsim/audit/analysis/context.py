@@ -1,0 +1,113 @@
+"""What the analyses of one synthetic set work with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from idsim.audit.faces import encode_labels
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from idsim.audit.compared import Compared
+    from idsim.audit.comparing import Comparisons
+    from idsim.audit.config import ScanConfig
+    from idsim.audit.evaluation import Baseline, PointResult, Sets
+    from idsim.audit.faces import FaceSet
+    from idsim.results import Pairs
+
+__all__ = ["Context", "refused"]
+
+# Draws of permutation tests over all persons: about a minute of them.
+MOST_SHUFFLED = 1_000_000_000
+FEWEST_PERMUTATIONS = 99
+
+
+def refused(sentence: str) -> dict[str, Any]:
+    """Return the entry of an analysis that cannot be made."""
+    return {"refused": sentence}
+
+
+@dataclass(frozen=True)
+class Context:
+    """One synthetic set beside the real ones.
+
+    Attributes
+    ----------
+    config : ScanConfig
+        The scan with one matcher.
+    baseline : Baseline
+        What the real sets say.
+    sets : Sets
+        The sets.
+    points : list of PointResult
+        The operating points, the primary one first.
+    """
+
+    config: ScanConfig
+    baseline: Baseline
+    sets: Sets
+    points: list[PointResult]
+
+    @property
+    def comparisons(self) -> Comparisons:
+        """Scores between the sets."""
+        return self.baseline.comparisons
+
+    @property
+    def metric(self) -> str:
+        """``l2``: lower is better; anything else: higher is better."""
+        return self.comparisons.metric
+
+    @property
+    def confidence(self) -> float:
+        """Of the intervals."""
+        return self.config.statistics.confidence
+
+    @property
+    def threshold(self) -> float | None:
+        """Of the primary operating point."""
+        return self.points[0].point.threshold
+
+    def rng(self, stage: int) -> np.random.Generator:
+        """Return the source of chance of one analysis."""
+        return np.random.default_rng([self.config.run.seed, 100 + stage])
+
+    def faces(self, name: str) -> FaceSet | None:
+        """Return a set; None where there is no such set."""
+        return self.baseline.probes if name == "probes" else self.sets.faces[name]
+
+    def compared(self, rows: str, columns: str) -> Compared | None:
+        """Return the comparison of two sets; None where it was not made."""
+        first, second = self.faces(rows), self.faces(columns)
+        if first is None or second is None:
+            return None
+        return self.comparisons.compared(first, second)
+
+    def reaching(self, rows: str, columns: str, threshold: float) -> Pairs | None:
+        """Return the pairs of two sets that reach a threshold; None where not all of them are known."""
+        found = self.compared(rows, columns)
+        return found.reaching(threshold) if found is not None and found.holds(threshold) else None
+
+    def persons(self, name: str) -> NDArray[np.int64]:
+        """Return the person (synthetic: cluster) of every embedding of a set, as codes."""
+        faces = self.faces(name)
+        assert faces is not None, "asked of sets that there are"
+        return faces.codes()[0]
+
+    def item_clusters(self) -> NDArray[np.int64]:
+        """Return the cluster of every synthetic item, also of those without a face."""
+        return encode_labels(self.sets.synthetic.labels)[0]
+
+    def item_weights(self) -> NDArray[np.float64]:
+        """Return 1 / size of its cluster for every synthetic item."""
+        clusters = self.item_clusters()
+        return 1.0 / np.bincount(clusters)[clusters]
+
+    def permutations(self, units: int) -> int:
+        """Return how many exchanges are made where each shuffles so many persons."""
+        most = max(FEWEST_PERMUTATIONS, MOST_SHUFFLED // max(1, units))
+        return min(self.config.statistics.permutations, most)

@@ -1,0 +1,105 @@
+"""What the comparisons of real people say of the thresholds: once for all synthetic sets of a scan."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from idsim.audit.contamination import (
+    choose_cut,
+    contamination_entry,
+    find_contamination,
+    threshold_sensitivity,
+)
+from idsim.audit.dependence import pairs_of
+from idsim.audit.extremes import extrapolate, fit_tail, tail_entry
+from idsim.audit.gumbel import fit_gumbel, growth_entry
+from idsim.audit.resampling import image_counts
+from idsim.audit.tail_impostors import TailImpostors
+from idsim.audit.vertex_bootstrap import bootstrap_entry, bootstrap_false_match_rate
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from idsim.audit.compared import Compared
+    from idsim.audit.config import ScanConfig
+    from idsim.audit.evaluation import Baseline
+    from idsim.audit.extremes import TailFit
+
+__all__ = ["calibration_analyses"]
+
+MANY_FALSE_MATCHES = 1_000_000  # beyond this the closed form is sure enough
+
+
+def calibration_analyses(config: ScanConfig, baseline: Baseline) -> dict[str, Any]:
+    """Return contamination, the bootstrap of the primary FMR, extrapolated thresholds, and growth of best matches."""
+    holdout = baseline.holdout
+    own = baseline.comparisons.compared(holdout, holdout)
+    persons = holdout.codes()[0]
+    if own is None or len(np.unique(persons)) < 2:
+        return {"refused": "the holdout was not compared with itself"}
+    confidence = config.statistics.confidence
+    mated, mated_persons = baseline.comparisons.mated([holdout])
+    cut = choose_cut(own, persons, mated, mated_persons, config.calibration.cut)
+    found, sensitivity = None, []
+    keep = np.ones(len(persons), np.bool_)
+    if cut.score is not None:
+        found = find_contamination(own, persons, cut, confidence, mated if len(mated) else None)
+        keep = found.keep
+        if len(found.removed):
+            targets = config.calibration.targets()
+            sensitivity = threshold_sensitivity(own, persons, found, targets, confidence)
+    result = {
+        "contamination": contamination_entry(found, cut, sensitivity),
+        "fmr_bootstrap": _bootstrap(config, baseline, own, persons),
+        "best_match_growth": growth_entry(
+            fit_gumbel(own.scores[:, 0], own.ids[:, 0], persons, own.metric, confidence)
+            if own.scores.shape[1]
+            else "no pair is listed"
+        ),
+    }
+    if config.calibration.extrapolate:
+        fit = _tail(config, own, persons, keep)
+        wanted = [] if isinstance(fit, str) else extrapolate(fit, list(config.calibration.extrapolate))
+        result["extrapolation"] = tail_entry(fit, wanted)
+    return result
+
+
+def _bootstrap(
+    config: ScanConfig, baseline: Baseline, own: Compared, persons: NDArray[np.int64]
+) -> dict[str, Any] | None:
+    threshold = baseline.points[0].point.threshold
+    if threshold is None or not own.holds(threshold):
+        return None
+    pairs = own.reaching(threshold)
+    if len(pairs.rows) > MANY_FALSE_MATCHES:
+        return None
+    rng = np.random.default_rng([config.run.seed, 200])
+    first, second = persons[pairs.rows], persons[pairs.columns]
+    statistics = config.statistics
+    return bootstrap_entry(
+        bootstrap_false_match_rate(
+            first, second, image_counts(persons), rng, statistics.confidence, statistics.bootstrap
+        )
+    )
+
+
+def _tail(
+    config: ScanConfig, own: Compared, persons: NDArray[np.int64], keep: NDArray[np.bool_]
+) -> TailFit | str:
+    """Fit the tail of the impostors, without those that are taken for pairs of one person."""
+    _, codes = np.unique(persons[keep], return_inverse=True)
+    kept = TailImpostors(own, persons, keep)
+    rng = np.random.default_rng([config.run.seed, 201])
+    comparisons = pairs_of(image_counts(codes.reshape(-1)))
+    statistics = config.statistics
+    return fit_tail(
+        kept.listed,
+        codes.reshape(-1),
+        own.metric,
+        comparisons,
+        rng,
+        statistics.confidence,
+        replicates=statistics.bootstrap,
+    )
