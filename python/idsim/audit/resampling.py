@@ -22,12 +22,16 @@ __all__ = [
     "Draw",
     "Hits",
     "bootstrap_rates",
+    "exchanged",
     "expected_share",
+    "hit_cells",
     "image_counts",
+    "keep_images",
     "leak_rate",
     "matched_draws",
     "permutation_p",
     "pooled",
+    "sum_cells",
     "unique_hits",
 ]
 
@@ -61,8 +65,8 @@ def unique_hits(images: NDArray[np.int64], persons: NDArray[np.int64]) -> Hits:
     """Return the distinct (image, person) pairs, ordered."""
     if not len(images):
         return Hits(np.empty(0, np.int64), np.empty(0, np.int64))
-    pairs = np.unique(np.stack([images, persons], axis=1), axis=0)
-    return Hits(np.ascontiguousarray(pairs[:, 0]), np.ascontiguousarray(pairs[:, 1]))
+    width = int(persons.max()) + 1
+    return Hits(*np.divmod(np.unique(images.astype(np.int64) * width + persons), width))
 
 
 def leak_rate(hits: Hits, weights: NDArray[np.float64]) -> float:
@@ -114,8 +118,8 @@ def matched_draws(
         keep = np.minimum(counts[0][chosen[0]], counts[1][chosen[1]])
         result.append(
             Draw(
-                _keep_images(training, chosen[0], keep, len(counts[0]), rng),
-                _keep_images(holdout, chosen[1], keep, len(counts[1]), rng),
+                keep_images(training, chosen[0], keep, len(counts[0]), rng),
+                keep_images(holdout, chosen[1], keep, len(counts[1]), rng),
             )
         )
     return result
@@ -127,14 +131,26 @@ def _richest_first(counts: NDArray[np.int64], size: int, rng: np.random.Generato
     return chosen[np.argsort(-counts[chosen], kind="stable")].astype(np.int64)
 
 
-def _keep_images(
+def keep_images(
     persons: NDArray[np.int64],
     chosen: NDArray[np.int64],
     keep: NDArray[np.int64],
     total: int,
     rng: np.random.Generator,
 ) -> NDArray[np.bool_]:
-    """Return bool ``[n]``: `keep` images at random of each chosen person."""
+    """Return bool ``[n]``: which images take part: `keep` at random of each chosen person.
+
+    Parameters
+    ----------
+    persons : ndarray
+        int64 ``[n]``: code of the person of every image.
+    chosen, keep : ndarray
+        int64 ``[c]``: persons, and how many images of each.
+    total : int
+        Persons in all.
+    rng : numpy.random.Generator
+        Source of the choice.
+    """
     quota = np.zeros(total, np.int64)
     quota[chosen] = keep
     shuffled = rng.permutation(len(persons))
@@ -229,7 +245,7 @@ def bootstrap_rates(
         Source of the draws.
     """
     total = int(clusters.max()) + 1
-    cells = [_cells(hits, weights, clusters) for hits in galleries]
+    cells = [hit_cells(hits, weights, clusters) for hits in galleries]
     touched = np.unique(np.concatenate([cell[0] for cell in cells]))
     masses = [
         np.bincount(np.searchsorted(touched, cell[0]), weights=cell[2], minlength=len(touched)) / total
@@ -258,16 +274,23 @@ def _reweighted(
     return [np.concatenate(part) for part in parts]
 
 
-def _cells(
+def hit_cells(
     hits: Hits, weights: NDArray[np.float64], clusters: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
     """Return cluster, person and mass of every (cluster, person) cell; the masses sum to clusters x rate."""
     per_image = np.bincount(hits.images, minlength=len(weights))
     mass = weights[hits.images] / per_image[hits.images]
-    keys = np.stack([clusters[hits.images], hits.persons], axis=1).reshape(-1, 2)
-    cells, place = np.unique(keys, axis=0, return_inverse=True)
+    return sum_cells(clusters[hits.images], hits.persons, mass)
+
+
+def sum_cells(
+    clusters: NDArray[np.int64], persons: NDArray[np.int64], mass: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Return cluster, person and sum of the masses of every (cluster, person) cell, ordered."""
+    width = int(persons.max(initial=0)) + 1
+    cells, place = np.unique(clusters * width + persons, return_inverse=True)
     sums = np.bincount(place.reshape(-1), weights=mass, minlength=len(cells)).astype(np.float64)
-    return cells[:, 0], cells[:, 1], sums
+    return cells // width, cells % width, sums
 
 
 def _multinomial(n: int, tracked: int, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
@@ -352,23 +375,34 @@ def permutation_p(
     reached = 0
     for start in range(0, permutations, step):
         count = min(step, permutations - start)
-        labels = _exchanged(people, member, strata, count, rng)
+        labels = exchanged(people, member, strata, count, rng)
         # A sum in another order may differ in its last bits: equal statistics must count as reached.
         reached += int((statistic(labels) >= observed - 1e-12).sum())
     return (1 + reached) / (permutations + 1)
 
 
-def _exchanged(
+def exchanged(
     people: NDArray[np.int64],
     member: NDArray[np.bool_],
     strata: NDArray[np.int64],
     count: int,
     rng: np.random.Generator,
 ) -> NDArray[np.bool_]:
-    """Return bool ``[count, people]``: membership of the persons that are hit, after random exchanges.
+    """Return bool ``[count, people]``: membership of the persons that matter, after random exchanges.
 
-    Only persons with a hit matter: how many of them are members follows the hypergeometric distribution of
-    their stratum, and which ones is a random choice.
+    How many of them are members follows the hypergeometric distribution of their stratum, and which ones is a
+    random choice.
+
+    Parameters
+    ----------
+    people : ndarray
+        int64 ``[people]``: the persons that matter, such as those with a hit; each once.
+    member, strata : ndarray
+        bool and int64 ``[k]``: membership and stratum of every person.
+    count : int
+        How many exchanges.
+    rng : numpy.random.Generator
+        Source of the exchanges.
     """
     labels = np.zeros((count, len(people)), np.bool_)
     for stratum in np.unique(strata[people]):
@@ -376,8 +410,5 @@ def _exchanged(
         columns = np.flatnonzero(strata[people] == stratum)
         members = int(member[inside].sum())
         drawn = rng.hypergeometric(members, int(inside.sum()) - members, len(columns), size=count)
-        order = np.argsort(rng.random((count, len(columns))), axis=1)
-        ranks = np.empty_like(order)
-        np.put_along_axis(ranks, order, np.arange(len(columns))[None, :], axis=1)
-        labels[:, columns] = ranks < drawn[:, None]
+        labels[:, columns] = rng.permuted(np.arange(len(columns)) < drawn[:, None], axis=1)
     return labels
