@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from idsim.audit.exchanges import exchange_groups, exchanged
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -22,7 +24,6 @@ __all__ = [
     "Draw",
     "Hits",
     "bootstrap_rates",
-    "exchanged",
     "expected_share",
     "hit_cells",
     "image_counts",
@@ -372,43 +373,11 @@ def permutation_p(
 
     observed = statistic(member[people][None, :])[0]
     step = max(1, SLICE_ELEMENTS // max(len(place), 1))
+    groups = exchange_groups(people, member, strata)
     reached = 0
     for start in range(0, permutations, step):
         count = min(step, permutations - start)
-        labels = exchanged(people, member, strata, count, rng)
+        labels = exchanged(groups, len(people), count, rng)
         # A sum in another order may differ in its last bits: equal statistics must count as reached.
         reached += int((statistic(labels) >= observed - 1e-12).sum())
     return (1 + reached) / (permutations + 1)
-
-
-def exchanged(
-    people: NDArray[np.int64],
-    member: NDArray[np.bool_],
-    strata: NDArray[np.int64],
-    count: int,
-    rng: np.random.Generator,
-) -> NDArray[np.bool_]:
-    """Return bool ``[count, people]``: membership of the persons that matter, after random exchanges.
-
-    How many of them are members follows the hypergeometric distribution of their stratum, and which ones is a
-    random choice.
-
-    Parameters
-    ----------
-    people : ndarray
-        int64 ``[people]``: the persons that matter, such as those with a hit; each once.
-    member, strata : ndarray
-        bool and int64 ``[k]``: membership and stratum of every person.
-    count : int
-        How many exchanges.
-    rng : numpy.random.Generator
-        Source of the exchanges.
-    """
-    labels = np.zeros((count, len(people)), np.bool_)
-    for stratum in np.unique(strata[people]):
-        inside = strata == stratum
-        columns = np.flatnonzero(strata[people] == stratum)
-        members = int(member[inside].sum())
-        drawn = rng.hypergeometric(members, int(inside.sum()) - members, len(columns), size=count)
-        labels[:, columns] = rng.permuted(np.arange(len(columns)) < drawn[:, None], axis=1)
-    return labels
