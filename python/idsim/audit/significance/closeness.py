@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from idsim.audit.intervals import Interval
+from idsim.audit.intervals import Interval, wilson
 from idsim.audit.resampling import Deviations, matched_draws, pooled, sum_cells
 from idsim.audit.significance.nearest import best_among, pooled_nearest
 from idsim.audit.significance.permutations import (
@@ -31,10 +31,11 @@ if TYPE_CHECKING:
     from idsim.audit.compared import Compared
     from idsim.audit.excess import Resampling
     from idsim.audit.resampling import Draw
-    from idsim.audit.significance.nearest import Nearest, Searches
+    from idsim.audit.significance.nearest import Best, Nearest, Searches
 
 __all__ = ["Closeness", "CloserShare", "Margin", "closeness_entry", "measure_closeness"]
 
+EFFECTIVE = "Wilson with effective n from the two-way cluster bootstrap"
 TWO_WAY = "percentiles of the two-way cluster bootstrap"
 
 
@@ -45,11 +46,14 @@ class CloserShare:
     Attributes
     ----------
     share : float
-        Weighted by cluster; persons that are equally near share an image.
+        Weighted by cluster; persons that are equally near share an image, as far as they are among the matches
+        kept.
     expected : float
         Without leakage: persons of training over all persons.
     interval : Interval
         Two-sided, of the share.
+    effective : float
+        Independent images that carry as much information.
     test : PermutationTest
         Of the share under exchange of membership among persons with equal numbers of images.
     naive_p : float
@@ -66,6 +70,7 @@ class CloserShare:
     share: float
     expected: float
     interval: Interval
+    effective: float
     test: PermutationTest
     naive_p: float
     design_effect: float | None
@@ -127,8 +132,8 @@ def measure_closeness(
     Parameters
     ----------
     training, holdout : Compared
-        The synthetic set compared with either gallery. Two best matches are enough where the galleries are of
-        equal size; otherwise the margin needs so many that some fall into every matched gallery.
+        The synthetic set compared with either gallery. The margin needs two best matches of different persons
+        where the galleries are of equal size, otherwise so many that some fall into every matched gallery.
     persons : tuple of ndarray
         int64 ``[g]``: code of the person of every embedding of training and of holdout.
     synthetic : Searches
@@ -173,13 +178,13 @@ def _closer_share(
     weights = 1.0 / np.bincount(codes)[codes] / (int(codes.max()) + 1)
     mass = weights[rows] * parts
     contributions = np.bincount(people, weights=mass, minlength=len(pool.member)).astype(np.float64)
-    share = float(contributions[pool.member].sum())
+    share = min(1.0, float(contributions[pool.member].sum()))
     sizes = int(pool.member.sum()), int((~pool.member).sum())
     expected = sizes[0] / sum(sizes)
     statistic = sum_of_members("share closer to training", contributions)
     test = permutation_test(statistic, pool, resampling.permutations, rngs[0])
     deviations = _share_deviations(codes[rows], people, mass, share, pool, resampling.bootstrap, rngs[1])
-    low, high = percentiles(share, deviations.combined(), resampling.confidence)
+    effective = _effective(share, deviations.variance, contributions, int(codes.max()) + 1)
     # An image whose nearest persons are all of one side is nearer to it; others are ties.
     of_training = np.bincount(rows, weights=parts * pool.member[people], minlength=len(codes))
     tied = (of_training > 1e-9) & (of_training < 1 - 1e-9)
@@ -188,7 +193,8 @@ def _closer_share(
     return CloserShare(
         share=share,
         expected=expected,
-        interval=Interval(max(0.0, low), min(1.0, high), TWO_WAY),
+        interval=Interval(*wilson(share, effective, resampling.confidence), EFFECTIVE),
+        effective=effective,
         test=test,
         naive_p=binomial_upper(nearer, len(codes) - int(tied.sum()), expected),
         design_effect=test.null_deviation**2 / plain if test.null_deviation > 0 else None,
@@ -206,6 +212,17 @@ def _nearest_persons(
     rows, places = np.nonzero(nearest.scores == nearest.scores[:, :1])
     rows, people, _ = sum_cells(rows, nearest.persons[rows, places], np.ones(len(rows)))
     return rows, people, 1.0 / np.bincount(rows)[rows]
+
+
+def _effective(share: float, variance: float, contributions: NDArray[np.float64], clusters: int) -> float:
+    """Return the effective number of images: never more than clusters, or than persons that are nearest.
+
+    Where all images are nearer to one side, no variance is seen; the inverse Simpson number of the persons that
+    are nearest, by the weight of the images, is a bound that needs none.
+    """
+    persons = 1.0 / float((contributions**2).sum())
+    plain = share * (1 - share)
+    return min(float(clusters), persons, plain / variance if plain > 0 and variance > 0 else math.inf)
 
 
 def _share_deviations(
@@ -250,21 +267,18 @@ def _margin(
     clusters = int(codes.max()) + 1
     share = math.ceil(resampling.bootstrap / len(draws))
     means, parts, tests = [], [], []
-    compared = 0
     for draw in draws:
-        found = [best_among(side, keep) for side, keep in zip(sides, draw, strict=True)]
+        found = [
+            best_among(side, keep, people) for side, keep, people in zip(sides, draw, persons, strict=True)
+        ]
         compared = len(np.unique(persons[0][draw.training]))
-        unknown = int(((found[0][1] < 0) | (found[1][1] < 0)).sum())
-        if unknown:
-            return _refused(sides, unknown, codes, len(draws), compared)
-        per_cluster = _cluster_means(found[0][0] - found[1][0], codes)
+        refusal = _refusal(sides, found, compared)
+        if refusal:
+            return Margin(None, None, None, None, clusters, len(draws), compared, refusal)
+        per_cluster = _cluster_means(found[0].scores - found[1].scores, codes)
         means.append(float(per_cluster.mean()))
         tests.append((signed_rank_test(per_cluster), sign_test(per_cluster)))
-        two = [
-            (scores, people[ids], int(people.max()) + 1)
-            for (scores, ids), people in zip(found, persons, strict=True)
-        ]
-        parts.append(_mean_deviations(two, compared, codes, share, rng))
+        parts.append(_mean_deviations(found, persons, compared, codes, share, rng))
     mean = float(np.mean(means))
     low, high = percentiles(mean, pooled(parts).combined(), resampling.confidence)
     return Margin(
@@ -278,15 +292,18 @@ def _margin(
     )
 
 
-def _refused(
-    sides: tuple[Compared, Compared], unknown: int, codes: NDArray[np.int64], draws: int, persons: int
-) -> Margin:
+def _refusal(sides: tuple[Compared, Compared], found: list[Best], persons: int) -> str:
+    """Return why matched galleries of so many persons give no margin, or nothing."""
     kept = min(side.scores.shape[1] for side in sides)
-    refusal = (
-        f"training and holdout differ in size, and for {unknown} of {len(codes)} images none of the {kept} best "
-        f"matches kept is in a gallery of {persons} persons: keep more, or compare galleries of equal size"
+    if kept < 2 or persons < 2:
+        return f"two best matches and two persons are needed, not {kept} and {persons}"
+    unknown = int(((found[0].ids < 0) | (found[1].ids < 0)).sum())
+    if not unknown:
+        return ""
+    return (
+        f"training and holdout differ in size, and for {unknown} of {len(found[0].ids)} images none of the {kept} "
+        f"best matches kept is in a gallery of {persons} persons: keep more, or compare galleries of equal size"
     )
-    return Margin(None, None, None, None, int(codes.max()) + 1, draws, persons, refusal)
 
 
 def _cluster_means(values: NDArray[np.float64], codes: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -294,29 +311,30 @@ def _cluster_means(values: NDArray[np.float64], codes: NDArray[np.int64]) -> NDA
 
 
 def _mean_deviations(
-    sides: list[tuple[NDArray[np.float64], NDArray[np.int64], int]],
-    persons: int,
+    found: list[Best],
+    persons: tuple[NDArray[np.int64], NDArray[np.int64]],
+    compared: int,
     codes: NDArray[np.int64],
     replicates: int,
     rng: np.random.Generator,
 ) -> Deviations:
     """Return bootstrap deviations of the mean margin.
 
-    Images of one cluster go together, and so do those whose best match is one person: a person that attracts
-    many carries them all. Each side is centred on its own mean.
+    Images of one cluster go together. A person counts with what the mean would lose without it: the lead over
+    the next person in all images where it is the best, as in a jackknife over persons. One that attracts many
+    images counts as one.
     """
     total = int(codes.max()) + 1
     weights = 1.0 / np.bincount(codes)[codes] / total
-    made = []
-    for scores, people, width in sides:
-        centred = weights * (scores - float((weights * scores).sum()))
-        made.append((np.bincount(codes, weights=centred), people, centred, width))
-    by_cluster = resampled_sums((made[0][0] - made[1][0])[:, None], total, replicates, rng)[:, 0]
+    margins = found[0].scores - found[1].scores
+    centred = np.bincount(codes, weights=weights * (margins - float((weights * margins).sum())))
+    by_cluster = resampled_sums(centred[:, None], total, replicates, rng)[:, 0]
     by_person, cells = [], 0.0
-    for _, people, centred, width in made:
-        sums = np.bincount(people, weights=centred, minlength=width)[_listed(people, width)]
-        by_person.append(resampled_sums(sums[:, None], persons, replicates, rng)[:, 0])
-        cells += float((sum_cells(codes, people, centred)[2] ** 2).sum())
+    for best, people in zip(found, persons, strict=True):
+        nearest, lost = people[best.ids], weights * best.leads
+        sums = np.bincount(nearest, weights=lost)[np.unique(nearest)]
+        by_person.append(resampled_sums(sums[:, None], compared, replicates, rng)[:, 0])
+        cells += float((sum_cells(codes, nearest, lost)[2] ** 2).sum())
     return Deviations(by_cluster, by_person[0] - by_person[1], cells)
 
 
@@ -339,6 +357,7 @@ def closeness_entry(closeness: Closeness) -> dict[str, Any]:
             "share": share.share,
             "expected_without_leakage": share.expected,
             **interval_entry(share.interval),
+            "effective_images": share.effective,
             "permutation": permutation_entry(share.test),
             "naive_binomial_p": share.naive_p,
             "design_effect": share.design_effect,

@@ -178,7 +178,7 @@ def same_probe_values(
     size = min(sizes) if gallery_persons is None else gallery_persons
     used, galleries = disjoint_galleries(*persons, size, rng)
     total = sizes[1] // size
-    best, _ = best_among(training, used)
+    best = best_among(training, used, persons[0]).scores
     reached, known = _galleries_reaching(holdout, galleries, best, total)
     values = np.where(known, (1.0 + reached) / (total + 1), 1.0)
     return _of_items(values, synthetic, "holdout galleries", total, size)

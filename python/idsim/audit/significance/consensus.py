@@ -356,6 +356,6 @@ def _sentence(consensus: Consensus, confidence: float) -> str:
         f"set in {100 * excess.training.rate:.3g} % of the synthetic images and one of the holdout in "
         f"{100 * excess.holdout.rate:.3g} %: an excess of {100 * excess.rate:.3g} % ({100 * confidence:g} % interval "
         f"{100 * excess.interval.low:.3g} to {100 * excess.interval.high:.3g} %, permutation p = "
-        f"{excess.p_value:.2g}). On its own, after Holm's correction for the number of matchers, the excess of {significant} of them is "
-        "significant."
+        f"{excess.p_value:.2g}). On its own, after Holm's correction for the number of matchers, the excess of "
+        f"{significant} of them is significant."
     )

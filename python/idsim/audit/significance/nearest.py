@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from idsim.audit.compared import Compared
 
-__all__ = ["Nearest", "Searches", "best_among", "pooled_nearest"]
+__all__ = ["Best", "Nearest", "Searches", "best_among", "pooled_nearest"]
 
 
 class Searches(NamedTuple):
@@ -49,19 +49,24 @@ class Nearest(NamedTuple):
     Attributes
     ----------
     scores : ndarray
-        float64 ``[m, k]``: best first, higher is better; -inf beyond the last image.
+        float64 ``[m, a + b]``: all that were kept of either gallery, best first, higher is better; -inf beyond
+        the last image.
     persons : ndarray
-        int64 ``[m, k]``: persons of training are 0 .. a-1, those of holdout a .. a+b-1; -1 beyond the last.
+        int64 ``[m, a + b]``: persons of training are 0 .. t-1, those of holdout t .. t+h-1; -1 beyond the last.
+    sure : int
+        Columns that hold the best matches of both galleries together: as many as were kept of either. Further on
+        others may be missing.
     """
 
     scores: NDArray[np.float64]
     persons: NDArray[np.int64]
+    sure: int
 
 
 def pooled_nearest(
     training: Compared, holdout: Compared, persons: tuple[NDArray[np.int64], NDArray[np.int64]]
 ) -> Nearest:
-    """Return the best matches in training and holdout together, as many as were kept of either.
+    """Return the best matches in training and holdout together.
 
     Parameters
     ----------
@@ -76,18 +81,40 @@ def pooled_nearest(
         The comparisons are of different rows or metrics, or a gallery is empty.
     """
     _require_alike(training, holdout, persons)
-    kept = min(training.scores.shape[1], holdout.scores.shape[1])
     shift = int(persons[0].max()) + 1
-    scores = np.concatenate([_best_scores(training, kept), _best_scores(holdout, kept)], axis=1)
+    scores = np.concatenate([_best_scores(training), _best_scores(holdout)], axis=1)
     people = np.concatenate(
-        [_best_persons(training, persons[0], kept), _best_persons(holdout, persons[1], kept, shift)], axis=1
+        [_best_persons(training, persons[0]), _best_persons(holdout, persons[1], shift)], axis=1
     )
-    order = np.argsort(-scores, axis=1, kind="stable")[:, :kept]
-    return Nearest(np.take_along_axis(scores, order, axis=1), np.take_along_axis(people, order, axis=1))
+    order = np.argsort(-scores, axis=1, kind="stable")
+    return Nearest(
+        np.take_along_axis(scores, order, axis=1),
+        np.take_along_axis(people, order, axis=1),
+        min(training.scores.shape[1], holdout.scores.shape[1]),
+    )
 
 
-def best_among(compared: Compared, keep: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return score and gallery image of the best match among some images of a gallery.
+class Best(NamedTuple):
+    """The best match of every row in a gallery.
+
+    Attributes
+    ----------
+    scores : ndarray
+        float64 ``[m]``: higher is better; -inf where it is not among the matches kept.
+    ids : ndarray
+        int64 ``[m]``: image of the gallery; -1 where it is not known.
+    leads : ndarray
+        float64 ``[m]``: by how much its person is ahead of the next one, as far as the matches kept tell: 0 or
+        more, too small where they are all of one person.
+    """
+
+    scores: NDArray[np.float64]
+    ids: NDArray[np.int64]
+    leads: NDArray[np.float64]
+
+
+def best_among(compared: Compared, keep: NDArray[np.bool_], persons: NDArray[np.int64]) -> Best:
+    """Return the best matches among some images of a gallery.
 
     Parameters
     ----------
@@ -95,30 +122,33 @@ def best_among(compared: Compared, keep: NDArray[np.bool_]) -> tuple[NDArray[np.
         With the best matches in the whole gallery.
     keep : ndarray
         bool ``[g]``: the images that take part.
-
-    Returns
-    -------
-    tuple of ndarray
-        float64 and int64 ``[m]``, higher is better; -inf and -1 where none of them is among the matches kept.
+    persons : ndarray
+        int64 ``[g]``: code of the person of every image.
     """
-    usable = keep[np.maximum(compared.ids, 0)] & (compared.ids >= 0)
-    place = np.argmax(usable, axis=1)[:, None]
+    ids = np.maximum(compared.ids, 0)
+    scores = better_is_higher(compared.scores, compared.metric)
+    usable = keep[ids] & (compared.ids >= 0)
     found = usable.any(axis=1)
-    scores = np.take_along_axis(better_is_higher(compared.scores, compared.metric), place, axis=1)[:, 0]
-    ids = np.take_along_axis(compared.ids, place, axis=1)[:, 0]
-    return np.where(found, scores, -np.inf), np.where(found, ids, -1)
+    place = np.argmax(usable, axis=1)[:, None]
+    best = np.take_along_axis(scores, place, axis=1)
+    others = usable & (persons[ids] != np.take_along_axis(persons[ids], place, axis=1))
+    # What is not listed is no better than the last that is.
+    last = np.maximum(0, (compared.ids >= 0).sum(axis=1) - 1)
+    next_place = np.where(others.any(axis=1), np.argmax(others, axis=1), last)[:, None]
+    leads = best - np.minimum(best, np.take_along_axis(scores, next_place, axis=1))
+    return Best(
+        np.where(found, best[:, 0], -np.inf),
+        np.where(found, np.take_along_axis(compared.ids, place, axis=1)[:, 0], -1),
+        np.where(found, leads[:, 0], 0.0),
+    )
 
 
-def _best_scores(compared: Compared, kept: int) -> NDArray[np.float64]:
-    wide = better_is_higher(compared.scores[:, :kept], compared.metric)
-    return np.where(compared.ids[:, :kept] >= 0, wide, -np.inf)
+def _best_scores(compared: Compared) -> NDArray[np.float64]:
+    return np.where(compared.ids >= 0, better_is_higher(compared.scores, compared.metric), -np.inf)
 
 
-def _best_persons(
-    compared: Compared, persons: NDArray[np.int64], kept: int, shift: int = 0
-) -> NDArray[np.int64]:
-    ids = compared.ids[:, :kept]
-    return np.where(ids >= 0, persons[np.maximum(ids, 0)] + shift, -1).astype(np.int64)
+def _best_persons(compared: Compared, persons: NDArray[np.int64], shift: int = 0) -> NDArray[np.int64]:
+    return np.where(compared.ids >= 0, persons[np.maximum(compared.ids, 0)] + shift, -1).astype(np.int64)
 
 
 def _require_alike(

@@ -291,10 +291,10 @@ def mean_best_difference(nearest: Nearest, share: NDArray[np.float64]) -> Statis
     share : ndarray
         float64 ``[m]``: weight of every embedding over the total weight of all items.
     """
-    nearest = _filled(nearest)
-    people, place = np.unique(nearest.persons, return_inverse=True)
-    place = place.reshape(nearest.persons.shape)
-    gaps = (nearest.scores[:, :1] - nearest.scores) * share[:, None]
+    scores, persons = _sure(nearest)
+    people, place = np.unique(persons, return_inverse=True)
+    place = place.reshape(persons.shape)
+    gaps = (scores[:, :1] - scores) * share[:, None]
 
     def values(labels: NDArray[np.bool_]) -> NDArray[np.float64]:
         first, opposite = _first_and_opposite(labels, place)
@@ -311,14 +311,14 @@ def largest_excess(nearest: Nearest, share: NDArray[np.float64]) -> Statistic:
     p-value by exchange allows for the choice of the threshold. Where there are more than 4,096 distinct scores,
     as many quantiles of them stand for all. Parameters as in `mean_best_difference`.
     """
-    nearest = _filled(nearest)
-    people, place = np.unique(nearest.persons, return_inverse=True)
-    place = place.reshape(nearest.persons.shape)
-    levels = np.unique(nearest.scores)
+    scores, persons = _sure(nearest)
+    people, place = np.unique(persons, return_inverse=True)
+    place = place.reshape(persons.shape)
+    levels = np.unique(scores)
     if len(levels) > SCORE_LEVELS:
         levels = levels[np.linspace(0, len(levels) - 1, SCORE_LEVELS).astype(np.int64)]
     # The number of levels that a score reaches; at level j those count that reach more than j.
-    ranks = np.searchsorted(levels, nearest.scores, side="right")
+    ranks = np.searchsorted(levels, scores, side="right")
     width = len(levels) + 1
 
     def values(labels: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -334,16 +334,18 @@ def largest_excess(nearest: Nearest, share: NDArray[np.float64]) -> Statistic:
     return Statistic("largest excess over all thresholds", people, values, place.size + width)
 
 
-def _filled(nearest: Nearest) -> Nearest:
-    """Return the matches with those beyond the last image replaced by the last, which changes no maximum."""
-    missing = nearest.persons < 0
+def _sure(nearest: Nearest) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return scores and persons of the matches that are sure to be the best of both galleries together.
+
+    Beyond the last image the last one is repeated, which changes no maximum.
+    """
+    scores, persons = nearest.scores[:, : nearest.sure], nearest.persons[:, : nearest.sure]
+    missing = persons < 0
     if not missing.any():
-        return nearest
+        return scores, persons
     last = np.where(missing.any(axis=1), np.argmax(missing, axis=1) - 1, missing.shape[1] - 1)
     place = np.minimum(np.arange(missing.shape[1]), last[:, None])
-    return type(nearest)(
-        np.take_along_axis(nearest.scores, place, axis=1), np.take_along_axis(nearest.persons, place, axis=1)
-    )
+    return np.take_along_axis(scores, place, axis=1), np.take_along_axis(persons, place, axis=1)
 
 
 def _first_and_opposite(
