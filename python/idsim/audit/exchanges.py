@@ -34,6 +34,8 @@ def exchange_groups(
     member, strata : ndarray
         bool and int64 ``[k]``: membership and stratum of every person.
     """
+    if not len(people):
+        return []
     names, codes = np.unique(strata, return_inverse=True)
     codes = codes.reshape(-1)
     members = np.bincount(codes, weights=member, minlength=len(names)).astype(np.int64)

@@ -127,12 +127,12 @@ def disjoint_galleries(
         bool ``[g]`` of training, and int64 ``[h]``: the gallery of every embedding of the holdout, -1 for none.
     """
     counts = image_counts(training), image_counts(holdout)
-    total = len(counts[1]) // persons
-    if not 0 < persons <= len(counts[0]) or not total:
+    if not 0 < persons <= min(len(counts[0]), len(counts[1])):
         raise ValueError(
             f"galleries of {persons} persons cannot be made of {len(counts[0])} in training and {len(counts[1])} "
             "in holdout"
         )
+    total = len(counts[1]) // persons
     chosen = rng.permutation(len(counts[0]))[:persons]
     others = rng.permutation(len(counts[1]))[: total * persons].reshape(total, persons)
     chosen = chosen[np.argsort(-counts[0][chosen], kind="stable")]

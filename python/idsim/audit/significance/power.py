@@ -13,6 +13,8 @@ from idsim.audit.intervals import zero_errors_upper
 from idsim.audit.significance.rank_tests import binomial_upper, log_binomial
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from idsim.audit.excess import Excess
@@ -135,13 +137,7 @@ def smallest_detectable(
 ) -> float | None:
     """Return the smallest excess leak rate that a one-sided test finds with a given power.
 
-    Clusters hit training with chance ``rate + excess`` and holdout with `rate`. Where few are hit, the power is
-    counted (`detection_power`) and the excess bracketed. Otherwise the excess solves::
-
-        excess = z_alpha sqrt(2 p q / n) + z_power sqrt((p q + (p + excess) (1 - p - excess)) / n)
-
-    with p = `rate` and q = 1 - p, a quadratic equation: the sample size of a difference of two proportions (Fleiss,
-    Levin and Paik 2003, chapter 4), solved for the difference.
+    It is bracketed by the power of `detection_power`.
 
     Parameters
     ----------
@@ -160,38 +156,30 @@ def smallest_detectable(
         None where even the largest excess, ``1 - rate``, is not found.
     """
     _require(clusters, rate, alpha, power)
-    if 2 * clusters * rate >= ENOUGH_EVENTS:
-        return _closed_form(clusters, rate, alpha, power)
-    top = 1.0 - rate
-    if detection_power(clusters, rate, top, alpha, least) < power:
+    power_at = _power_of(clusters, rate, alpha, least)
+    low, high = 0.0, 1.0 - rate
+    if power_at(high) < power:
         return None
-    low, high = 0.0, top
     while high - low > 1e-6 * high:
         middle = (low + high) / 2
-        if detection_power(clusters, rate, middle, alpha, least) < power:
+        if power_at(middle) < power:
             low = middle
         else:
             high = middle
     return high
 
 
-def _closed_form(n: int, rate: float, alpha: float, power: float) -> float | None:
-    z_alpha, z_power = NormalDist().inv_cdf(1 - alpha), NormalDist().inv_cdf(power)
-    plain = rate * (1 - rate)
-    base = z_alpha * math.sqrt(2 * plain / n)
-    # (x - base)^2 = z^2 (2 p q + (1 - 2 p) x - x^2) / n
-    share = z_power**2 / n
-    a, b, c = 1 + share, -2 * base - share * (1 - 2 * rate), base**2 - 2 * share * plain
-    root = math.sqrt(max(0.0, b * b - 4 * a * c))
-    excess = (-b + math.copysign(root, z_power)) / (2 * a)
-    return excess if excess <= 1 - rate else None
-
-
 def detection_power(clusters: int, rate: float, excess: float, alpha: float = 0.05, least: int = 1) -> float:
-    """Return the chance that an excess is found by comparing the numbers of hits, counted over all outcomes.
+    """Return the chance that an excess is found by exchange of membership.
 
-    Hits in training and holdout are independent binomial numbers. Given their sum, those in training are
-    binomial with chance 1/2 without an excess: what exchange of membership does with hits on different persons.
+    Of n clusters, X reach training with chance ``rate + excess`` and Y reach holdout with chance `rate`,
+    independently. Given X + Y, exchange makes X binomial with chance 1/2 where hits fall on different persons.
+    While fewer than 400 chance hits are expected on both sides, the power of that test is counted over all
+    outcomes; from there on it is, with p = `rate` and e = `excess`::
+
+        Phi((e sqrt(n) - z_alpha sqrt(2 p + e)) / sqrt(p (1 - p) + (p + e) (1 - p - e)))
+
+    which follows from the normal approximation of ``(X - Y) / sqrt(X + Y)``.
 
     Parameters
     ----------
@@ -207,12 +195,29 @@ def detection_power(clusters: int, rate: float, excess: float, alpha: float = 0.
     _require(clusters, rate, alpha, 0.5)
     if not 0 <= excess <= 1 - rate + 1e-12:
         raise ValueError(f"the excess must be from 0 to {1 - rate:g}, not {excess:g}")
-    training, holdout = _binomial(clusters, rate + excess), _binomial(clusters, rate)
-    span = _span(holdout)
-    needed = _needed_hits(span[1], alpha, least, clusters)
-    upper = np.concatenate([np.cumsum(training[::-1])[::-1], [0.0]])
-    hits = np.minimum(needed[span[0] : span[1] + 1], clusters + 1)
-    return min(1.0, float((holdout[span[0] : span[1] + 1] * upper[hits]).sum()))
+    return _power_of(clusters, rate, alpha, least)(excess)
+
+
+def _power_of(clusters: int, rate: float, alpha: float, least: int) -> Callable[[float], float]:
+    """Return the power as a function of the excess."""
+    if 2 * clusters * rate >= ENOUGH_EVENTS:
+        return lambda excess: _approximate_power(clusters, rate, excess, alpha)
+    holdout = _binomial(clusters, rate)
+    first, last = _span(holdout)
+    needed = np.minimum(_needed_hits(last, alpha, least, clusters)[first:], clusters + 1)
+
+    def counted(excess: float) -> float:
+        upper = np.append(np.cumsum(_binomial(clusters, rate + excess)[::-1])[::-1], 0.0)
+        return min(1.0, float((holdout[first : last + 1] * upper[needed]).sum()))
+
+    return counted
+
+
+def _approximate_power(n: int, rate: float, excess: float, alpha: float) -> float:
+    training = rate + excess
+    variance = rate * (1 - rate) + max(0.0, training * (1 - training))
+    beyond = excess * math.sqrt(n) - NormalDist().inv_cdf(1 - alpha) * math.sqrt(rate + training)
+    return NormalDist().cdf(beyond / math.sqrt(variance))
 
 
 def _needed_hits(most: int, alpha: float, least: int, clusters: int) -> NDArray[np.int64]:
