@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -32,6 +32,7 @@ __all__ = [
     "matched_draws",
     "permutation_p",
     "pooled",
+    "resampled_sums",
     "sum_cells",
     "unique_hits",
 ]
@@ -252,27 +253,47 @@ def bootstrap_rates(
         np.bincount(np.searchsorted(touched, cell[0]), weights=cell[2], minlength=len(touched)) / total
         for cell in cells
     ]
-    by_cluster = _reweighted(masses, total, replicates, rng)
+    by_cluster = resampled_sums(np.stack(masses, axis=1), total, replicates, rng)
     result = []
-    for (_, people, mass), deviations in zip(cells, by_cluster, strict=True):
+    for (_, people, mass), deviations in zip(cells, by_cluster.T, strict=True):
         exposed = np.bincount(people, weights=mass)
-        by_person = _reweighted([exposed[exposed > 0] / total], persons, replicates, rng)[0]
+        by_person = resampled_sums(exposed[exposed > 0][:, None] / total, persons, replicates, rng)[:, 0]
         result.append(Deviations(deviations, by_person, float(((mass / total) ** 2).sum())))
     return result
 
 
-def _reweighted(
-    masses: list[NDArray[np.float64]], units: int, replicates: int, rng: np.random.Generator
-) -> list[NDArray[np.float64]]:
-    """Return deviations of sums of masses when `units`, most of mass 0, are drawn with replacement."""
-    tracked = len(masses[0])
-    step = max(1, SLICE_ELEMENTS // max(1, tracked))
-    parts: list[list[NDArray[np.float64]]] = [[] for _ in masses]
-    for start in range(0, replicates, step):
-        times = _multinomial(units, tracked, min(step, replicates - start), rng) - 1.0
-        for part, mass in zip(parts, masses, strict=True):
-            part.append(times @ mass)
-    return [np.concatenate(part) for part in parts]
+def resampled_sums(
+    masses: NDArray[Any], units: int, replicates: int, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Return how much sums change when units are drawn with replacement.
+
+    Parameters
+    ----------
+    masses : ndarray
+        float64 ``[u, q]``: what every unit adds to each of q sums; units left out add nothing.
+    units : int
+        All units, at least u.
+    replicates : int
+        How many draws of `units` units.
+    rng : numpy.random.Generator
+        Source of the draws.
+
+    Returns
+    -------
+    ndarray
+        float64 ``[replicates, q]``: each sum less its value without resampling.
+    """
+    listed = len(masses)
+    if listed > units:
+        raise ValueError(f"{listed} units have a mass, and there are {units}")
+    result = np.zeros((replicates, masses.shape[1]))
+    if not listed:
+        return result
+    # Only draws that meet a unit with a mass matter, and how many do is binomial.
+    for replicate, count in enumerate(rng.binomial(units, listed / units, size=replicates).tolist()):
+        result[replicate] = masses[rng.integers(0, listed, count)].sum(axis=0)
+    result -= masses.sum(axis=0)
+    return result
 
 
 def hit_cells(
@@ -292,13 +313,6 @@ def sum_cells(
     cells, place = np.unique(clusters * width + persons, return_inverse=True)
     sums = np.bincount(place.reshape(-1), weights=mass, minlength=len(cells)).astype(np.float64)
     return cells // width, cells % width, sums
-
-
-def _multinomial(n: int, tracked: int, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Return how often `tracked` of `n` units come up in `n` draws with replacement, `count` times."""
-    shares = np.full(tracked + 1, 1.0 / n)
-    shares[-1] = max(0.0, 1.0 - tracked / n)
-    return rng.multinomial(n, shares, size=count)[:, :tracked].astype(np.float64)
 
 
 # --- permutation ----------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from idsim.audit.intervals import Interval, wilson
-from idsim.audit.significance.two_way import interval_entry
+from idsim.audit.significance.percentiles import interval_entry
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

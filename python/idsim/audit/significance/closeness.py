@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from idsim.audit.intervals import Interval, wilson
-from idsim.audit.resampling import Deviations, matched_draws, pooled, sum_cells
+from idsim.audit.resampling import Deviations, matched_draws, pooled, resampled_sums, sum_cells
 from idsim.audit.significance.nearest import best_among, pooled_nearest
+from idsim.audit.significance.percentiles import interval_entry, percentiles
 from idsim.audit.significance.permutations import (
     PermutationTest,
     Pool,
@@ -23,7 +24,6 @@ from idsim.audit.significance.permutations import (
     sum_of_members,
 )
 from idsim.audit.significance.rank_tests import RankTest, binomial_upper, sign_test, signed_rank_test
-from idsim.audit.significance.two_way import interval_entry, percentiles, resampled_sums
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

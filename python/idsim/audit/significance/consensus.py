@@ -16,13 +16,13 @@ from idsim.audit.excess import Excess, Gallery, measure_excess
 from idsim.audit.resampling import Hits, image_counts, matched_draws
 from idsim.audit.significance.agreement import Agreement, agreement_entry, agreement_of
 from idsim.audit.significance.multiple import holm
+from idsim.audit.significance.percentiles import interval_entry
 from idsim.audit.significance.permutations import (
     PermutationTest,
     Pool,
     permutation_entry,
     permutation_test,
 )
-from idsim.audit.significance.two_way import interval_entry
 from idsim.audit.significance.votes import (
     any_person_difference,
     any_person_rate,

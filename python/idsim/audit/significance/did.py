@@ -14,8 +14,8 @@ import numpy as np
 
 from idsim.audit.excess import FEWEST_EVENTS, Excess, Gallery, measure_excess
 from idsim.audit.intervals import Interval
-from idsim.audit.resampling import Deviations, hit_cells, image_counts, matched_draws, pooled
-from idsim.audit.significance.two_way import interval_entry, percentiles, resampled_sums
+from idsim.audit.resampling import Deviations, hit_cells, image_counts, matched_draws, pooled, resampled_sums
+from idsim.audit.significance.percentiles import interval_entry, percentiles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
