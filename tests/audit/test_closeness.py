@@ -174,3 +174,23 @@ def test_intervals_and_p_hold_without_a_leak(rng):
     for level in (0.05, 0.1, 0.5):
         assert np.mean(np.array(p_values) <= level) <= level + 4 * np.sqrt(level * (1 - level) / 150)
     assert np.mean(np.array(naive) <= 0.05) > 0.15
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("hubs", "clusters", "images", "persons"),
+    [(0.0, 120, 1, 100), (0.0, 40, 5, 100), (0.02, 100, 1, 100), (0.05, 30, 4, 40)],
+)
+def test_coverage_without_a_leak(rng, record_property, hubs, clusters, images, persons):
+    """The table of docs/significance.md; `pytest --junit-xml` writes it."""
+    quick = Resampling(bootstrap=400, permutations=19)
+    synthetic = Searches(np.repeat(np.arange(clusters), images), np.arange(clusters * images))
+    held = []
+    for _ in range(300):
+        scores = 0.1 * rng.standard_normal((clusters, 2 * persons)).repeat(images, axis=0)
+        scores += hubs * rng.gamma(1.0, size=2 * persons) + 0.02 * rng.standard_normal(scores.shape)
+        found = measured(scores[:, :persons], scores[:, persons:], synthetic, 3, quick)
+        share, margin = found.share.interval, found.margin.interval
+        held.append((share.low <= 0.5 <= share.high, margin.low <= 0 <= margin.high))
+    record_property("share and margin held", np.mean(held, axis=0).tolist())
+    assert (np.mean(held, axis=0) >= 0.88).all()
