@@ -16,6 +16,7 @@ from idsim.audit.resampling import (
     Draw,
     Hits,
     bootstrap_rates,
+    distinct,
     image_counts,
     leak_rate,
     matched_draws,
@@ -173,7 +174,7 @@ def measure_excess(
         _rate(rate, deviation.variance, found.images, clusters, confidence)
         for rate, deviation, found in zip(rates, deviations, hits, strict=True)
     )
-    touched = np.unique(clusters[np.concatenate([found.images for found in hits])])
+    touched = distinct(clusters[np.concatenate([found.images for found in hits])])
     total = int(clusters.max()) + 1
     interval, upper = _excess_interval(
         (training, holdout), deviations[0].minus(deviations[1]), len(touched), total, confidence
@@ -207,7 +208,7 @@ def _over_draws(
     compared = 0
     for draw in draws:
         kept = [draw.training, draw.holdout]
-        compared = len(np.unique(galleries[0].persons[draw.training]))
+        compared = len(distinct(galleries[0].persons[draw.training]))
         hits = [gallery.hits(keep) for gallery, keep in zip(galleries, kept, strict=True)]
         rates.append([leak_rate(hit, weights) for hit in hits])
         parts.append(bootstrap_rates(hits, compared, weights, clusters, share, rng))
@@ -229,11 +230,11 @@ def _rate(
     upper = (
         wilson(rate, effective, 2 * confidence - 1)[1] if rate else zero_errors_upper(effective, confidence)
     )
-    hit_images = np.unique(images)
+    hit_images = distinct(images)
     return Rate(
         rate=rate,
         images=len(hit_images),
-        clusters=len(np.unique(clusters[hit_images])),
+        clusters=len(distinct(clusters[hit_images])),
         interval=Interval(low, high, "Wilson with effective n from the two-way cluster bootstrap"),
         upper=upper,
         effective_clusters=effective,

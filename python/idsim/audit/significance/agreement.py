@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from idsim.audit.intervals import Interval, wilson
+from idsim.audit.resampling import distinct
 from idsim.audit.significance.percentiles import interval_entry
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def agreement_of(
     """
     first, second = (found.images * persons + found.persons for found in hits)
     shared = np.intersect1d(first, second, assume_unique=True)
-    union = np.union1d(first, second)
+    union = distinct(np.concatenate([first, second]))
     sizes, both, total = (len(first), len(second)), len(shared), len(clusters) * persons
     touched, place = np.unique(clusters[union // persons], return_inverse=True)
     per_cluster = np.bincount(place.reshape(-1), minlength=len(touched))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from idsim.audit.compared import better_is_higher
-from idsim.audit.resampling import image_counts, keep_images
+from idsim.audit.resampling import distinct, image_counts, keep_images
 from idsim.audit.significance.multiple import Corrected, correct, corrected_entry, harmonic
 from idsim.audit.significance.nearest import best_among
 
@@ -200,8 +200,7 @@ def _galleries_reaching(
     rows = np.concatenate([rows, tail.rows[also]])
     numbers = galleries[np.concatenate([compared.ids[rows[: len(places)], places], tail.columns[also]])]
     keys = (rows * total + numbers)[numbers >= 0]
-    distinct = np.unique(keys)
-    return np.bincount(distinct // total, minlength=len(best)).astype(np.int64), known
+    return np.bincount(distinct(keys) // total, minlength=len(best)).astype(np.int64), known
 
 
 # --- calibration by real probes -------------------------------------------------------------------

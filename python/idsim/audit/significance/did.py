@@ -14,7 +14,15 @@ import numpy as np
 
 from idsim.audit.excess import FEWEST_EVENTS, Excess, Gallery, measure_excess
 from idsim.audit.intervals import Interval
-from idsim.audit.resampling import Deviations, hit_cells, image_counts, matched_draws, pooled, resampled_sums
+from idsim.audit.resampling import (
+    Deviations,
+    distinct,
+    hit_cells,
+    image_counts,
+    matched_draws,
+    pooled,
+    resampled_sums,
+)
 from idsim.audit.significance.percentiles import interval_entry, percentiles
 
 if TYPE_CHECKING:
@@ -128,7 +136,7 @@ def measure_did(
 
 
 def _touched(galleries: tuple[Gallery, Gallery], clusters: NDArray[np.int64]) -> int:
-    return len(np.unique(clusters[np.concatenate([gallery.images for gallery in galleries])]))
+    return len(distinct(clusters[np.concatenate([gallery.images for gallery in galleries])]))
 
 
 def _squared_and_added(rate: float, excesses: list[Excess]) -> Interval:
@@ -151,7 +159,7 @@ def _deviations(
     weights = [1.0 / np.bincount(clusters)[clusters] for clusters in codes]
     parts = []
     for draw in draws:
-        compared = len(np.unique(sets[0][0].persons[draw.training]))
+        compared = len(distinct(sets[0][0].persons[draw.training]))
         hits = [
             [gallery.hits(keep) for gallery, keep in zip(galleries, draw, strict=True)] for galleries in sets
         ]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from idsim.audit.exchanges import exchange_groups, exchanged
-from idsim.audit.resampling import SLICE_ELEMENTS, image_counts
+from idsim.audit.resampling import SLICE_ELEMENTS, distinct, image_counts
 from idsim.audit.significance.nearest import pooled_nearest
 
 if TYPE_CHECKING:
@@ -271,8 +271,8 @@ def exposure_difference(training: Hits, holdout: Hits, pool: Pool) -> Statistic:
     """Return the share of persons of training that are hit at all, less that of holdout (P7)."""
     sizes = int(pool.member.sum()), int((~pool.member).sum())
     exposed = np.zeros(len(pool.member))
-    exposed[np.unique(training.persons)] = 1.0
-    exposed[np.unique(holdout.persons) + sizes[0]] = 1.0
+    exposed[training.persons] = 1.0
+    exposed[holdout.persons + sizes[0]] = 1.0
     name = "difference of the shares of persons exposed"
     return sum_of_members(name, exposed / sizes[0], exposed / sizes[1])
 
@@ -314,7 +314,7 @@ def largest_excess(nearest: Nearest, share: NDArray[np.float64]) -> Statistic:
     scores, persons = _sure(nearest)
     people, place = np.unique(persons, return_inverse=True)
     place = place.reshape(persons.shape)
-    levels = np.unique(scores)
+    levels = distinct(scores.ravel())
     if len(levels) > SCORE_LEVELS:
         levels = levels[np.linspace(0, len(levels) - 1, SCORE_LEVELS).astype(np.int64)]
     # The number of levels that a score reaches; at level j those count that reach more than j.

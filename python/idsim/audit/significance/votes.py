@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from idsim.audit.resampling import Hits, leak_rate
+from idsim.audit.resampling import Hits, distinct, leak_rate
 from idsim.audit.significance.permutations import Statistic
 
 if TYPE_CHECKING:
@@ -20,21 +20,21 @@ __all__ = ["any_person_difference", "any_person_rate", "pair_votes", "persons_hi
 def pair_votes(found: Sequence[Hits], people: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return every (image, person) pair as ``image * people + person``, and how many matchers flag it."""
     keys = np.concatenate([hits.images * np.int64(people) + hits.persons for hits in found])
-    distinct, votes = np.unique(keys, return_counts=True)
-    return distinct, votes.astype(np.int64)
+    pairs, votes = np.unique(keys, return_counts=True)
+    return pairs, votes.astype(np.int64)
 
 
 def persons_hit(found: Sequence[Hits], least: int) -> int:
     """Return how many persons at least so many matchers hit with any image."""
-    people = np.concatenate([np.unique(hits.persons) for hits in found])
+    people = np.concatenate([distinct(hits.persons) for hits in found])
     return int((np.unique(people, return_counts=True)[1] >= least).sum())
 
 
 def any_person_rate(found: Sequence[Hits], least: int, weights: NDArray[np.float64]) -> float:
     """Return the weighted share of synthetic items in which at least so many matchers find anybody."""
-    images = np.concatenate([np.unique(hits.images) for hits in found])
-    distinct, votes = np.unique(images, return_counts=True)
-    chosen = distinct[votes >= least]
+    images = np.concatenate([distinct(hits.images) for hits in found])
+    seen, votes = np.unique(images, return_counts=True)
+    chosen = seen[votes >= least]
     return leak_rate(Hits(chosen, np.zeros_like(chosen)), weights)
 
 
