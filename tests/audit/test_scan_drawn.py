@@ -16,7 +16,6 @@ from typer.testing import CliRunner
 from audit.makers import contents
 from audit.test_scan_pictures import GridMatcher, use
 from idsim.audit.run import scan
-from idsim.audit.series import holm
 from idsim.cli.main import app
 
 # Checkpoints of a made-up model: seeds below `LEAKS` are images of persons of the training set, whose number grows
@@ -275,9 +274,3 @@ def test_a_single_set_is_finished_with_the_usual_files(sets, monkeypatch):
     before = contents(scan(config).folder)
     (sets / "run" / "summary.json").unlink()
     assert contents(scan(config).folder) == before
-
-
-def test_holm():
-    assert holm([]) == []
-    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-    assert holm([0.5, 0.9]) == [1.0, 1.0]

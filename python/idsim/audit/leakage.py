@@ -12,71 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from idsim.audit.excess import Gallery, Rate, Resampling, measure_excess
 from idsim.audit.faces import FaceSet, encode_labels
-from idsim.audit.intervals import Interval, newcombe, wilson, zero_errors_upper
-from idsim.audit.resampling import (
-    Deviations,
-    Draw,
-    Hits,
-    bootstrap_rates,
-    image_counts,
-    leak_rate,
-    matched_draws,
-    permutation_p,
-    pooled,
-    unique_hits,
-)
+from idsim.audit.resampling import image_counts
 from idsim.audit.tails import UnsupportedError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from idsim.audit.comparing import Comparisons
+    from idsim.audit.intervals import Interval
 
 __all__ = ["Exposure", "Leakage", "Rate", "Resampling", "closer_share", "measure"]
-
-# With fewer clusters that hit anything, percentiles of a bootstrap rest on too few events.
-FEWEST_EVENTS = 10
-
-
-@dataclass(frozen=True)
-class Resampling:
-    """How much is resampled, and from which seed."""
-
-    confidence: float = 0.95
-    bootstrap: int = 2000
-    permutations: int = 10_000
-    draws: int = 100
-    seed: int = 0
-
-
-@dataclass(frozen=True)
-class Rate:
-    """A leak rate with interval, and what it rests on.
-
-    Attributes
-    ----------
-    rate : float
-        Weighted share over all synthetic images.
-    images, clusters : int
-        Synthetic images, and clusters, with a hit in the whole gallery.
-    interval : Interval
-        Two-sided.
-    upper : float
-        One-sided upper bound at the same confidence.
-    effective_clusters : float
-        Independent clusters that carry as much information.
-    design_effect : float
-        Variance relative to independent images.
-    """
-
-    rate: float
-    images: int
-    clusters: int
-    interval: Interval
-    upper: float
-    effective_clusters: float
-    design_effect: float
 
 
 @dataclass(frozen=True)
@@ -120,19 +67,6 @@ class Leakage:
     tail_lift: float | None
 
 
-@dataclass(frozen=True)
-class _Gallery:
-    """A gallery as the statistics see it, and the image pairs that reach the threshold."""
-
-    persons: NDArray[np.int64]
-    images: NDArray[np.int64]  # synthetic item of every pair
-    columns: NDArray[np.int64]  # gallery vector of every pair
-
-    def hits(self, keep: NDArray[np.bool_] | None = None) -> Hits:
-        used = slice(None) if keep is None else keep[self.columns]
-        return unique_hits(self.images[used], self.persons[self.columns[used]])
-
-
 def measure(
     synthetic: FaceSet,
     training: FaceSet,
@@ -159,133 +93,34 @@ def measure(
     UnsupportedError
         So many pairs reach the threshold that they cannot be listed, or not all of them are known.
     """
-    clusters, names = encode_labels(synthetic.labels)
-    weights = 1.0 / np.bincount(clusters)[clusters]
+    clusters, _ = encode_labels(synthetic.labels)
     galleries = [_gallery(synthetic, real, threshold, comparisons) for real in (training, holdout)]
-    rngs = [np.random.default_rng([resampling.seed, stage]) for stage in range(3)]
-    draws = matched_draws(galleries[0].persons, galleries[1].persons, resampling.draws, rngs[0])
-    rates, deviations, compared = _over_draws(galleries, draws, weights, clusters, resampling, rngs[1])
-    confidence = resampling.confidence
-    sides = [
-        _rate(rate, deviation.variance, gallery, clusters, confidence)
-        for rate, deviation, gallery in zip(rates, deviations, galleries, strict=True)
-    ]
-    excess = rates[0] - rates[1]
-    touched = np.unique(clusters[np.concatenate([gallery.images for gallery in galleries])])
-    interval, upper = _excess_interval(
-        sides, deviations[0].minus(deviations[1]), len(touched), len(names), confidence
-    )
+    found = measure_excess(galleries, clusters, resampling)
     exposures = (_exposure(galleries[0], synthetic), _exposure(galleries[1], synthetic))
     return Leakage(
-        training=sides[0],
-        holdout=sides[1],
-        excess=excess,
-        excess_interval=interval,
-        excess_upper=upper,
-        residual_risk=excess / (1 - rates[1]) if rates[1] < 1 else None,
-        p_value=_permutation(galleries, weights, resampling.permutations, rngs[2]),
-        draws=len(draws),
-        persons_compared=compared,
+        training=found.training,
+        holdout=found.holdout,
+        excess=found.rate,
+        excess_interval=found.interval,
+        excess_upper=found.upper,
+        residual_risk=found.rate / (1 - found.holdout.rate) if found.holdout.rate < 1 else None,
+        p_value=found.p_value,
+        draws=found.draws,
+        persons_compared=found.persons,
         exposures=exposures,
         tail_lift=_tail_lift(*exposures),
     )
 
 
-def _gallery(synthetic: FaceSet, real: FaceSet, threshold: float, comparisons: Comparisons) -> _Gallery:
+def _gallery(synthetic: FaceSet, real: FaceSet, threshold: float, comparisons: Comparisons) -> Gallery:
     found = comparisons.reaching(synthetic, real, threshold)
     if found is None:
         raise UnsupportedError(f"{synthetic.name} and {real.name} were not compared")
     rows, columns, _ = found
-    return _Gallery(real.codes()[0], synthetic.rows[np.asarray(rows)], np.asarray(columns))
+    return Gallery(real.codes()[0], synthetic.rows[np.asarray(rows)], np.asarray(columns))
 
 
-def _over_draws(
-    galleries: list[_Gallery],
-    draws: list[Draw],
-    weights: NDArray[np.float64],
-    clusters: NDArray[np.int64],
-    resampling: Resampling,
-    rng: np.random.Generator,
-) -> tuple[list[float], list[Deviations], int]:
-    """Return both rates and their bootstrap deviations over the draws, and the persons compared."""
-    rates: list[list[float]] = []
-    parts: list[list[Deviations]] = []
-    share = -(-resampling.bootstrap // len(draws))
-    compared = 0
-    for draw in draws:
-        kept = [draw.training, draw.holdout]
-        compared = len(np.unique(galleries[0].persons[draw.training]))
-        hits = [gallery.hits(keep) for gallery, keep in zip(galleries, kept, strict=True)]
-        rates.append([leak_rate(hit, weights) for hit in hits])
-        parts.append(bootstrap_rates(hits, compared, weights, clusters, share, rng))
-    means = [float(np.mean([rate[side] for rate in rates])) for side in (0, 1)]
-    return means, [pooled([part[side] for part in parts]) for side in (0, 1)], compared
-
-
-def _rate(
-    rate: float, variance: float, gallery: _Gallery, clusters: NDArray[np.int64], confidence: float
-) -> Rate:
-    total = float(clusters.max()) + 1
-    plain = rate * (1 - rate)
-    effective = min(total, plain / variance) if variance > 0 and plain > 0 else total
-    low, high = wilson(rate, effective, confidence)
-    upper = (
-        wilson(rate, effective, 2 * confidence - 1)[1] if rate else zero_errors_upper(effective, confidence)
-    )
-    hit_images = np.unique(gallery.images)
-    return Rate(
-        rate=rate,
-        images=len(hit_images),
-        clusters=len(np.unique(clusters[hit_images])),
-        interval=Interval(low, high, "Wilson with effective n from the two-way cluster bootstrap"),
-        upper=upper,
-        effective_clusters=effective,
-        design_effect=variance * len(clusters) / plain if plain > 0 else 1.0,
-    )
-
-
-def _excess_interval(
-    sides: list[Rate],
-    deviations: Deviations,
-    events: int,
-    clusters: int,
-    confidence: float,
-) -> tuple[Interval, float]:
-    """Return the interval of the excess and its one-sided upper bound.
-
-    From `FEWEST_EVENTS` clusters with a hit on: percentiles of the two-way cluster bootstrap. Below: Newcombe's
-    interval over the effective clusters, and for no hit at all the exact bound on the rate against training.
-    """
-    excess = sides[0].rate - sides[1].rate
-    if events >= FEWEST_EVENTS:
-        differences = excess + deviations.combined()
-        tail = (1 - confidence) / 2
-        low, high = np.quantile(differences, [tail, 1 - tail])
-        upper = max(excess, float(np.quantile(differences, confidence)))
-        return Interval(float(low), float(high), "percentiles of the two-way cluster bootstrap"), upper
-    rates = (sides[0].rate, sides[0].effective_clusters, sides[1].rate, sides[1].effective_clusters)
-    interval = Interval(*newcombe(*rates, confidence), "Newcombe over effective clusters: few events")
-    if not events:
-        return interval, zero_errors_upper(clusters, confidence)
-    return interval, newcombe(*rates, 2 * confidence - 1)[1]
-
-
-def _permutation(
-    galleries: list[_Gallery], weights: NDArray[np.float64], permutations: int, rng: np.random.Generator
-) -> float:
-    """Return the p-value of the excess over all persons of both galleries, in strata of image counts."""
-    first, second = galleries
-    shift = len(image_counts(first.persons))
-    counts = [image_counts(gallery.persons) for gallery in galleries]
-    hits = unique_hits(
-        np.concatenate([first.images, second.images]),
-        np.concatenate([first.persons[first.columns], second.persons[second.columns] + shift]),
-    )
-    member = np.repeat([True, False], [len(counts[0]), len(counts[1])])
-    return permutation_p(hits, member, np.concatenate(counts), weights, permutations, rng)
-
-
-def _exposure(gallery: _Gallery, synthetic: FaceSet) -> Exposure:
+def _exposure(gallery: Gallery, synthetic: FaceSet) -> Exposure:
     hits = gallery.hits()
     per_person = np.bincount(hits.persons)
     total = int(per_person.sum())

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from idsim.audit.significance.multiple import holm
 from idsim.audit.summary import percent
 
-__all__ = ["holm", "series_row", "series_verdict", "with_correction"]
+__all__ = ["series_row", "series_verdict", "with_correction"]
 
 RATES = ("leak_rate_training", "leak_rate_holdout", "excess_leak_rate", "residual_risk", "tail_lift")
 
@@ -44,23 +45,15 @@ def series_row(
     }
 
 
-def holm(values: list[float]) -> list[float]:
-    """Return p-values after Holm's correction for their number (Holm 1979), in the same order."""
-    corrected = [1.0] * len(values)
-    least = 0.0
-    for rank, place in enumerate(sorted(range(len(values)), key=values.__getitem__)):
-        least = max(least, min(1.0, (len(values) - rank) * values[place]))
-        corrected[place] = least
-    return corrected
-
-
 def with_correction(rows: list[dict[str, Any]], confidence: float) -> list[dict[str, Any]]:
     """Return the rows with the corrected p of the primary point, and whether an excess stands after it.
 
     Sets without a face, and those where the point is refused, were not tested and do not count.
     """
     tested = [row for row in rows if _excess(row) is not None]
-    values = holm([row["operating_points"][0]["excess_leak_rate"]["permutation_p"] for row in tested])
+    values = holm(
+        [row["operating_points"][0]["excess_leak_rate"]["permutation_p"] for row in tested]
+    ).tolist()
     corrected = {row["name"]: value for row, value in zip(tested, values, strict=True)}
     return [
         row
