@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from idsim.audit.comparing import Comparisons
+    from idsim.audit.excess import Excess
     from idsim.audit.intervals import Interval
 
 __all__ = ["Exposure", "Leakage", "Rate", "Resampling", "closer_share", "measure"]
@@ -65,6 +66,7 @@ class Leakage:
     persons_compared: int
     exposures: tuple[Exposure, Exposure]
     tail_lift: float | None
+    measured: Excess
 
 
 def measure(
@@ -109,6 +111,7 @@ def measure(
         persons_compared=found.persons,
         exposures=exposures,
         tail_lift=_tail_lift(*exposures),
+        measured=found,
     )
 
 

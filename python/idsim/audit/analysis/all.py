@@ -8,6 +8,13 @@ from typing import TYPE_CHECKING, Any
 from idsim.audit.analysis.checks import findings_of
 from idsim.audit.analysis.context import Context
 from idsim.audit.analysis.persons import exposure, membership, persons_of
+from idsim.audit.analysis.significance import (
+    closeness,
+    difference_in_differences,
+    identities,
+    power,
+    tests,
+)
 from idsim.audit.analysis.tails import by_gallery_size, lift
 
 if TYPE_CHECKING:
@@ -70,6 +77,11 @@ def analyse(
         ("membership", membership),
         ("tail_lift_curve", lift),
         ("by_gallery_size", by_gallery_size),
+        ("closeness", closeness),
+        ("tests", tests),
+        ("identities", identities),
+        ("difference_in_differences", difference_in_differences),
+        ("power", power),
     ]
     entries: dict[str, Any] = {}
     for number, (name, step) in enumerate(steps):
