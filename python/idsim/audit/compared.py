@@ -63,6 +63,8 @@ class Compared:
         """
         looser = threshold > self.level if self.metric == "l2" else threshold < self.level
         if looser:
-            raise ValueError(f"pairs are listed from {self.level:g} on, and a threshold of {threshold:g} is looser")
+            raise ValueError(
+                f"pairs are listed from {self.level:g} on, and a threshold of {threshold:g} is looser"
+            )
         keep = reaches(self.tail.scores, threshold, self.metric)
         return type(self.tail)(*(column[keep] for column in self.tail))

@@ -1,0 +1,119 @@
+"""The intrinsic dimension of a set of faces, from the distances to nearest neighbours."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from idsim.audit.estimates import Estimate, group_codes, grouped_variance, student_quantile
+from idsim.audit.intervals import Interval
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Dimension", "levina_bickel", "two_nn"]
+
+FEWEST_ROWS = 30
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """An intrinsic dimension at the scale of the k-th neighbour.
+
+    Attributes
+    ----------
+    dimension : Estimate
+        The estimate. Its interval covers the sampling of faces, not the bias of the method.
+    neighbours : int
+        k.
+    scale : float
+        Median distance to the k-th neighbour.
+    left_out : int
+        Rows without k neighbours, or with a neighbour at distance 0 (copies say nothing of a dimension).
+    """
+
+    dimension: Estimate
+    neighbours: int
+    scale: float | None
+    left_out: int
+
+
+def two_nn(
+    distances: NDArray[Any], *, persons: NDArray[np.int64] | None = None, confidence: float = 0.95
+) -> Dimension:
+    """Return the dimension from the ratio of the distances to the second and first neighbour.
+
+    The ratio is Pareto distributed with the dimension for an exponent, whatever the density, as long as that is
+    constant up to the second neighbour (Facco, d'Errico, Rodriguez and Laio 2017). The estimate is the unbiased
+    maximum likelihood one, ``(n - 1) / sum log(r2 / r1)`` (Denti, Doimo, Laio and Mira 2022).
+
+    Parameters
+    ----------
+    distances : ndarray
+        float32 ``[n, 2 or more]``, of `neighbour_distances`; columns beyond the second are not used.
+    persons, confidence
+        As in `levina_bickel`.
+    """
+    return levina_bickel(_matrix(distances)[:, :2], persons=persons, confidence=confidence)
+
+
+def levina_bickel(
+    distances: NDArray[Any], *, persons: NDArray[np.int64] | None = None, confidence: float = 0.95
+) -> Dimension:
+    """Return the maximum likelihood dimension from the distances to k neighbours.
+
+    ``(n (k - 1) - 1) / sum_i sum_j<k log(r_ik / r_ij)``: the estimator of Levina and Bickel (2004) with inverse
+    local dimensions averaged, as MacKay and Ghahramani (2005) derive it, unbiased for independent rows. It assumes
+    that the density is constant inside the ball of the k-th neighbour; in high dimensions it is too low, because
+    no affordable number of faces makes that ball small.
+
+    Parameters
+    ----------
+    distances : ndarray
+        float32 ``[n, k]``, ascending, of `neighbour_distances`; k is 2 or more.
+    persons : ndarray, optional
+        int64 ``[n]``: person or cluster of every row, the units of the interval.
+    confidence : float
+        Of the interval.
+
+    Raises
+    ------
+    ValueError
+        No matrix of 2 or more columns, or distances that descend.
+    """
+    rows = _matrix(distances)
+    codes = group_codes(persons, len(rows), "persons")
+    k = rows.shape[1]
+    used = np.isfinite(rows).all(axis=1) & (rows[:, 0] > 0)
+    kept = rows[used]
+    if (np.diff(kept, axis=1) < 0).any():
+        raise ValueError("distances must ascend from column to column")
+    left_out = len(rows) - len(kept)
+    scale = float(np.median(kept[:, -1])) if len(kept) else None
+    logs = (np.log(kept[:, -1:]) - np.log(kept[:, :-1])).sum(axis=1)
+    total = float(logs.sum())
+    if len(kept) < FEWEST_ROWS or total <= 0:
+        reason = (
+            f"fewer than {FEWEST_ROWS} faces with {k} neighbours at a distance: {len(kept)}"
+            if len(kept) < FEWEST_ROWS
+            else "all neighbours are equally far"
+        )
+        return Dimension(Estimate(None, None, len(kept), 0, reason), k, scale, left_out)
+    value = (len(kept) * (k - 1) - 1) / total
+    variance, groups = grouped_variance(logs, codes[used])
+    interval = None
+    if math.isfinite(variance):
+        relative = student_quantile(confidence, groups - 1) * math.sqrt(variance) * len(kept) / total
+        low, high = value * math.exp(-relative), value * math.exp(relative)
+        interval = Interval(low, high, "delta method on the logarithm, over persons")
+    return Dimension(Estimate(value, interval, len(kept), groups), k, scale, left_out)
+
+
+def _matrix(distances: NDArray[Any]) -> NDArray[np.float64]:
+    rows = np.asarray(distances, dtype=np.float64)
+    if rows.ndim != 2 or rows.shape[1] < 2:
+        raise ValueError(f"distances must be a matrix of at least 2 columns, not of shape {rows.shape}")
+    return rows
