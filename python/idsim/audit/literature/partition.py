@@ -138,11 +138,11 @@ def _round(
     for start in range(0, len(points), BLOCK_ROWS):
         wide = points[start : start + BLOCK_ROWS].astype(np.float64)
         # Squared distances less the square of the point, which all centres share.
-        squared = (centres**2).sum(axis=1) - 2.0 * (wide @ centres.T)
+        squared = (centres**2).sum(axis=1) - 2.0 * np.einsum("nc,kc->nk", wide, centres)
         place = squared.argmin(axis=1)
         cells[start : start + BLOCK_ROWS] = place
         indicator = (place[:, None] == np.arange(len(centres))).astype(np.float64)
-        sums += indicator.T @ wide
+        sums += np.einsum("nk,nc->kc", indicator, wide)
         counts += indicator.sum(axis=0)
         loss += float((wide**2).sum() + squared.min(axis=1).sum())
     return cells, sums, counts, max(0.0, loss)

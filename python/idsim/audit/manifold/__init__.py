@@ -5,6 +5,7 @@ Everything here is exact, works in blocks of bounded memory, and asks the engine
 
 from __future__ import annotations
 
+from idsim.audit.manifold.balls import Overlap, expected_coverage, overlap
 from idsim.audit.manifold.capacity import Capacity, cap_fraction_log, identity_capacity
 from idsim.audit.manifold.components import connected_components
 from idsim.audit.manifold.dimension import Dimension, levina_bickel, two_nn
@@ -14,9 +15,8 @@ from idsim.audit.manifold.distances import (
     embedded,
     neighbour_distances,
 )
-from idsim.audit.manifold.duplication import Duplication, Richness, chao1, duplication
-from idsim.audit.manifold.overlap import Overlap, expected_coverage, overlap
-from idsim.audit.manifold.spread import Spread, spread
+from idsim.audit.manifold.moments import Spread, spread
+from idsim.audit.manifold.repetition import Duplication, Richness, chao1, duplication
 
 __all__ = [
     "Capacity",

@@ -191,8 +191,8 @@ def identity_capacity(
     if population.value <= identity.value:
         reason = "the faces of the whole set spread no wider than those of one person"
         return _refused(reason, count, threshold, space, population, identity, source)
-    if population.interval.high + reach > math.pi:
-        reason = "the caps reach around the sphere: the threshold is too loose"
+    if identity.value + reach > math.pi / 2:
+        reason = "the threshold is too loose: the cap of one person takes half of the sphere or more"
         return _refused(reason, count, threshold, space, population, identity, source)
 
     def size(whole: float, one: float) -> float:
