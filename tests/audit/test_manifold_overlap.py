@@ -7,7 +7,7 @@ import pytest
 
 from audit.manifold_makers import curved
 from idsim import reference
-from idsim.audit.manifold import balls, embedded, expected_coverage, neighbour_distances, overlap
+from idsim.audit.manifold import balls, embedded, expected_coverage, neighbours, overlap
 from idsim.audit.plain_values import plain_values
 
 
@@ -24,7 +24,7 @@ def stated(synthetic, real, k):
 
 
 def measured(synthetic, real, k, **options):
-    radii = [neighbour_distances(side, k)[:, -1] for side in (synthetic, real)]
+    radii = [neighbours(side, k).distances[:, -1] for side in (synthetic, real)]
     return overlap(synthetic, real, *radii, k, **options)
 
 
@@ -92,11 +92,11 @@ def test_intervals_are_over_clusters_and_persons(rng):
 
 def test_bad_input_is_named(rng):
     points = curved(rng, 10)
-    radii = neighbour_distances(points, 3)[:, -1]
+    radii = neighbours(points, 3).distances[:, -1]
     with pytest.raises(ValueError, match=r"real_radii must have shape \(10,\), not \(4,\)"):
         overlap(points, points, radii, radii[:4], 3)
     with pytest.raises(ValueError, match="synthetic_radii of row 0 is not finite: there are fewer than k"):
-        overlap(points, points, neighbour_distances(points, 10)[:, -1], radii, 3)
+        overlap(points, points, neighbours(points, 10).distances[:, -1], radii, 3)
     with pytest.raises(ValueError, match="k must be 1 or more, not 0"):
         overlap(points, points, radii, radii, 0)
     with pytest.raises(ValueError, match="there are no faces that synthetic_radii belong to"):

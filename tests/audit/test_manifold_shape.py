@@ -5,16 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
+from scipy.stats import t
 from sklearn.neighbors import NearestNeighbors
 
 from audit.makers import unit
 from audit.manifold_makers import curved, on_sphere
 from idsim.audit.manifold import (
+    Neighbours,
     cosine_to_distance,
     distance_to_cosine,
     embedded,
     levina_bickel,
-    neighbour_distances,
+    neighbours,
     spread,
     two_nn,
 )
@@ -38,10 +40,13 @@ def test_distance_and_cosine_say_the_same(rng):
 def test_neighbours_are_those_of_sklearn(rng):
     points = curved(rng, 300)
     expected = NearestNeighbors(n_neighbors=5).fit(points).kneighbors()[0]
-    found = neighbour_distances(points, 5)
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    found = neighbours(points, 5)
+    np.testing.assert_allclose(found.distances, expected, rtol=1e-5)
     rows = np.array([7, 250, 3])
-    np.testing.assert_array_equal(neighbour_distances(points, 5, rows=rows), found[rows])
+    some = neighbours(points, 5, rows=rows)
+    np.testing.assert_array_equal(some.rows, rows)
+    np.testing.assert_array_equal(some.distances, found.distances[rows])
+    np.testing.assert_array_equal(some.ids, found.ids[rows])
 
 
 def test_neighbours_of_other_persons(rng):
@@ -49,8 +54,8 @@ def test_neighbours_of_other_persons(rng):
     matrix = cdist(points, points)
     matrix[persons[:, None] == persons[None, :]] = np.inf
     expected = np.sort(matrix, axis=1)[:, :4]
-    np.testing.assert_allclose(neighbour_distances(points, 4, persons=persons), expected, rtol=1e-5)
-    assert np.isinf(neighbour_distances(points[:4], 4, persons=persons[:4])[:, 3]).all()
+    np.testing.assert_allclose(neighbours(points, 4, persons=persons).distances, expected, rtol=1e-5)
+    assert np.isinf(neighbours(points[:4], 4, persons=persons[:4]).distances[:, 3]).all()
 
 
 def test_bad_vectors_are_named():
@@ -61,9 +66,9 @@ def test_bad_vectors_are_named():
     with pytest.raises(ValueError, match="vectors must be a matrix"):
         embedded(np.ones(3), "cosine")
     with pytest.raises(ValueError, match=r"persons must have shape \(2,\)"):
-        neighbour_distances(np.ones((2, 2), np.float32), 1, persons=np.zeros(3, np.int64))
+        neighbours(np.ones((2, 2), np.float32), 1, persons=np.zeros(3, np.int64))
     with pytest.raises(ValueError, match="rows must be numbers from 0 to 1"):
-        neighbour_distances(np.ones((2, 2), np.float32), 1, rows=np.array([2]))
+        neighbours(np.ones((2, 2), np.float32), 1, rows=np.array([2]))
 
 
 # --- spread ---------------------------------------------------------------------------------------
@@ -142,47 +147,67 @@ def test_dimension_of_a_flat_piece(inner):
     cube = rng.random((6000, inner))
     axes = np.linalg.qr(rng.standard_normal((9, inner)))[0]
     inside = np.flatnonzero(((cube > 0.15) & (cube < 0.85)).all(axis=1))
-    distances = neighbour_distances((cube @ axes.T).astype(np.float32), 5, rows=inside)
-    found = two_nn(distances)
+    near = neighbours((cube @ axes.T).astype(np.float32), 5, rows=inside)
+    found = two_nn(near)
     assert found.dimension.interval.low < inner < found.dimension.interval.high
     assert found.neighbours == 2
-    wider = levina_bickel(distances)
+    wider = levina_bickel(near)
     assert wider.dimension.value == pytest.approx(inner, rel=0.06)
     width = [f.dimension.interval.high - f.dimension.interval.low for f in (found, wider)]
     assert width[1] < width[0]
-    assert wider.scale == pytest.approx(float(np.median(distances[:, 4])))
+    assert wider.scale == pytest.approx(float(np.median(near.distances[:, 4])))
+
+
+def apart(distances):
+    """Neighbours that no two faces share."""
+    rows, k = np.shape(distances)
+    return Neighbours(np.arange(rows), np.asarray(distances), rows + np.arange(rows * k).reshape(rows, k))
 
 
 def test_dimension_is_the_formula(rng):
     distances = np.sort(rng.random((50, 4)), axis=1) + 0.1
-    expected = (50 * 3 - 1) / sum(np.log(row[3] / row[j]) for row in distances for j in range(3))
-    assert levina_bickel(distances).dimension.value == pytest.approx(expected)
+    logs = np.array([sum(np.log(row[3] / row[j]) for j in range(3)) for row in distances])
+    found = levina_bickel(apart(distances)).dimension
+    assert found.value == pytest.approx((50 * 3 - 1) / logs.sum())
+    relative = t.ppf(0.975, 49) * logs.std(ddof=1) / np.sqrt(50) / logs.mean()
+    assert found.interval.high / found.value == pytest.approx(np.exp(relative), rel=1e-6)
     expected = 49 / np.log(distances[:, 1] / distances[:, 0]).sum()
-    assert two_nn(distances).dimension.value == pytest.approx(expected)
+    assert two_nn(apart(distances)).dimension.value == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("inner", "k"), [(2, 2), (3, 5), (6, 10)])
+def test_intervals_of_the_dimension_cover_its_mean(inner, k):
+    """Rows that share neighbours are not independent: without that, 80 % of the intervals would."""
+    found = []
+    for seed in range(80):
+        points = np.random.default_rng(seed).random((500, inner)).astype(np.float32)
+        found.append(levina_bickel(neighbours(points, k)).dimension)
+    mean = np.mean([one.value for one in found])
+    assert sum(one.interval.low <= mean <= one.interval.high for one in found) >= 70
 
 
 def test_dimension_does_not_change_with_scale(rng):
     points = curved(rng, 400)
-    small, large = (two_nn(neighbour_distances(points * np.float32(s), 2)) for s in (1, 8))
+    small, large = (two_nn(neighbours(points * np.float32(s), 2)) for s in (1, 8))
     assert small.dimension.value == pytest.approx(large.dimension.value, rel=1e-6)
 
 
 def test_copies_and_lonely_faces_are_left_out(rng):
     points = curved(rng, 200)
     points[1] = points[0]
-    distances = neighbour_distances(points, 3)
-    distances[5, 2] = np.inf
-    found = levina_bickel(distances)
+    near = neighbours(points, 3)
+    near.distances[5, 2] = np.inf
+    found = levina_bickel(near)
     assert found.left_out == 3
     assert found.dimension.n == 197
 
 
 def test_dimension_refuses_what_it_cannot_say():
-    few = two_nn(np.ones((10, 2)))
+    few = two_nn(apart(np.ones((10, 2))))
     assert few.dimension.refusal == "fewer than 30 faces with 2 neighbours at a distance: 10"
-    assert two_nn(np.ones((40, 2))).dimension.refusal == "all neighbours are equally far"
-    assert two_nn(np.zeros((40, 2))).left_out == 40
-    with pytest.raises(ValueError, match="at least 2 columns"):
-        two_nn(np.ones((40, 1)))
+    assert two_nn(apart(np.ones((40, 2)))).dimension.refusal == "all neighbours are equally far"
+    assert two_nn(apart(np.zeros((40, 2)))).left_out == 40
+    with pytest.raises(ValueError, match="at least 2 neighbours per face"):
+        two_nn(apart(np.ones((40, 1))))
     with pytest.raises(ValueError, match="must ascend"):
-        levina_bickel(np.tile([2.0, 1.0], (40, 1)))
+        levina_bickel(apart(np.tile([2.0, 1.0], (40, 1))))

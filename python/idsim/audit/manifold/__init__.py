@@ -10,10 +10,11 @@ from idsim.audit.manifold.capacity import Capacity, cap_fraction_log, identity_c
 from idsim.audit.manifold.components import connected_components
 from idsim.audit.manifold.dimension import Dimension, levina_bickel, two_nn
 from idsim.audit.manifold.distances import (
+    Neighbours,
     cosine_to_distance,
     distance_to_cosine,
     embedded,
-    neighbour_distances,
+    neighbours,
 )
 from idsim.audit.manifold.moments import Spread, spread
 from idsim.audit.manifold.repetition import Duplication, Richness, chao1, duplication
@@ -22,6 +23,7 @@ __all__ = [
     "Capacity",
     "Dimension",
     "Duplication",
+    "Neighbours",
     "Overlap",
     "Richness",
     "Spread",
@@ -35,7 +37,7 @@ __all__ = [
     "expected_coverage",
     "identity_capacity",
     "levina_bickel",
-    "neighbour_distances",
+    "neighbours",
     "overlap",
     "spread",
     "two_nn",

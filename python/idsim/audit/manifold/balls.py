@@ -94,7 +94,7 @@ def overlap(
         float32 ``[m, d]`` and ``[n, d]``, of `embedded`.
     synthetic_radii, real_radii : ndarray
         float32 ``[m]`` and ``[n]``: distance of every face to its k-th neighbour in its own set: the last column
-        of `neighbour_distances`.
+        of the distances of `neighbours`.
     k : int
         That k, 5 in both papers.
     clusters, persons : ndarray, optional

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from idsim.audit.estimates import Estimate, group_codes, grouped_variance, student_quantile
 from idsim.audit.intervals import Interval
+from idsim.audit.manifold.distances import Neighbours
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,7 +43,7 @@ class Dimension:
 
 
 def two_nn(
-    distances: NDArray[Any], *, persons: NDArray[np.int64] | None = None, confidence: float = 0.95
+    near: Neighbours, *, persons: NDArray[np.int64] | None = None, confidence: float = 0.95
 ) -> Dimension:
     """Return the dimension from the ratio of the distances to the second and first neighbour.
 
@@ -52,16 +53,17 @@ def two_nn(
 
     Parameters
     ----------
-    distances : ndarray
-        float32 ``[n, 2 or more]``, of `neighbour_distances`; columns beyond the second are not used.
+    near : Neighbours
+        Two or more per face; those beyond the second are not used.
     persons, confidence
         As in `levina_bickel`.
     """
-    return levina_bickel(_matrix(distances)[:, :2], persons=persons, confidence=confidence)
+    pair = Neighbours(near.rows, near.distances[:, :2], near.ids[:, :2])
+    return levina_bickel(pair, persons=persons, confidence=confidence)
 
 
 def levina_bickel(
-    distances: NDArray[Any], *, persons: NDArray[np.int64] | None = None, confidence: float = 0.95
+    near: Neighbours, *, persons: NDArray[np.int64] | None = None, confidence: float = 0.95
 ) -> Dimension:
     """Return the maximum likelihood dimension from the distances to k neighbours.
 
@@ -70,21 +72,26 @@ def levina_bickel(
     that the density is constant inside the ball of the k-th neighbour; in high dimensions it is too low, because
     no affordable number of faces makes that ball small.
 
+    Rows that share neighbours err together. The variance weighs the product of two rows by the share of points
+    that both use, or takes persons as units, whichever is larger.
+
     Parameters
     ----------
-    distances : ndarray
-        float32 ``[n, k]``, ascending, of `neighbour_distances`; k is 2 or more.
+    near : Neighbours
+        Two or more per face.
     persons : ndarray, optional
-        int64 ``[n]``: person or cluster of every row, the units of the interval.
+        int64 ``[q]``: person or cluster of every face of `near`.
     confidence : float
         Of the interval.
 
     Raises
     ------
     ValueError
-        No matrix of 2 or more columns, or distances that descend.
+        Fewer than 2 neighbours per face, or distances that descend.
     """
-    rows = _matrix(distances)
+    rows = np.asarray(near.distances, dtype=np.float64)
+    if rows.ndim != 2 or rows.shape[1] < 2:
+        raise ValueError(f"there must be at least 2 neighbours per face, not distances of shape {rows.shape}")
     codes = group_codes(persons, len(rows), "persons")
     k = rows.shape[1]
     used = np.isfinite(rows).all(axis=1) & (rows[:, 0] > 0)
@@ -104,16 +111,19 @@ def levina_bickel(
         return Dimension(Estimate(None, None, len(kept), 0, reason), k, scale, left_out)
     value = (len(kept) * (k - 1) - 1) / total
     variance, groups = grouped_variance(logs, codes[used])
+    variance = max(variance, _shared_variance(logs, near.rows[used], near.ids[used]))
     interval = None
     if math.isfinite(variance):
         relative = student_quantile(confidence, groups - 1) * math.sqrt(variance) * len(kept) / total
         low, high = value * math.exp(-relative), value * math.exp(relative)
-        interval = Interval(low, high, "delta method on the logarithm, over persons")
+        interval = Interval(low, high, "delta method on the logarithm, with shared neighbours and persons")
     return Dimension(Estimate(value, interval, len(kept), groups), k, scale, left_out)
 
 
-def _matrix(distances: NDArray[Any]) -> NDArray[np.float64]:
-    rows = np.asarray(distances, dtype=np.float64)
-    if rows.ndim != 2 or rows.shape[1] < 2:
-        raise ValueError(f"distances must be a matrix of at least 2 columns, not of shape {rows.shape}")
-    return rows
+def _shared_variance(logs: NDArray[np.float64], rows: NDArray[np.int64], ids: NDArray[np.int64]) -> float:
+    """Return the variance of the mean of `logs`: ``sum_ij w_ij e_i e_j / n^2``, w the share of points in common."""
+    residuals = logs - logs.mean()
+    k = ids.shape[1]
+    used = np.concatenate([ids.ravel(), rows])
+    sums = np.bincount(used, weights=np.concatenate([np.repeat(residuals, k), residuals]))
+    return float((sums**2).sum() / (k + 1) / len(logs) ** 2)

@@ -7,7 +7,7 @@ compares by Euclidean distance is taken as it is.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from idsim.unit_rows import normalize
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["checked_rows", "cosine_to_distance", "distance_to_cosine", "embedded", "neighbour_distances"]
+__all__ = ["Neighbours", "checked_rows", "cosine_to_distance", "distance_to_cosine", "embedded", "neighbours"]
 
 
 def checked_rows(vectors: Any, name: str, least: int = 1) -> NDArray[np.float32]:
@@ -77,14 +77,32 @@ def distance_to_cosine(distances: Any) -> NDArray[np.float64]:
     return 1.0 - np.asarray(distances, dtype=np.float64) ** 2 / 2.0
 
 
-def neighbour_distances(
+class Neighbours(NamedTuple):
+    """The nearest other points of some points of a set.
+
+    Attributes
+    ----------
+    rows : ndarray
+        int64 ``[q]``: the points.
+    distances : ndarray
+        float32 ``[q, k]``, ascending; infinite where there are fewer than k others.
+    ids : ndarray
+        int64 ``[q, k]``: the others; -1 where there is none.
+    """
+
+    rows: NDArray[np.int64]
+    distances: NDArray[np.float32]
+    ids: NDArray[np.int64]
+
+
+def neighbours(
     points: NDArray[np.float32],
     k: int,
     *,
     persons: NDArray[np.int64] | None = None,
     rows: NDArray[np.int64] | None = None,
-) -> NDArray[np.float32]:
-    """Return the distances to the k nearest other points of the same set.
+) -> Neighbours:
+    """Return the k nearest other points of the same set.
 
     Parameters
     ----------
@@ -98,11 +116,6 @@ def neighbour_distances(
         int64 ``[q]``: points whose neighbours are wanted, among all others; default: all. A sample of them is
         exact for what it holds, and costs as much less.
 
-    Returns
-    -------
-    ndarray
-        float32 ``[q, k]``, ascending; infinite where there are fewer than k others.
-
     Raises
     ------
     ValueError
@@ -111,11 +124,11 @@ def neighbour_distances(
     count = len(points)
     if persons is not None and np.shape(persons) != (count,):
         raise ValueError(f"persons must have shape ({count},), not {np.shape(persons)}")
-    if rows is None and persons is None:
-        return np.asarray(search(points, points, k, metric="l2", exclude="self").scores)
-    labels = np.arange(count) if persons is None else np.asarray(persons, dtype=np.int64)
     chosen = np.arange(count) if rows is None else np.asarray(rows, dtype=np.int64)
     if len(chosen) and (chosen.min() < 0 or chosen.max() >= count):
         raise ValueError(f"rows must be numbers from 0 to {count - 1}")
+    labels = np.arange(count) if persons is None else np.asarray(persons, dtype=np.int64)
     queries = points if rows is None else points[chosen]
-    return np.asarray(search(queries, points, k, metric="l2", exclude=(labels[chosen], labels)).scores)
+    alone = rows is None and persons is None
+    found = search(queries, points, k, metric="l2", exclude="self" if alone else (labels[chosen], labels))
+    return Neighbours(chosen, np.asarray(found.scores), np.asarray(found.ids))
