@@ -125,6 +125,15 @@ def test_a_sample_is_drawn_and_stated(sets):
         likelihood_gap(*sets, centres=0)
 
 
+def test_blocks_do_not_show(sets, monkeypatch):
+    whole = likelihood_gap(*sets)
+    monkeypatch.setattr("idsim.audit.literature.mixture.BLOCK_ROWS", 37)
+    cut = likelihood_gap(*sets)
+    assert cut.gap.value == pytest.approx(whole.gap.value, abs=1e-4)
+    assert cut.bounds == pytest.approx(whole.bounds, abs=1e-4)
+    assert cut.memorization_scores == pytest.approx(whole.memorization_scores, abs=1e-5)
+
+
 def test_persons_widen_the_interval(sets):
     synthetic, training, holdout = sets
     alone = likelihood_gap(synthetic, np.repeat(training, 3, axis=0), holdout)

@@ -17,13 +17,15 @@ from idsim.audit.plain_values import NOT_LISTED
 from idsim.search import search
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.random import Generator
     from numpy.typing import NDArray
 
 __all__ = ["LikelihoodGap", "likelihood_gap"]
 
 FEWEST_FACES = 30
-BLOCK_ROWS = 65_536
+BLOCK_ROWS = 16_384
 GRID = 2048
 
 # Of the reference code: the component around the mean of the training set that takes faces which no synthetic
@@ -191,15 +193,25 @@ def _standardised(
     synthetic: NDArray[np.float32], training: NDArray[np.float32], holdout: NDArray[np.float32]
 ) -> list[NDArray[np.float32]] | None:
     """Return the points scaled to mean 0 and standard deviation 1 of the holdout, without constant columns."""
-    mean = holdout.mean(axis=0, dtype=np.float64)
-    deviation = holdout.std(axis=0, dtype=np.float64, ddof=1)
+    mean = sum(block.sum(axis=0) for block in _blocks(holdout)) / len(holdout)
+    squares = sum(((block - mean) ** 2).sum(axis=0) for block in _blocks(holdout))
+    deviation = np.sqrt(squares / (len(holdout) - 1))
     varies = deviation > 1e-7 * max(float(deviation.max()), 1e-30)
     if not varies.any():
         return None
-    shift, scale = mean[varies].astype(np.float32), deviation[varies].astype(np.float32)
-    return [
-        np.ascontiguousarray((points[:, varies] - shift) / scale) for points in (synthetic, training, holdout)
-    ]
+    scaled = []
+    for points in (synthetic, training, holdout):
+        result = np.empty((len(points), int(varies.sum())), np.float32)
+        for number, block in enumerate(_blocks(points)):
+            place = slice(number * BLOCK_ROWS, (number + 1) * BLOCK_ROWS)
+            result[place] = (block[:, varies] - mean[varies]) / deviation[varies]
+        scaled.append(result)
+    return scaled
+
+
+def _blocks(points: NDArray[np.float32]) -> Iterator[NDArray[np.float64]]:
+    for start in range(0, len(points), BLOCK_ROWS):
+        yield points[start : start + BLOCK_ROWS].astype(np.float64)
 
 
 def _near(points: NDArray[np.float32], made: NDArray[np.float32], k: int) -> _Near:
@@ -221,10 +233,10 @@ def _fit(
     count = len(nearest)
     log_variance = np.clip(np.log((nearest + LEAST_SQUARED) / dim), *LOG_VARIANCE)
     origin = np.empty(len(known))
-    centre = known.mean(axis=0, dtype=np.float64)
-    for start in range(0, len(known), BLOCK_ROWS):
-        block = known[start : start + BLOCK_ROWS].astype(np.float64) - centre
-        origin[start : start + BLOCK_ROWS] = ORIGIN_SHARE**2 * (block**2).sum(axis=1)
+    centre = sum(block.sum(axis=0) for block in _blocks(known)) / len(known)
+    for number, block in enumerate(_blocks(known)):
+        place = slice(number * BLOCK_ROWS, (number + 1) * BLOCK_ROWS)
+        origin[place] = ORIGIN_SHARE**2 * ((block - centre) ** 2).sum(axis=1)
     origin_log = np.zeros(1)
     before = -math.inf
     for rounds in range(1, MOST_ROUNDS + 1):

@@ -172,7 +172,7 @@ def _sums(
     ends = np.r_[starts[1:], len(order)]
     group = group_of[sorted_codes[starts]]
     # A block holds whole persons of one group.
-    block = np.unique(np.stack([group, starts // BLOCK_ROWS]), axis=1, return_inverse=True)[1].reshape(-1)
+    block = group * (len(order) // BLOCK_ROWS + 1) + starts // BLOCK_ROWS
     edges = np.flatnonzero(np.r_[True, np.diff(block) != 0, True])
     for low, high in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
         rows = points[order[starts[low] : ends[high - 1]]].astype(np.float64)
