@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from idsim.audit.estimates import Estimate, group_codes, normal_interval
+from idsim.audit.grouped import Estimate, group_codes, normal_interval
 from idsim.audit.literature.partition import Partition, k_means, principal_axes
 from idsim.search import search
 

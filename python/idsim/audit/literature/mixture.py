@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from idsim.audit.estimates import Estimate, group_codes, grouped_variance, normal_interval
+from idsim.audit.grouped import Estimate, group_codes, grouped_variance, normal_interval
 from idsim.audit.plain_values import NOT_LISTED
 from idsim.search import search
 

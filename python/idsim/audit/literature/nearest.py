@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from idsim.audit.compared import better_is_higher
-from idsim.audit.estimates import Estimate, grouped_mean, grouped_share
+from idsim.audit.grouped import Estimate, grouped_mean, grouped_share
 from idsim.audit.plain_values import NOT_LISTED
 from idsim.search import search
 

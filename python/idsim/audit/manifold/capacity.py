@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from idsim.audit.estimates import Estimate, group_codes
+from idsim.audit.grouped import Estimate, group_codes
 from idsim.audit.intervals import Interval
 from idsim.audit.intervals import quantile as normal_quantile
 from idsim.audit.manifold.distances import embedded

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from idsim.audit.estimates import Estimate, group_codes, grouped_variance, student_quantile
+from idsim.audit.grouped import Estimate, group_codes, grouped_variance, student_quantile
 from idsim.audit.intervals import Interval
 from idsim.audit.manifold.distances import Neighbours
 

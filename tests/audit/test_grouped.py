@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from idsim.audit.estimates import grouped_mean, grouped_share, grouped_variance, student_quantile
+from idsim.audit.grouped import grouped_mean, grouped_share, grouped_variance, student_quantile
 from idsim.audit.intervals import wilson
 from idsim.audit.plain_values import plain_values
 
