@@ -70,7 +70,7 @@ def main() -> None:
     best = timed("best match, S in T", lambda: idsim.search(s, t, 1))
     timed("spread of T", lambda: manifold.spread(t, "cosine", rng, persons=persons))
     timed(
-        "two_nn and levina_bickel of T",
+        f"two_nn and levina_bickel, {searched} of T",
         lambda: [f(near_t) for f in (manifold.two_nn, manifold.levina_bickel)],
     )
     radii = [near_s.distances[:, -1], np.resize(near_t.distances[:, -1], len(t))]
