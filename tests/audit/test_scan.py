@@ -200,7 +200,7 @@ def test_tables_hold_the_best_matches(made_up):
 def test_without_pyarrow_the_tables_are_csv(made_up, monkeypatch):
     monkeypatch.setattr(tables, "has_pyarrow", lambda: False)
     result = scan(made_up)
-    assert result.summary["tables"] == ["pairs.csv", "images.csv"]
+    assert result.summary["tables"] == ["pairs.csv", "images.csv", "persons.csv"]
     assert len((result.folder / "pairs.csv").read_text().splitlines()) == 1801
 
 

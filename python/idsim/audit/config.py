@@ -204,6 +204,20 @@ class DeclaredConfig:
 
 
 @dataclass(frozen=True)
+class AnalysisConfig:
+    """``[analysis]``: analyses that need many more comparisons.
+
+    Attributes
+    ----------
+    literature, manifold : str
+        ``yes``, ``no``, or ``auto``: where that takes no more than a minute or so.
+    """
+
+    literature: str = "auto"
+    manifold: str = "auto"
+
+
+@dataclass(frozen=True)
 class OutputConfig:
     """``[output]``: how many pairs are kept: best matches of every image, and best pairs in the summary."""
 
@@ -235,6 +249,7 @@ class ScanConfig:
     statistics: StatisticsConfig = field(default_factory=StatisticsConfig)
     comparisons: ComparisonsConfig = field(default_factory=ComparisonsConfig)
     declared: DeclaredConfig = field(default_factory=DeclaredConfig)
+    analysis: AnalysisConfig = field(default_factory=AnalysisConfig)
     output: OutputConfig = field(default_factory=OutputConfig)
     base: Path = field(default_factory=Path)
     source: Path | None = None
@@ -270,7 +285,7 @@ class ScanConfig:
         tables["matcher"] = [_plain(entry) for entry in tables.pop("matchers")] or _plain(tables["matcher"])
         order = (
             "run", "synthetic", "training", "holdout", "probes", "matcher", "scores", "calibration", "statistics",
-            "comparisons", "declared", "output",
+            "comparisons", "declared", "analysis", "output",
         )  # fmt: skip
         return {"schema": SCHEMA, **{name: _plain(tables[name]) for name in order if name in tables}}
 

@@ -49,6 +49,13 @@ def check_config(config: ScanConfig, source: Path) -> None:
                 f"[declared] {key} must be one of {', '.join(ANSWERS)}, not {getattr(config.declared, key)!r}"
             )
 
+    for key in ("literature", "manifold"):
+        if getattr(config.analysis, key) not in ("yes", "no", "auto"):
+            refuse(f"[analysis] {key} must be 'yes', 'no' or 'auto', not {getattr(config.analysis, key)!r}")
+    for rate in config.calibration.extrapolate:
+        if not 0 < rate < 1:
+            refuse(f"[calibration] extrapolate must lie between 0 and 1, not {rate!r}")
+
 
 def _check_matchers(matchers: tuple[MatcherConfig, ...], refuse: Refuse) -> None:
     labels = [matcher.label for matcher in matchers]

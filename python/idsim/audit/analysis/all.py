@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from idsim.audit.analysis.checks import findings_of
 from idsim.audit.analysis.context import Context
+from idsim.audit.analysis.literature import listed_pairs, published
+from idsim.audit.analysis.manifold import face_manifold, repetition
 from idsim.audit.analysis.persons import exposure, membership, persons_of
 from idsim.audit.analysis.significance import (
     closeness,
@@ -82,6 +84,9 @@ def analyse(
         ("identities", identities),
         ("difference_in_differences", difference_in_differences),
         ("power", power),
+        ("literature", published),
+        ("repetition", repetition),
+        ("manifold", face_manifold),
     ]
     entries: dict[str, Any] = {}
     for number, (name, step) in enumerate(steps):
@@ -89,6 +94,7 @@ def analyse(
         entries[name] = step(context)
     tell("analysis", len(steps), len(steps) + 2)
     entries["exposure"], table = persons_of(context, exposure(context))
+    entries["nearest_pairs"] = listed_pairs(context, key)
     tell("analysis", len(steps) + 1, len(steps) + 2)
     findings = [finding.entry() for finding in findings_of(context, key)]
     tell("analysis", len(steps) + 2, len(steps) + 2)

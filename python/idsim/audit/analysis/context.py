@@ -25,6 +25,9 @@ __all__ = ["Context", "refused"]
 MOST_SHUFFLED = 1_000_000_000
 FEWEST_PERMUTATIONS = 99
 
+# More comparisons for one analysis must be asked for: about a minute of them on two cores.
+MOST_PAIRS = 10_000_000_000
+
 
 def refused(sentence: str) -> dict[str, Any]:
     """Return the entry of an analysis that cannot be made."""
@@ -71,6 +74,30 @@ class Context:
     def threshold(self) -> float | None:
         """Of the primary operating point."""
         return self.points[0].point.threshold
+
+    @property
+    def has_vectors(self) -> bool:
+        """Whether the sets have embeddings."""
+        return all(faces.vectors.shape[1] > 0 for faces in self.sets.faces.values())
+
+    @property
+    def _pairs(self) -> int:
+        """Pairs that an analysis compares which searches every set in itself and in the others."""
+        return sum(len(faces.rows) for faces in self.sets.faces.values()) ** 2
+
+    def affordable(self, analysis: str) -> bool:
+        """Whether an analysis that needs many more comparisons is to be made."""
+        wanted = getattr(self.config.analysis, analysis)
+        return bool(wanted == "yes" or (wanted == "auto" and self._pairs <= MOST_PAIRS))
+
+    def too_much(self, analysis: str) -> str:
+        """Return why an analysis is left out."""
+        if getattr(self.config.analysis, analysis) == "no":
+            return f"[analysis] {analysis} is 'no'"
+        return (
+            f"it would compare {self._pairs:.2g} more pairs: it is made up to {MOST_PAIRS:.2g}, or where [analysis] "
+            f"{analysis} is 'yes'"
+        )
 
     def rng(self, stage: int) -> np.random.Generator:
         """Return the source of chance of one analysis."""
