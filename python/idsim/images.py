@@ -120,10 +120,17 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def decode(data: bytes) -> Picture:
+def decode(data: bytes, *, writable: bool = True) -> Picture:
     """Decode a picture: JPEG, PNG or WebP, the first frame, turned upright by its EXIF tag, as RGB.
 
     Transparency is dropped, as ``face_recognition`` does. Needs Pillow (the extra ``audit``).
+
+    Parameters
+    ----------
+    data : bytes
+        The content of the file.
+    writable : bool
+        Whether the pixels may be written to; where not, a copy is saved.
     """
     from PIL import Image, ImageOps
 
@@ -135,11 +142,11 @@ def decode(data: bytes) -> Picture:
                 width, height = picture.size
                 if width * height > MAX_PIXELS:
                     return Picture(None, f"it has {width} x {height} pixels, more than {MAX_PIXELS} in all")
-                upright = ImageOps.exif_transpose(picture)
-                pixels = _rgb(upright)
+                ImageOps.exif_transpose(picture, in_place=True)  # otherwise an upright one is copied
+                pixels = _rgb(picture)
     except Exception as error:  # noqa: BLE001 - decoders raise whatever a damaged file makes them raise
         return Picture(None, _reason(error))
-    return Picture(pixels, "")
+    return Picture(pixels.copy() if writable and not pixels.flags.writeable else pixels, "")
 
 
 def _rgb(picture: Any) -> NDArray[np.uint8]:
@@ -147,7 +154,8 @@ def _rgb(picture: Any) -> NDArray[np.uint8]:
     if picture.mode.startswith("I"):
         grey = (np.asarray(picture).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
         return np.repeat(grey[:, :, None], 3, axis=2)
-    return np.array(picture.convert("RGB"), dtype=np.uint8)
+    pixels: NDArray[np.uint8] = np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
+    return pixels
 
 
 def _reason(error: Exception) -> str:

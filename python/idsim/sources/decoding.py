@@ -17,6 +17,7 @@ import threading
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -24,11 +25,11 @@ import numpy as np
 
 from idsim.errors import IdsimError
 from idsim.images import MAX_FILE_BYTES, MAX_PIXELS, Picture, sha256
-from idsim.sources.decoding_process import ANSWER_BYTES, MEMORY_BYTES
+from idsim.sources.decoding_process import ANSWER_BYTES, ENOUGH_BYTES, MEMORY_BYTES
 from idsim.walls import FORBIDDEN_STATUS, child_environment, module_command
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from concurrent.futures import Future
 
 __all__ = ["Content", "Decoder", "DecoderPool", "default_workers", "in_order"]
@@ -41,6 +42,11 @@ SECONDS = 10  # for one picture; the largest allowed PNG takes about one
 START_SECONDS = 60  # to start Python, NumPy and Pillow on a busy machine
 KEPT_BYTES = 16 << 20  # a memory file that held more than this gives its pages back
 MAX_WORKERS = 16
+MAX_TOGETHER = 16  # pictures in one message
+TOGETHER_BYTES = 1 << 20  # of the files in one message, if there are several
+# Freed memory stays with the process up to this size. glibc's own limits follow what was freed last, so that it gives
+# back what a picture took and has it zeroed anew for the next one, which takes longer than decoding.
+FREED_BYTES = 32 << 20
 
 
 class Content(NamedTuple):
@@ -87,44 +93,82 @@ class Decoder:
         IdsimError
             The process cannot be started.
         """
-        picture = self._try(data)
-        # A busy machine and one short of memory end processes too: only what happens twice is the picture's fault.
-        return self._try(data) if picture.pixels is None and self._channel is None else picture
+        return self.decode_several([data])[0]
 
-    def _try(self, data: bytes) -> Picture:
+    def decode_several(self, files: Sequence[bytes]) -> list[Picture]:
+        """Decode the first of several files that have at most 256 MiB together: until their pixels take a MiB.
+
+        Small pictures take less time together than one after another, and each is treated as if it were alone.
+
+        Raises
+        ------
+        IdsimError
+            The process cannot be started.
+        """
+        pictures: list[Picture] = []
+        together, taken = MAX_TOGETHER, 0
+        while len(pictures) < len(files) and taken < ENOUGH_BYTES:
+            some = files[len(pictures) : len(pictures) + together]
+            found = self._try(some)
+            if self._channel is None:
+                # A busy machine and one short of memory end processes too: only what happens twice is the
+                # picture's fault, and of several nobody knows whose fault it is.
+                if len(some) > 1:
+                    together = 1
+                    continue
+                found = self._try(some)
+            pictures += found
+            taken += sum(picture.pixels.size for picture in found if picture.pixels is not None)
+        return pictures
+
+    def _try(self, files: Sequence[bytes]) -> list[Picture]:
+        """Return the first pictures, or the reason why there is not even one; without a channel if that was fatal."""
         if self._channel is None:
             self._start()
         assert self._channel is not None
-        self._shared[: len(data)] = data
+        used = 0
+        for data in files:
+            self._shared[used : used + len(data)] = data
+            used += len(data)
         try:
-            self._channel.send(b"%d" % len(data))
+            self._channel.send(b" ".join(b"%d" % len(data) for data in files))
             answer = self._channel.recv(ANSWER_BYTES)
         except TimeoutError:
             self.stop()
-            return Picture(None, f"decoding it takes more than {self._seconds} seconds")
+            return [Picture(None, f"decoding it takes more than {self._seconds} seconds")]
         except OSError:
             answer = b""
         if not answer:
-            return Picture(None, _ending(self.stop()))
-        picture = self._read(answer)
-        used = len(data) if picture.pixels is None else max(len(data), picture.pixels.size)
+            return [Picture(None, _ending(self.stop()))]
+        pictures = self._read(answer, len(files))
+        used = max(used, sum(picture.pixels.size for picture in pictures if picture.pixels is not None))
         if used > KEPT_BYTES:
             os.ftruncate(self._memory, 0)
             os.ftruncate(self._memory, MEMORY_BYTES)
-        return picture
+        return pictures
 
-    def _read(self, answer: bytes) -> Picture:
+    def _read(self, answer: bytes, asked: int) -> list[Picture]:
         """Return what an answer says; the process is not trusted."""
         if answer.startswith(b"!"):
-            return Picture(None, answer[1:].decode("utf-8", "backslashreplace"))
+            return [Picture(None, answer[1:].decode("utf-8", "backslashreplace"))]
         try:
-            height, width = (int(word) for word in answer.split())
+            sides = [int(word) for word in answer.split()]
         except ValueError:
-            height = width = 0
-        if not (0 < height <= MAX_PIXELS and 0 < width <= MAX_PIXELS and height * width <= MAX_PIXELS):
-            return Picture(None, "it has no pixels")
-        pixels = np.frombuffer(self._shared, np.uint8, 3 * height * width, offset=MAX_FILE_BYTES)
-        return Picture(pixels.reshape(height, width, 3).copy(), "")
+            sides = []
+        shapes = list(zip(sides[::2], sides[1::2], strict=False))
+        if (
+            not 2 <= len(sides) <= 2 * asked
+            or len(sides) % 2
+            or not all(0 < side <= MAX_PIXELS for side in sides)
+            or sum(height * width for height, width in shapes) > MAX_PIXELS
+        ):
+            return [Picture(None, "it has no pixels")]
+        pictures, place = [], MAX_FILE_BYTES
+        for height, width in shapes:
+            pixels = np.frombuffer(self._shared, np.uint8, 3 * height * width, place)
+            pictures.append(Picture(pixels.reshape(height, width, 3).copy(), ""))
+            place += pixels.size
+        return pictures
 
     def _start(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -135,7 +179,8 @@ class Decoder:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                env=child_environment(),
+                env=child_environment()
+                | {"MALLOC_MMAP_THRESHOLD_": str(FREED_BYTES), "MALLOC_TRIM_THRESHOLD_": str(FREED_BYTES)},
                 pass_fds=descriptors,
                 start_new_session=True,  # Ctrl-C is for this process, which then ends that one
             )
@@ -199,6 +244,7 @@ class DecoderPool:
         self.workers = workers or default_workers()
         self._busy_seconds = 0.0
         self._pictures = 0
+        self._together = 1  # pictures in a group, as the last ones suggest
         self._threads = ThreadPoolExecutor(self.workers, "idsim-decode")
         self._idle: SimpleQueue[Decoder] = SimpleQueue()
         self._decoders = [Decoder(seconds) for _ in range(self.workers)]
@@ -207,32 +253,53 @@ class DecoderPool:
         self._lock = threading.Lock()
 
     def decode(self, reads: Iterable[Callable[[], bytes]]) -> Iterator[Content]:
-        """Return pictures in order; two per worker are read and decoded ahead.
+        """Return pictures in order; two per worker are read and decoded ahead, of small ones two groups of up to 16.
 
         Parameters
         ----------
         reads : iterable of callable
             Each returns the file of a picture, or raises OSError, which becomes the reason why there is none. Any
-            other exception is raised here.
+            other exception is raised here. Of a group, some may be called twice.
         """
-        return in_order(self._threads, self._content, reads, 2 * self.workers)
+        left = iter(reads)
+        waiting: deque[tuple[Future[list[Content]], list[Callable[[], bytes]]]] = deque()
+        try:
+            while True:
+                while len(waiting) <= 2 * self.workers and (group := list(islice(left, self._together))):
+                    waiting.append((self._threads.submit(self._contents, group), group))
+                if not waiting:
+                    return
+                future, group = waiting.popleft()
+                contents = future.result()
+                if rest := group[len(contents) :]:
+                    waiting.appendleft((self._threads.submit(self._contents, rest), rest))
+                self._together = _fitting(contents, self._together)
+                yield from contents
+        finally:
+            for future, _ in waiting:
+                future.cancel()
 
-    def _content(self, read: Callable[[], bytes]) -> Content:
+    def _contents(self, group: list[Callable[[], bytes]]) -> list[Content]:
+        """Return the first pictures of a group, at least one."""
         decoder = self._idle.get()
         started = time.monotonic()
+        contents: list[Content] = []
         try:
-            try:
-                data = read()
-                if len(data) > MAX_FILE_BYTES:
-                    raise OSError(errno.EFBIG, f"it has more than {MAX_FILE_BYTES} bytes")
-            except OSError as error:
-                return Content("", Picture(None, f"it cannot be read ({error.strerror or error})"))
-            return Content(sha256(data), decoder.decode(data))
+            files = _read(group)
+            pictures = iter(decoder.decode_several([data for data in files if isinstance(data, bytes)]))
+            for data in files:
+                if isinstance(data, str):
+                    contents.append(Content("", Picture(None, data)))
+                elif picture := next(pictures, None):
+                    contents.append(Content(sha256(data), picture))
+                else:
+                    break
+            return contents
         finally:
             self._idle.put(decoder)
             with self._lock:
                 self._busy_seconds += time.monotonic() - started
-                self._pictures += 1
+                self._pictures += len(contents)
 
     def take_times(self) -> tuple[float, int]:
         """Return the time that all processes together spent, and on how many pictures, since the last call."""
@@ -246,6 +313,37 @@ class DecoderPool:
         self._threads.shutdown(cancel_futures=True)
         for decoder in self._decoders:
             decoder.close()
+
+
+def _read(group: list[Callable[[], bytes]]) -> list[bytes | str]:
+    """Return the first files of a group, as many as go together, or the reasons why they cannot be read."""
+    files: list[bytes | str] = []
+    size = 0
+    for read in group:
+        try:
+            data = read()
+            if len(data) > MAX_FILE_BYTES:
+                raise OSError(errno.EFBIG, f"it has more than {MAX_FILE_BYTES} bytes")
+        except OSError as error:
+            files.append(f"it cannot be read ({error.strerror or error})")
+            continue
+        except Exception:
+            if files:
+                break  # it is raised when those before it are delivered, and this one is read again
+            raise
+        size += len(data)
+        if files and size > TOGETHER_BYTES:
+            break
+        files.append(data)
+    return files
+
+
+def _fitting(contents: list[Content], together: int) -> int:
+    """Return how many pictures to take at once, from those that were taken last: at most twice as many."""
+    largest = max((c.picture.pixels.size for c in contents if c.picture.pixels is not None), default=0)
+    if not largest:
+        return together
+    return max(1, min(MAX_TOGETHER, 2 * together, ENOUGH_BYTES // largest))
 
 
 def in_order(

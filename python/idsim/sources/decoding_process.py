@@ -1,7 +1,9 @@
 """The process that decodes pictures on behalf of another: ``python -m``, its socket, its memory file.
 
-It confines itself, and then for every message (the number of bytes that stand at the start of the memory file)
-decodes a picture, writes its pixels behind them and answers with its size, or with the reason why there is none.
+It confines itself, and then for every message (the sizes in bytes of the files that stand one after another at the
+start of the memory file) decodes pictures, writes their pixels one after another behind the room for files, and answers
+with height and width of each of the first ones, or with the reason why the very first has none. It stops before a
+picture that has none, and when enough is done.
 """
 
 from __future__ import annotations
@@ -13,17 +15,21 @@ import resource
 import signal
 import socket
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 
-from idsim.images import MAX_FILE_BYTES, MAX_PIXELS, TOO_MUCH_MEMORY, decode
+from idsim import images
+from idsim.images import MAX_FILE_BYTES, MAX_PIXELS, TOO_MUCH_MEMORY, Picture
 from idsim.walls import Limits, confine
 
-__all__ = ["ANSWER_BYTES", "MEMORY_BYTES", "main"]
+__all__ = ["ANSWER_BYTES", "ENOUGH_BYTES", "MEMORY_BYTES", "main"]
 
 MEMORY_BYTES = MAX_FILE_BYTES + 3 * MAX_PIXELS  # of the memory file; pages that are not used take no memory
 ANSWER_BYTES = 4096
+ENOUGH_BYTES = 1 << 20  # of pixels, for one answer
+ENOUGH_SECONDS = 0.2  # likewise; the time that one picture may take is not to be spent on several
 DECODING_BYTES = 1 << 30  # what decoding may take: six copies of the largest picture as RGBA
 
 
@@ -37,22 +43,34 @@ def main(channel: int, memory: int, seconds: int) -> None:
         while message := peer.recv(ANSWER_BYTES):
             # Whoever asked gives up after this time; if it is gone itself, the alarm ends this process.
             signal.alarm(2 * seconds)
-            try:
-                answer = _answer(bytes(shared[: int(message)]), shared)
-            except MemoryError:
-                answer = b"!" + TOO_MUCH_MEMORY.encode()
-            peer.send(answer)
+            peer.send(_answer([int(word) for word in message.split()], shared))
             signal.alarm(0)
 
 
-def _answer(data: bytes, shared: mmap.mmap) -> bytes:
-    picture = decode(data)
-    if picture.pixels is None:
-        return b"!" + picture.reason.encode("utf-8", "backslashreplace")[: ANSWER_BYTES - 1]
-    height, width, _ = picture.pixels.shape
-    place = np.frombuffer(shared, np.uint8, picture.pixels.size, offset=MAX_FILE_BYTES)
-    np.copyto(place, picture.pixels.reshape(-1))
-    return f"{height} {width}".encode()
+def decode(data: bytes) -> Picture:
+    """Decode a picture whose pixels are only read."""
+    return images.decode(data, writable=False)
+
+
+def _answer(sizes: list[int], shared: mmap.mmap) -> bytes:
+    enough, first, place = time.monotonic() + ENOUGH_SECONDS, 0, MAX_FILE_BYTES
+    shapes: list[int] = []
+    for size in sizes:
+        try:
+            picture = decode(shared[first : first + size])
+        except MemoryError:
+            picture = Picture(None, TOO_MUCH_MEMORY)
+        if picture.pixels is None and not shapes:
+            return b"!" + picture.reason.encode("utf-8", "backslashreplace")[: ANSWER_BYTES - 1]
+        if picture.pixels is None or place + picture.pixels.size > MEMORY_BYTES:
+            break
+        room = np.frombuffer(shared, np.uint8, picture.pixels.size, place).reshape(picture.pixels.shape)
+        np.copyto(room, picture.pixels)
+        shapes += picture.pixels.shape[:2]
+        first, place = first + size, place + picture.pixels.size
+        if place >= MAX_FILE_BYTES + ENOUGH_BYTES or time.monotonic() > enough:
+            break
+    return " ".join(map(str, shapes)).encode()
 
 
 def _address_space() -> int:

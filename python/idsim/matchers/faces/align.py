@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from idsim.matchers.faces.resample import AreaTable, resized, to_levels, warp
+from idsim.matchers.faces.resample import area_crop, resized, warp
 from idsim.matchers.faces.similarity import similarity, template
 
 if TYPE_CHECKING:
@@ -166,9 +166,9 @@ class Alignment:
     def _ffhq(self, image: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
         if image.shape[0] != image.shape[1]:
             return None
-        whole = AreaTable(resized(image, (_FFHQ_SIDE, _FFHQ_SIDE)))
+        part = resized(image, (_FFHQ_SIDE, _FFHQ_SIDE), _FFHQ_BOX)
         height = self.size[0]
-        crop = to_levels(whole.crops(_FFHQ_BOX, (height, height))[0])
+        crop = area_crop(part, (0, 0, part.shape[1], part.shape[0]), (height, height))
         if self.template == "sphereface112x96":
             first, stop = (
                 column * height // 112 for column in (_SPHEREFACE_COLUMNS.start, _SPHEREFACE_COLUMNS.stop)

@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["AreaTable", "block_means", "resized", "to_levels", "warp"]
+__all__ = ["AreaTable", "area_crop", "block_means", "resized", "to_levels", "warp"]
 
 
 class AreaTable:
@@ -77,19 +77,105 @@ def to_levels(values: NDArray[np.float32]) -> NDArray[np.uint8]:
     return (values + np.float32(0.5)).astype(np.uint8)
 
 
-def resized(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Return a picture at another height and width: averaged where it shrinks, bilinear where it grows."""
+def resized(
+    image: NDArray[np.uint8], size: tuple[int, int], box: tuple[int, int, int, int] | None = None
+) -> NDArray[np.uint8]:
+    """Return a picture at another height and width: averaged where it shrinks, bilinear where it grows.
+
+    Parameters
+    ----------
+    image : ndarray
+        uint8 ``[height, width, 3]``.
+    size : tuple of int
+        Height and width of the whole result.
+    box : tuple of int, optional
+        Left, top, right and bottom, the last two exclusive, of the part of the result to return; only what it shows
+        is computed.
+    """
     height, width = image.shape[:2]
+    left, top, right, bottom = box or (0, 0, size[1], size[0])
     if size == (height, width):
-        return image
-    block = height // size[0]
-    if block > 1 and (height, width) == (block * size[0], block * size[1]):
-        return block_means(image, block)
+        return image if box is None else image[top:bottom, left:right]
     if size[0] <= height and size[1] <= width:
-        return to_levels(AreaTable(image).whole(size))
-    rows = ((np.arange(size[0]) + 0.5) * height / size[0] - 0.5).clip(0, height - 1)
-    columns = ((np.arange(size[1]) + 0.5) * width / size[1] - 0.5).clip(0, width - 1)
-    return to_levels(_bilinear(image, np.tile(columns, size[0]), np.repeat(rows, size[1]))).reshape(*size, 3)
+        rows, columns = _cells_of(height, size[0]), _cells_of(width, size[1])
+        return _cell_means(image, rows[:, top:bottom], columns[:, left:right])
+    ys = ((np.arange(top, bottom) + 0.5) * height / size[0] - 0.5).clip(0, height - 1)
+    xs = ((np.arange(left, right) + 0.5) * width / size[1] - 0.5).clip(0, width - 1)
+    return to_levels(_bilinear_grid(image, xs, ys))
+
+
+def _cells_of(length: int, count: int) -> NDArray[np.int64]:
+    """Return the first pixels of the cells of one side, and the ones after the last, ``[2, count]``."""
+    first, last = _cells(np.zeros(1, np.int64), np.full(1, length), count)
+    return np.concatenate([first, last])
+
+
+def _cell_means(
+    image: NDArray[np.uint8], rows: NDArray[np.int64], columns: NDArray[np.int64]
+) -> NDArray[np.uint8]:
+    """Return the means over cells, ``[2, n]`` along each side, rounded to the nearest level.
+
+    Sums are exact, whatever their order. Quotients are float32 where a cell has so few pixels that none but an exact
+    one half comes near to it.
+    """
+    heights, widths = rows[1] - rows[0], columns[1] - columns[0]
+    small = int(heights.max()) * int(widths.max()) < 257  # 256 pixels of 255 fit into 16 bits
+    left, right = int(columns[0].min()), int(columns[1].max())
+    lines = image.reshape(len(image), -1)[:, 3 * left : 3 * right]
+    # One column more, of zeros, for cells that are narrower than others.
+    summed = np.zeros((len(heights), 3 * (right - left + 1)), np.uint16 if small else np.uint32)
+    within = summed[:, :-3]
+    within[:] = lines[rows[0]]
+    for i in range(1, int(heights.max())):
+        taller = np.flatnonzero(heights > i)
+        if len(taller) == len(heights):
+            within += lines[rows[0] + i]
+        else:
+            within[taller] += lines[rows[0, taller] + i]
+    totals = np.take(summed, _channels(columns[0] - left), axis=1)
+    for i in range(1, int(widths.max())):
+        places = np.where(widths > i, columns[0] - left + i, right - left)
+        totals += np.take(summed, _channels(places), axis=1)
+    kind = np.float32 if small else np.float64
+    counts = (heights[:, None] * np.repeat(widths, 3)).astype(kind)
+    means = to_levels((totals.astype(kind) / counts).astype(np.float32))
+    return means.reshape(len(heights), len(widths), 3)
+
+
+def _channels(pixels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the places of the three channels of pixels of a line."""
+    places: NDArray[np.int64] = (3 * pixels[:, None] + np.arange(3)).reshape(-1)
+    return places
+
+
+def _bilinear_grid(
+    image: NDArray[np.uint8], xs: NDArray[np.float64], ys: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """Return samples at all pairs of places inside of a picture, float32 ``[len(ys), len(xs), 3]``."""
+    height, width = image.shape[:2]
+    left, top = xs.astype(np.int64), ys.astype(np.int64)
+    right, low = np.repeat((xs - left).astype(np.float32), 3), (ys - top).astype(np.float32)[:, None]
+    lines = image.reshape(height, -1)
+    columns = [
+        (np.take(lines, _channels(at), axis=1).astype(np.float32), across)
+        for at, across in ((left, 1 - right), ((left + 1).clip(max=width - 1), right))
+    ]
+    result = np.zeros((len(ys), 3 * len(xs)), np.float32)
+    for row, down in ((top, 1 - low), ((top + 1).clip(max=height - 1), low)):
+        for values, across in columns:
+            result += values[row] * (down * across)
+    return result.reshape(len(ys), len(xs), 3)
+
+
+def area_crop(
+    image: NDArray[np.uint8], box: tuple[int, int, int, int], size: tuple[int, int]
+) -> NDArray[np.uint8]:
+    """Return a part of a picture at another height and width, each pixel the mean of the cell that it covers.
+
+    As `AreaTable.crops`, rounded, for one box that is inside of the picture.
+    """
+    left, top, right, bottom = box
+    return _cell_means(image, _cells_of(bottom - top, size[0]) + top, _cells_of(right - left, size[1]) + left)
 
 
 def warp(
@@ -127,7 +213,7 @@ def warp(
     block = floor(1 / sqrt(abs(determinant))) if antialias else 1
     if block > 1:
         image, xs, ys = _shrunk_around(image, xs, ys, block)
-    return to_levels(_bilinear(image, xs, ys)).reshape(*size, 3)
+    return _bilinear(image, xs, ys).reshape(*size, 3)
 
 
 def _shrunk_around(
@@ -153,31 +239,54 @@ def _span(places: NDArray[np.float64], length: int, block: int) -> tuple[int, in
 def block_means(image: NDArray[np.uint8], block: int) -> NDArray[np.uint8]:
     """Return the means of blocks of ``block x block`` pixels; blocks at the far edges are filled up with zeros."""
     rows, columns = (-length % block for length in image.shape[:2])
-    filled = np.pad(image, ((0, rows), (0, columns), (0, 0)))
+    filled = np.pad(image, ((0, rows), (0, columns), (0, 0))) if rows or columns else image
     height, width = (length // block for length in filled.shape[:2])
-    # Rows first, in one sweep, then few columns: several times faster than one sum over both.
-    rows_summed = filled.reshape(height, block, width * block * 3).sum(1, dtype=np.uint32)
-    columns_apart = rows_summed.reshape(height, width, block, 3)
-    sums = sum((columns_apart[:, :, i] for i in range(1, block)), columns_apart[:, :, 0])
-    means: NDArray[np.uint8] = ((sums + block * block // 2) // (block * block)).astype(np.uint8)
-    return means
+    starts = np.arange(height) * block, np.arange(width) * block
+    return _cell_means(filled, *(np.stack([first, first + block]) for first in starts))
 
 
 def _bilinear(
     image: NDArray[np.uint8], xs: NDArray[np.float64], ys: NDArray[np.float64]
-) -> NDArray[np.float32]:
-    """Return samples at places, float32 ``[n, 3]``; pixels outside of the picture are zero."""
+) -> NDArray[np.uint8]:
+    """Return samples at places, rounded, uint8 ``[n, 3]``; pixels outside of the picture are zero."""
+    if min(image.shape[:2]) < 2:
+        image = np.pad(image, ((0, 1), (0, 1), (0, 0)))
     height, width = image.shape[:2]
-    x0, y0 = np.floor(xs), np.floor(ys)
-    right, low = (xs - x0).astype(np.float32), (ys - y0).astype(np.float32)
+    left, *across = _neighbours(xs, width)
+    top, *down = _neighbours(ys, height)
+    flat, line = image.reshape(-1), 3 * width
+    places = top * line
+    places += 3 * left
+    places = places + np.arange(3)[:, None]
+    # Channel after channel, and the four pixels of a place by where their memory starts: long sweeps, the same places.
+    values = np.zeros((3, len(xs)), np.float32)
+    for row in range(2):
+        for column in range(2):
+            values += np.take(flat[row * line + 3 * column :], places) * (down[row] * across[column])
+    samples = np.empty((len(xs), 3), np.uint8)
+    for channel, levels in enumerate(to_levels(values)):
+        samples[:, channel] = levels  # one by one: a transposed copy takes four times as long
+    return samples
+
+
+def _neighbours(
+    places: NDArray[np.float64], length: int
+) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
+    """Return the first of two neighbours on one side of a picture, and the shares of both.
+
+    Both are in the picture. The shares are those of the two pixels around a place; of one that is not in the picture
+    it is zero.
+    """
+    whole = np.floor(places)
+    after = (places - whole).astype(np.float32)
+    before = 1 - after
+    if whole.min() >= 0 and whole.max() <= length - 2:
+        return whole.astype(np.int64), before, after
     # Far places are all alike, and would not fit into an integer.
-    left, top = x0.clip(-2, width).astype(np.int64), y0.clip(-2, height).astype(np.int64)
-    flat = image.reshape(-1, 3)
-    result = np.zeros((len(xs), 3), np.float32)
-    for row, share in ((top, 1 - low), (top + 1, low)):
-        down = np.where((row >= 0) & (row < height), share, np.float32(0))
-        start = row.clip(0, height - 1) * width
-        for column, across in ((left, 1 - right), (left + 1, right)):
-            weight = np.where((column >= 0) & (column < width), down * across, np.float32(0))
-            result += np.take(flat, start + column.clip(0, width - 1), axis=0) * weight[:, None]
-    return result
+    pixel = whole.clip(-2, length).astype(np.int64)
+    first = pixel.clip(0, length - 2)
+    before[(pixel < 0) | (pixel >= length)] = 0
+    after[(pixel < -1) | (pixel >= length - 1)] = 0
+    # At the near edge the second of the two is the first in the picture, at the far edge the other way round.
+    near, far = pixel < first, pixel > first
+    return first, np.where(near, after, before * ~far), np.where(far, before, after * ~near)
