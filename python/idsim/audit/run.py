@@ -154,7 +154,12 @@ def _finish(
             place.mkdir(parents=True, exist_ok=True)
             if not (place / SUMMARY).exists():
                 _finish_matcher(work, pairings.get(work.label), place, key, tell)
-        summary = write_several(config, folder, [work.label for work in prepared.works])
+        summary = write_several(
+            config,
+            folder,
+            prepared.works,
+            lambda work, variant: _comparisons(work, pairings.get(work.label), variant),
+        )
     tell("statistics", 1, 1)
     return ScanResult(folder, summary)
 
