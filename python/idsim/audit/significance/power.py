@@ -114,7 +114,8 @@ def excess_power(
     rates = excess.holdout.rate, excess.holdout.upper
     # Where everything is hit by chance there is no room for an excess.
     found = [
-        None if least is None or rate >= 1 else smallest_detectable(n, rate, alpha, power, least) for rate in rates
+        None if least is None or rate >= 1 else smallest_detectable(n, rate, alpha, power, least)
+        for rate in rates
     ]
     nothing = not excess.training.images and not excess.holdout.images
     return Power(
