@@ -6,9 +6,11 @@ functions that a scan uses.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import multiprocessing
+import os
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -25,6 +27,7 @@ from idsim.audit.simulation import World, audit, mated_hits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from multiprocessing.sharedctypes import Synchronized
 
     from idsim.audit.calibration import ErrorRate
     from idsim.audit.simulation import Trial
@@ -211,16 +214,19 @@ def run(
     if runs < 2:
         raise ValueError(f"runs must be at least 2, not {runs}")
     rows = []
-    for name in chosen:
-        scenario = SCENARIOS[name]
-        values: list[dict[str, float]] = []
-        count = scenario.runs(runs)
-        for batch in _batches(name, count, seed, plant, processes):
-            values += batch
-            if progress is not None:
-                progress(name, len(values), count)
-        hits = mated_hits(scenario.world, np.random.default_rng([seed, _number(name)]))
-        rows += scenario.rows(Facts.of(name, scenario.world, scenario.target.value, hits, values))
+    with contextlib.ExitStack() as stack:
+        spread = _pool(processes, stack) if processes > 1 else map
+        for name in chosen:
+            scenario = SCENARIOS[name]
+            count = scenario.runs(runs)
+            values: list[dict[str, float]] = []
+            ranges = [range(start, min(start + BATCH, count)) for start in range(0, count, BATCH)]
+            for batch in spread(functools.partial(_batch, name, seed, plant), ranges):
+                values += batch
+                if progress is not None:
+                    progress(name, len(values), count)
+            hits = mated_hits(scenario.world, np.random.default_rng([seed, _number(name)]))
+            rows += scenario.rows(Facts.of(name, scenario.world, scenario.target.value, hits, values))
     return Report(rows, runs, seed)
 
 
@@ -228,16 +234,18 @@ def _number(name: str) -> int:
     return list(SCENARIOS).index(name)
 
 
-def _batches(
-    name: str, runs: int, seed: int, plant: str | None, processes: int
-) -> Iterator[list[dict[str, float]]]:
-    work = functools.partial(_batch, name, seed, plant)
-    ranges = [range(start, min(start + BATCH, runs)) for start in range(0, runs, BATCH)]
-    if processes < 2:
-        yield from map(work, ranges)
-        return
-    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
-        yield from pool.map(work, ranges)
+def _pool(processes: int, stack: contextlib.ExitStack) -> Callable[..., Iterator[list[dict[str, float]]]]:
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(processes, context, _take_processor, (context.Value("i", 0),))
+    return stack.enter_context(pool).map
+
+
+def _take_processor(taken: Synchronized[int]) -> None:
+    """Give this process one processor: in such small searches threads mostly wait for each other."""
+    with taken.get_lock():
+        number, taken.value = taken.value, taken.value + 1
+    processors = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {processors[number % len(processors)]})
 
 
 def _batch(name: str, seed: int, plant: str | None, numbers: range) -> list[dict[str, float]]:
