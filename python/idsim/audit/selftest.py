@@ -237,7 +237,8 @@ def _number(name: str) -> int:
 def _pool(processes: int, stack: contextlib.ExitStack) -> Callable[..., Iterator[list[dict[str, float]]]]:
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(processes, context, _take_processor, (context.Value("i", 0),))
-    return stack.enter_context(pool).map
+    stack.callback(pool.shutdown, cancel_futures=True)  # an interrupted test does not wait for what is left
+    return pool.map
 
 
 def _take_processor(taken: Synchronized[int]) -> None:
