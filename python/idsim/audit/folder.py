@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import platform
+import time
 from contextlib import contextmanager
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -26,6 +27,9 @@ CONFIG = "config.resolved.toml"
 PROVENANCE = "provenance.json"
 SUMMARY = "summary.json"
 LOCK = ".lock"
+
+# The first of several jobs holds the folder alone for a moment, while it removes what killed ones left.
+CLEANING_SECONDS = 10.0
 
 # What the numbers may depend on; the versions become part of what a run is.
 PACKAGES = ("numpy", "dlib-bin", "dlib", "face_recognition_models", "pillow", "pyarrow")
@@ -56,6 +60,8 @@ def software(more: Sequence[str] = ()) -> dict[str, str | None]:
 def locked(folder: Path, kind: RunKind = SCAN, *, shared: bool = False, name: str = LOCK) -> Iterator[None]:
     """Hold a run folder (made if missing) against other processes.
 
+    Whoever is alone removes the unfinished files that killed processes left.
+
     Parameters
     ----------
     folder : Path
@@ -76,13 +82,37 @@ def locked(folder: Path, kind: RunKind = SCAN, *, shared: bool = False, name: st
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     descriptor = os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        try:
-            fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(f"another process works on the run {folder}") from None
+        if _take(descriptor, fcntl.LOCK_EX):
+            if name == LOCK:
+                _remove_leftovers(folder)
+            if shared:
+                fcntl.flock(descriptor, fcntl.LOCK_SH)
+        elif not (shared and _take(descriptor, fcntl.LOCK_SH, CLEANING_SECONDS)):
+            raise ValueError(f"another process works on the run {folder}")
         yield
     finally:
         os.close(descriptor)
+
+
+def _take(descriptor: int, kind: int, seconds: float = 0.0) -> bool:
+    """Take a lock, and return whether that worked; tried again for some seconds."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= end:
+                return False
+            time.sleep(0.02)
+        else:
+            return True
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove the unfinished files of processes that were killed: nobody else is at work."""
+    for path in folder.rglob(".*.tmp"):
+        if is_temporary(path.name):
+            path.unlink(missing_ok=True)
 
 
 def _refuse_foreign(folder: Path, kind: RunKind) -> None:

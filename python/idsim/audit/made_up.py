@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["CONFIG", "MadeUp", "Population", "make_population", "write_population"]
+__all__ = ["CONFIG", "MadeUp", "Population", "make_population", "unit_rows", "write_population"]
 
 # Noise of the length of the person's own direction gives two images of a person a cosine of about 0.5, which
 # is where matchers put them; two persons have 0 +- 0.09 in 128 dimensions.
@@ -69,9 +69,9 @@ def make_population(population: Population) -> MadeUp:
         raise ValueError(f"leaks must be from 0 to {most}, not {population.leaks}")
     rng = np.random.default_rng(population.seed)
     directions = {
-        "synthetic": _unit(rng.standard_normal((population.clusters, population.dim))),
-        "training": _unit(rng.standard_normal((population.persons, population.dim))),
-        "holdout": _unit(rng.standard_normal((population.persons, population.dim))),
+        "synthetic": unit_rows(rng.standard_normal((population.clusters, population.dim))),
+        "training": unit_rows(rng.standard_normal((population.persons, population.dim))),
+        "holdout": unit_rows(rng.standard_normal((population.persons, population.dim))),
     }
     leaked = np.sort(rng.permutation(population.clusters)[: population.leaks])
     victims = rng.permutation(population.persons)[: population.leaks]
@@ -81,11 +81,12 @@ def make_population(population: Population) -> MadeUp:
         repeat = population.cluster_images if name == "synthetic" else population.images
         labels[name] = np.repeat(np.arange(len(persons)), repeat).astype(np.int64)
         noise = rng.standard_normal((len(labels[name]), population.dim)) * (NOISE / np.sqrt(population.dim))
-        vectors[name] = _unit(persons[labels[name]] + noise).astype(np.float32)
+        vectors[name] = unit_rows(persons[labels[name]] + noise).astype(np.float32)
     return MadeUp(vectors, labels, leaked.astype(np.int64))
 
 
-def _unit(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+def unit_rows(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the rows at length 1."""
     return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), dtype=np.float64)
 
 

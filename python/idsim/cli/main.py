@@ -55,7 +55,10 @@ def load(name: str) -> Any:
 
 
 # Commands of two words, not listed by `idsim --help`: the first word is a command of its own.
-SECOND = {"scan person": ("person", "person", "Say whether one person was reproduced.")}
+SECOND = {
+    "scan person": ("person", "person", "Say whether one person was reproduced."),
+    "selftest audit": ("selftest_audit", "audit", "Prove that the audit's intervals and p-values are right."),
+}
 
 
 class LazyGroup(TyperGroup):

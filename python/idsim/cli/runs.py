@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from idsim.cli.failures import INCOMPLETE
+from idsim.cli.failures import INCOMPLETE, resumable
 
 if TYPE_CHECKING:
     from idsim.audit.estimate import Estimate
@@ -59,7 +59,7 @@ def merge(
     from idsim.audit.run import scan
     from idsim.cli.scan import progress_bar, report, unfinished
 
-    with unfinished(), progress_bar(quiet) as progress:
+    with unfinished(), resumable("shards"), progress_bar(quiet) as progress:
         result = scan(config, merge_only=True, progress=progress)
     report(result, as_json)
 
