@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -54,6 +54,7 @@ class Context:
     baseline: Baseline
     sets: Sets
     points: list[PointResult]
+    _known: dict[tuple[str, str], Compared | None] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def comparisons(self) -> Comparisons:
@@ -109,10 +110,13 @@ class Context:
 
     def compared(self, rows: str, columns: str) -> Compared | None:
         """Return the comparison of two sets; None where it was not made."""
-        first, second = self.faces(rows), self.faces(columns)
-        if first is None or second is None:
-            return None
-        return self.comparisons.compared(first, second)
+        if (rows, columns) not in self._known:
+            first, second = self.faces(rows), self.faces(columns)
+            found = None
+            if first is not None and second is not None:
+                found = self.comparisons.compared(first, second)
+            self._known[rows, columns] = found
+        return self._known[rows, columns]
 
     def reaching(self, rows: str, columns: str, threshold: float) -> Pairs | None:
         """Return the pairs of two sets that reach a threshold; None where not all of them are known."""
