@@ -65,7 +65,8 @@ def make_summary(
         "matcher": matcher_entry(matcher),
         "sets": {
             name: set_entry(faces, part.labels, len(sets.skipped.get(name, [])))
-            for (name, faces), part in zip(sets.faces.items(), config.sets.values(), strict=True)
+            for name, part in config.sets.items()
+            if (faces := evaluation.baseline.probes if name == "probes" else sets.faces[name]) is not None
         },
         "calibration": calibration_entry(config, evaluation.baseline),
         "operating_points": [

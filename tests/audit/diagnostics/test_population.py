@@ -36,7 +36,9 @@ def sets():
 def tail(sets, first, second=None, threshold=THRESHOLD):
     other = None if second is None else sets[second].vectors
     persons = sets[first].codes()[0] if second is None else None
-    return reaching_pairs(sets[first].vectors, other, threshold, "cosine", persons)
+    return reaching_pairs(
+        sets[first].vectors, other, threshold, "cosine", None if persons is None else (persons, persons)
+    )
 
 
 def spread(sets, gallery):

@@ -35,6 +35,8 @@ def series(clean, leaking):
     empty = copy.deepcopy(clean)
     empty |= {"operating_points": [], "verdict": {"status": "inconclusive"}}
     rows.append(series_row("c", "sets/c", empty, []))
+    for row in rows:
+        row["checks"] = []
     rows[1]["checks"] = [finding("low psi", "warning")]
     summary = copy.deepcopy(clean)
     del summary["top_pairs"], summary["closer_to_training"]

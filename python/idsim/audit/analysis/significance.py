@@ -24,6 +24,7 @@ from idsim.audit.significance.power import excess_power, power_entry
 __all__ = ["closeness", "difference_in_differences", "identities", "power", "tests"]
 
 MISSING = "the synthetic set was not compared with both real sets, or no match is listed"
+INCOMPLETE = "the scores are not complete"
 FALSE_DISCOVERIES = 0.05
 
 
@@ -50,8 +51,8 @@ def _sides(context: Context) -> tuple[Any, Any, Any] | None:
 def tests(context: Context) -> dict[str, Any]:
     """Return the permutation tests of mean best match, largest excess over all thresholds, and exposure."""
     sides = _sides(context)
-    if sides is None:
-        return refused(MISSING)
+    if sides is None or not context.comparisons.complete:
+        return refused(MISSING if sides is None else INCOMPLETE)
     training, holdout, persons = sides
     hits = None
     threshold, rows = context.threshold, context.sets.synthetic.rows
@@ -78,7 +79,7 @@ def closeness(context: Context) -> dict[str, Any]:
     """Return how often, and how much, synthetic images are closer to training than to holdout (P6)."""
     sides = _sides(context)
     if sides is None or not context.comparisons.complete:
-        return refused(MISSING if sides is None else "the scores are not complete")
+        return refused(MISSING if sides is None else INCOMPLETE)
     training, holdout, persons = sides
     found = measure_closeness(
         training, holdout, persons, Searches.of(context.sets.synthetic), _resampling(context)
