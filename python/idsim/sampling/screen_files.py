@@ -140,12 +140,12 @@ def _limits(screen: Screen, calibrated: Calibrated) -> list[str]:
             "recognise passes like a stranger."
         ),
         (
-            f"By {name} the released pictures show no leak, whatever the generator does: their excess leak rate must be "
-            "measured with another matcher, on people who are in neither gallery."
+            f"By {name} the released pictures show no leak, whatever the generator does: their excess leak rate must "
+            "be measured with another matcher, against a holdout that was no calibration."
         ),
         (
-            "A picture that was turned down says that somebody in the gallery looks like it. The seeds that are missing "
-            "among the released ones tell which these were, to whoever has the generator: publish neither the seeds nor "
-            "the tables images and screening, and number the pictures anew."
+            "A picture that was turned down says that somebody in the gallery looks like it. The seeds that are "
+            "missing among the released ones tell which these were, to whoever has the generator: publish neither the "
+            "seeds nor the tables images and screening, and number the pictures anew."
         ),
     ]

@@ -34,7 +34,7 @@ def draw_parts(
     Parameters
     ----------
     plan : Plan
-        With several devices, each has a process of its own and takes the next part when it is free.
+        With several devices, and as many parts, each has a process of its own and takes the next part when it is free.
     parts : sequence of Part
         What is missing.
     networks : Networks
@@ -50,7 +50,7 @@ def draw_parts(
         A worker process died.
     """
     devices = plan.config.devices
-    if len(devices) < 2:
+    if len(devices) < 2 or len(parts) < len(devices):  # to start processes takes longer than a few parts
         for part in parts:
             _draw(plan, part, networks, screen)
             done(part)
