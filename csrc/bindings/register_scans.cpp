@@ -113,22 +113,41 @@ std::shared_ptr<ExclusionArg> exclusion_arg(bool self, bool triangle, int64_t fi
                                         queries.view().rows);
 }
 
+// Queries, ids and scores.
+py::tuple columns(const std::vector<cpu::FoundPair>& pairs) {
+  const auto column = [&pairs](auto array, const auto& get) {
+    std::transform(pairs.begin(), pairs.end(), array.mutable_data(), get);
+    return array;
+  };
+  using Pair = cpu::FoundPair;
+  const auto size = static_cast<py::ssize_t>(pairs.size());
+  return py::make_tuple(column(Array<int64_t>(size), [](const Pair& p) { return p.query; }),
+                        column(Array<int64_t>(size), [](const Pair& p) { return p.id; }),
+                        column(Array<float>(size), [](const Pair& p) { return p.score; }));
+}
+
 void register_topk(py::module_& m) {
   using Scan = Owned<cpu::TopK>;
   py::class_<Scan> type(m, "TopKScan");
-  type.def(
-      py::init([](const py::object& queries, const std::string& metric, int64_t k, float threshold,
-                  bool exclude_self, int64_t first_query_id, Groups query_groups) {
-        const TensorArg arg(queries, "queries");
-        const Metric by = metric_by_name(metric);
-        auto out = exclusion_arg(exclude_self, false, first_query_id, std::move(query_groups), arg);
-        const auto& exclusion = out->exclusion;
-        const py::gil_scoped_release release;
-        return std::make_unique<Scan>(out, arg.view(), by, k, threshold, exclusion,
-                                      cpu::active_kernels());
-      }),
-      py::arg("queries"), py::arg("metric"), py::arg("k"), py::arg("threshold"),
-      py::arg("exclude_self"), py::arg("first_query_id"), py::arg("query_groups"));
+  type.def(py::init([](const py::object& queries, const std::string& metric, int64_t k,
+                       float threshold, bool exclude_self, int64_t first_query_id,
+                       Groups query_groups, const std::optional<float>& list_threshold,
+                       int64_t max_pairs, int64_t found_before, bool triangle) {
+             const TensorArg arg(queries, "queries");
+             const Metric by = metric_by_name(metric);
+             auto out = exclusion_arg(exclude_self, triangle, first_query_id,
+                                      std::move(query_groups), arg);
+             const auto& exclusion = out->exclusion;
+             std::optional<cpu::Listing> listing;
+             if (list_threshold) listing = {*list_threshold, max_pairs, found_before};
+             const py::gil_scoped_release release;
+             return std::make_unique<Scan>(out, arg.view(), by, k, threshold, exclusion,
+                                           cpu::active_kernels(), listing);
+           }),
+           py::arg("queries"), py::arg("metric"), py::arg("k"), py::arg("threshold"),
+           py::arg("exclude_self"), py::arg("first_query_id"), py::arg("query_groups"),
+           py::arg("list_threshold") = py::none(), py::arg("max_pairs") = 0,
+           py::arg("found_before") = 0, py::arg("triangle") = false);
   define_feeds<Scan>(type);
   type.def(
       "finish",
@@ -139,6 +158,7 @@ void register_topk(py::module_& m) {
         scan.finish(score_data, id_data);
       },
       py::arg("scores").noconvert(), py::arg("ids").noconvert());
+  type.def("finish_pairs", [](Scan& scan) { return columns(scan.finish_pairs()); });
   type.def("certificate", [](const Scan& scan) {
     const cpu::Certificate c = scan.certificate();
     py::dict out;
@@ -179,37 +199,25 @@ void register_count(py::module_& m) {
       py::arg("counts").noconvert());
 }
 
-template <class T, class Get>
-Array<T> column(const std::vector<cpu::Pair>& pairs, const Get& get) {
-  Array<T> out(static_cast<py::ssize_t>(pairs.size()));
-  std::transform(pairs.begin(), pairs.end(), out.mutable_data(), get);
-  return out;
-}
-
 void register_pairs(py::module_& m) {
   using Scan = Owned<cpu::PairsAbove>;
   py::class_<Scan> type(m, "PairScan");
-  type.def(
-      py::init([](const py::object& queries, const std::string& metric, float threshold,
-                  int64_t max_pairs, int64_t found_before, bool exclude_self, bool triangle,
-                  int64_t first_query_id, Groups query_groups) {
-        const TensorArg arg(queries, "queries");
-        auto out =
-            exclusion_arg(exclude_self, triangle, first_query_id, std::move(query_groups), arg);
-        const auto& exclusion = out->exclusion;
-        return std::make_unique<Scan>(out, arg.view(), metric_by_name(metric), threshold, max_pairs,
-                                      found_before, exclusion, cpu::active_kernels());
-      }),
-      py::arg("queries"), py::arg("metric"), py::arg("threshold"), py::arg("max_pairs"),
-      py::arg("found_before"), py::arg("exclude_self"), py::arg("triangle"),
-      py::arg("first_query_id"), py::arg("query_groups"));
+  type.def(py::init([](const py::object& queries, const std::string& metric, float threshold,
+                       int64_t max_pairs, int64_t found_before, bool exclude_self, bool triangle,
+                       int64_t first_query_id, Groups query_groups) {
+             const TensorArg arg(queries, "queries");
+             auto out = exclusion_arg(exclude_self, triangle, first_query_id,
+                                      std::move(query_groups), arg);
+             const auto& exclusion = out->exclusion;
+             const cpu::Listing listing{threshold, max_pairs, found_before};
+             return std::make_unique<Scan>(out, arg.view(), metric_by_name(metric), listing,
+                                           exclusion, cpu::active_kernels());
+           }),
+           py::arg("queries"), py::arg("metric"), py::arg("threshold"), py::arg("max_pairs"),
+           py::arg("found_before"), py::arg("exclude_self"), py::arg("triangle"),
+           py::arg("first_query_id"), py::arg("query_groups"));
   define_feeds<Scan>(type);
-  type.def("finish", [](Scan& scan) {
-    const std::vector<cpu::Pair>& pairs = scan.finish();
-    return py::make_tuple(column<int64_t>(pairs, [](const cpu::Pair& p) { return p.query; }),
-                          column<int64_t>(pairs, [](const cpu::Pair& p) { return p.id; }),
-                          column<float>(pairs, [](const cpu::Pair& p) { return p.score; }));
-  });
+  type.def("finish", [](Scan& scan) { return columns(scan.finish()); });
 }
 
 void register_distribution(py::module_& m) {

@@ -1,8 +1,6 @@
 #include "cpu/tail.hpp"
 
 #include <algorithm>
-#include <string>
-#include <tuple>
 #include <utility>
 
 namespace idsim::cpu {
@@ -77,20 +75,17 @@ void CountAbove::finish(int64_t* counts) const {
     counts[i] = counts_[static_cast<size_t>(i)].load();
 }
 
-PairsAbove::PairsAbove(const MatrixView& queries, Metric metric, float threshold, int64_t max_pairs,
-                       int64_t found_before, const Exclusion& exclusion, const Kernels& kernels)
+PairsAbove::PairsAbove(const MatrixView& queries, Metric metric, const Listing& listing,
+                       const Exclusion& exclusion, const Kernels& kernels)
     : kernels_(kernels),
       queries_(queries, metric, kernels, Queries::Use::rows_or_tiles, exclusion.first_query_id),
-      threshold_(threshold),
-      max_pairs_(max_pairs),
       exclusion_(exclusion),
-      a_(fixed_terms(queries_, threshold)),
-      found_(found_before) {}
+      a_(fixed_terms(queries_, listing.threshold)),
+      list_(metric, listing) {}
 
 ScanReport PairsAbove::feed(const Gallery& gallery, const ScanOptions& options) {
   gallery_ = &gallery;
-  if (parts_.size() < static_cast<size_t>(options.threads))
-    parts_.resize(static_cast<size_t>(options.threads));
+  list_.make_parts(options.threads);
   return scan(gallery, queries_, *this, options);
 }
 
@@ -99,51 +94,27 @@ void PairsAbove::load_terms(int64_t first, int n, float* a) const {
 }
 
 void PairsAbove::take(const Hits& hits, BlockReader& reader, int worker) {
-  std::vector<Pair>& part = parts_[static_cast<size_t>(worker)];
-  const size_t before = part.size();
   for (int i = 0; i < hits.count; ++i) {
     const Hit& hit = hits.hits[i];
     offer(hits.first_query + hit.query, hits.block.first + hit.row, hits.block.norm[hit.row],
-          reader, part);
+          reader, worker);
   }
-  count_new(static_cast<int64_t>(part.size() - before));
+  list_.count(worker);
 }
 
 void PairsAbove::take_rows(const RowHit* hits, int64_t count, BlockReader& reader, int worker) {
-  std::vector<Pair>& part = parts_[static_cast<size_t>(worker)];
-  const size_t before = part.size();
   for (int64_t i = 0; i < count; ++i) {
     const double norm = row_norm(kernels_, queries_, reader.row(hits[i].row));
-    offer(hits[i].query, hits[i].row, norm, reader, part);
+    offer(hits[i].query, hits[i].row, norm, reader, worker);
   }
-  count_new(static_cast<int64_t>(part.size() - before));
+  list_.count(worker);
 }
 
-void PairsAbove::offer(int64_t query, int64_t row, double norm, BlockReader& reader,
-                       std::vector<Pair>& part) const {
+void PairsAbove::offer(int64_t query, int64_t row, double norm, BlockReader& reader, int worker) {
   const int64_t id = gallery_->first_id + row;
   if (exclusion_.any() && exclusion_.drops(query, id, gallery_->groups, row)) return;
   const float score = canonical_score(kernels_, queries_, query, reader.row(row), norm);
-  if (metric() == Metric::l2 ? score <= threshold_ : score >= threshold_)
-    part.push_back({query, id, score});
-}
-
-void PairsAbove::count_new(int64_t added) {
-  if (found_.fetch_add(added, std::memory_order_relaxed) + added > max_pairs_) {
-    throw TooManyPairs("more than max_pairs = " + std::to_string(max_pairs_) +
-                       " pairs reach the threshold; raise the threshold or max_pairs");
-  }
-}
-
-const std::vector<Pair>& PairsAbove::finish() {
-  for (std::vector<Pair>& part : parts_) {
-    pairs_.insert(pairs_.end(), part.begin(), part.end());
-    std::vector<Pair>().swap(part);
-  }
-  std::sort(pairs_.begin(), pairs_.end(), [](const Pair& a, const Pair& b) {
-    return std::tie(a.query, a.id) < std::tie(b.query, b.id);
-  });
-  return pairs_;
+  if (list_.wants(score)) list_.add({query, id, score}, worker);
 }
 
 }  // namespace idsim::cpu

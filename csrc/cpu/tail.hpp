@@ -4,10 +4,10 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
-#include <stdexcept>
 #include <vector>
 
 #include "cpu/exclusion.hpp"
+#include "cpu/pair_list.hpp"
 #include "cpu/scan.hpp"
 
 namespace idsim::cpu {
@@ -50,26 +50,14 @@ class CountAbove : public Collector {
   const Gallery* gallery_ = nullptr;
 };
 
-struct Pair {
-  int64_t query;
-  int64_t id;
-  float score;
-};
-
-class TooManyPairs : public std::length_error {
- public:
-  using std::length_error::length_error;
-};
-
-// Every pair whose canonical score reaches the threshold. Throws TooManyPairs beyond max_pairs, of which
-// found_before were found by the scans of other queries.
+// Every pair whose canonical score reaches the threshold. Throws TooManyPairs.
 class PairsAbove : public Collector {
  public:
-  PairsAbove(const MatrixView& queries, Metric metric, float threshold, int64_t max_pairs,
-             int64_t found_before, const Exclusion& exclusion, const Kernels& kernels);
+  PairsAbove(const MatrixView& queries, Metric metric, const Listing& listing,
+             const Exclusion& exclusion, const Kernels& kernels);
 
   ScanReport feed(const Gallery& gallery, const ScanOptions& options);
-  const std::vector<Pair>& finish();  // by query, then id
+  const std::vector<FoundPair>& finish() { return list_.finish(); }  // by query, then id
   int64_t count() const { return queries_.count(); }
   int64_t dim() const { return queries_.dim(); }
   Metric metric() const { return queries_.metric(); }
@@ -78,23 +66,17 @@ class PairsAbove : public Collector {
 
   void load_terms(int64_t first, int n, float* a) const override;
   void take(const Hits& hits, BlockReader& reader, int worker) override;
-  float reach(int64_t) const override { return threshold_; }
+  float reach(int64_t) const override { return list_.threshold(); }
   void take_rows(const RowHit* hits, int64_t count, BlockReader& reader, int worker) override;
 
  private:
-  void offer(int64_t query, int64_t row, double row_norm, BlockReader& reader,
-             std::vector<Pair>& part) const;
-  void count_new(int64_t added);
+  void offer(int64_t query, int64_t row, double row_norm, BlockReader& reader, int worker);
 
   const Kernels& kernels_;
   Queries queries_;
-  float threshold_;
-  int64_t max_pairs_;
   Exclusion exclusion_;
   std::vector<float> a_;
-  std::atomic<int64_t> found_;
-  std::vector<std::vector<Pair>> parts_;  // one per worker
-  std::vector<Pair> pairs_;
+  PairList list_;
   const Gallery* gallery_ = nullptr;
 };
 

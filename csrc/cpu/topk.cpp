@@ -29,14 +29,18 @@ void prefetch_row(const RowSource& rows, int64_t i) {
 }  // namespace
 
 TopK::TopK(const MatrixView& queries, Metric metric, int64_t k, float threshold,
-           const Exclusion& exclusion, const Kernels& kernels)
+           const Exclusion& exclusion, const Kernels& kernels,
+           const std::optional<Listing>& listing)
     : kernels_(kernels),
       queries_(queries, metric, kernels, Queries::Use::rows_or_tiles, exclusion.first_query_id),
       k_(k),
       threshold_(threshold),
       exclusion_(exclusion),
+      triangle_(exclusion.triangle),
       slots_(static_cast<size_t>(queries.rows)),
       best_(metric, queries.rows, k) {
+  exclusion_.triangle = false;
+  if (listing) list_.emplace(metric, *listing);
   const FloatingPointScope floating_point;
   for (int64_t i = 0; i < queries.rows; ++i) set_reach(i, threshold);
 }
@@ -44,9 +48,9 @@ TopK::TopK(const MatrixView& queries, Metric metric, int64_t k, float threshold,
 void TopK::feed(const Gallery& gallery, const ScanOptions& options) {
   if (k_ == 0 || count() == 0) return;
   gallery_ = &gallery;
-  again_.clear();  // left behind where the last part was interrupted
-  held_.clear();
+  end_again();  // left behind where the last part was interrupted
   threads_ = options.threads;
+  if (list_) list_->make_parts(options.threads);
   waiting_ = std::vector<Waiting>(static_cast<size_t>(options.threads));
   if (k_ >= kFineFrom && fine_bounds_.empty()) make_fine_digits(options);
   const SampleRule rule =
@@ -125,8 +129,13 @@ void TopK::scan_again(const Sample& sample, const ScanOptions& options) {
   if (options.poll) rest.poll = [&](int64_t) { options.poll(gallery_->count()); };
   again_ = std::move(again);
   scan(*gallery_, queries, *this, rest);
-  again_.clear();
+  end_again();
+}
+
+void TopK::end_again() {
   held_.clear();
+  for (const int64_t query : again_) set_reach(query, reach_of(query));  // and the list's
+  again_.clear();
 }
 
 // What k rows of the sample are certain to reach, or the user's threshold.
@@ -166,7 +175,7 @@ void TopK::take(const Hits& hits, BlockReader& reader, int worker) {
     if (drops(query, block.first + hit.row)) continue;
     if (!fine_bounds_.empty() && !may_reach(block, hit, query)) continue;
     waiting.pairs.push_back({hit.row, static_cast<int32_t>(query), hit.dot});
-    if (waiting.pairs.size() == kMostWaiting) score(block, waiting, reader);
+    if (waiting.pairs.size() == kMostWaiting) score(block, reader, worker);
   }
   candidates_.fetch_add(hits.count, std::memory_order_relaxed);
 }
@@ -187,16 +196,16 @@ bool TopK::may_reach(const Block& block, const Hit& hit, int64_t query) const {
   const ProductRange product =
       product_range(metric(), bound, block.scale[hit.row], block.residual[hit.row],
                     block.norm[hit.row], static_cast<double>(two_digits(hit.dot, fine)));
-  return !better(reach_of(query), possible_score(metric(), bound, product));
+  return !better(looser_of(query), possible_score(metric(), bound, product));
 }
 
 void TopK::end_block(const Block& block, BlockReader& reader, int worker) {
-  Waiting& waiting = waiting_[static_cast<size_t>(worker)];
-  if (!waiting.pairs.empty()) score(block, waiting, reader);
+  if (!waiting_[static_cast<size_t>(worker)].pairs.empty()) score(block, reader, worker);
 }
 
 // Each float32 row is read once for all queries that want it.
-void TopK::score(const Block& block, Waiting& waiting, BlockReader& reader) {
+void TopK::score(const Block& block, BlockReader& reader, int worker) {
+  Waiting& waiting = waiting_[static_cast<size_t>(worker)];
   waiting.order(block.n);
   const std::vector<Pair>& pairs = waiting.pairs;
   for (size_t i = 0; gallery_->code_files != nullptr && i < pairs.size(); ++i) {
@@ -221,8 +230,9 @@ void TopK::score(const Block& block, Waiting& waiting, BlockReader& reader) {
     row_of_x = row;
     ++rescored;
     insert(query, canonical_score(kernels_, queries_, query, x, block.norm[row]),
-           gallery_->first_id + block.first + row);
+           gallery_->first_id + block.first + row, worker);
   }
+  if (list_) list_->count(worker);
   rescored_.fetch_add(rescored, std::memory_order_relaxed);
   waiting.pairs.clear();
 }
@@ -240,20 +250,26 @@ void TopK::Waiting::order(int rows) {
   pairs.swap(by_row);
 }
 
-void TopK::take_rows(const RowHit* hits, int64_t count, BlockReader& reader, int) {
+void TopK::take_rows(const RowHit* hits, int64_t count, BlockReader& reader, int worker) {
   for (int64_t i = 0; i < count; ++i) {
     const int64_t row = hits[i].row;
     const int64_t query = number(hits[i].query);
     if (drops(query, row)) continue;
     const double norm = row_norm(kernels_, queries_, reader.row(row));
     insert(query, canonical_score(kernels_, queries_, query, reader.row(row), norm),
-           gallery_->first_id + row);
+           gallery_->first_id + row, worker);
   }
+  if (list_) list_->count(worker);
   candidates_.fetch_add(count, std::memory_order_relaxed);
   rescored_.fetch_add(count, std::memory_order_relaxed);
 }
 
-void TopK::insert(int64_t query, float score, int64_t id) {
+void TopK::insert(int64_t query, float score, int64_t id, int worker) {
+  // The first scan of a query listed all its pairs.
+  if (list_ && held_.empty() && list_->wants(score) &&
+      (!triangle_ || id > exclusion_.first_query_id + query)) {
+    list_->add({query, id, score}, worker);
+  }
   if (better(reach_of(query), score)) return;
   if (!held_.empty() && !better(held_[static_cast<size_t>(query)], score)) return;
   if (const auto kth = best_.add(query, {score, id})) raise_reach(query, *kth);
@@ -266,8 +282,11 @@ void TopK::raise_reach(int64_t query, float reach) {
 
 void TopK::set_reach(int64_t query, float reach) {
   Slot& slot = slots_[static_cast<size_t>(query)];
+  const bool lists = list_ && held_.empty() && better(reach, list_->threshold());
+  const float looser = lists ? list_->threshold() : reach;
   slot.reach.store(reach, std::memory_order_relaxed);
-  slot.a.store(query_terms(metric(), queries_.bound(query), reach).a, std::memory_order_relaxed);
+  slot.looser.store(looser, std::memory_order_relaxed);
+  slot.a.store(query_terms(metric(), queries_.bound(query), looser).a, std::memory_order_relaxed);
 }
 
 void TopK::finish(float* scores, int64_t* ids) {
@@ -282,6 +301,11 @@ void TopK::finish(float* scores, int64_t* ids) {
     }
   };
   parallel_for(threads_, count(), body, {});
+}
+
+const std::vector<FoundPair>& TopK::finish_pairs() {
+  static const std::vector<FoundPair> none;
+  return list_ ? list_->finish() : none;
 }
 
 Certificate TopK::certificate() const {

@@ -9,10 +9,12 @@
 
 #include <atomic>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "cpu/best.hpp"
 #include "cpu/exclusion.hpp"
+#include "cpu/pair_list.hpp"
 #include "cpu/sample.hpp"
 #include "cpu/scan.hpp"
 
@@ -31,14 +33,18 @@ struct Certificate {
 class TopK : public Collector {
  public:
   // threshold: worst score to return (similarities: lowest; l2: highest); -inf / +inf for none.
+  // exclusion.triangle counts for the listed pairs alone. With k = 0 nothing is listed.
   TopK(const MatrixView& queries, Metric metric, int64_t k, float threshold,
-       const Exclusion& exclusion, const Kernels& kernels);
+       const Exclusion& exclusion, const Kernels& kernels,
+       const std::optional<Listing>& listing = std::nullopt);
 
-  // Adds a gallery part. Throws as scan() does.
+  // Adds a gallery part. Throws as scan() does, and TooManyPairs.
   void feed(const Gallery& gallery, const ScanOptions& options);
 
   // Writes scores [q, k] and ids [q, k], best first, padded with -inf (l2: +inf) and -1.
   void finish(float* scores, int64_t* ids);
+  // The listed pairs, by query, then id; none where no listing was asked for.
+  const std::vector<FoundPair>& finish_pairs();
 
   int64_t count() const { return queries_.count(); }
   int64_t k() const { return k_; }
@@ -53,7 +59,7 @@ class TopK : public Collector {
   }
 
   void load_terms(int64_t first, int n, float* a) const override;
-  float reach(int64_t i) const override { return reach_of(number(i)); }
+  float reach(int64_t i) const override { return looser_of(number(i)); }
   void take(const Hits& hits, BlockReader& reader, int worker) override;
   void end_block(const Block& block, BlockReader& reader, int worker) override;
   void take_rows(const RowHit* hits, int64_t count, BlockReader& reader, int worker) override;
@@ -61,7 +67,8 @@ class TopK : public Collector {
  private:
   struct alignas(64) Slot {
     std::atomic<float> reach{0.0F};
-    std::atomic<float> a{0.0F};
+    std::atomic<float> looser{0.0F};  // of reach and the list's threshold
+    std::atomic<float> a{0.0F};       // of looser
   };
   struct Pair {
     int32_t row;  // within the block
@@ -78,14 +85,19 @@ class TopK : public Collector {
   // The query that a scan calls i.
   int64_t number(int64_t i) const { return again_.empty() ? i : again_[static_cast<size_t>(i)]; }
 
+  float looser_of(int64_t query) const {
+    return slots_[static_cast<size_t>(query)].looser.load(std::memory_order_relaxed);
+  }
+
   void make_fine_digits(const ScanOptions& options);
   void guess(const Sample& sample, int threads, const Poll& poll);
   void scan_again(const Sample& sample, const ScanOptions& options);
+  void end_again();
   float certain_reach(const Sample& sample, int64_t query) const;
   bool passes(const Block& block, int row, int32_t dot, int64_t query) const;
   bool may_reach(const Block& block, const Hit& hit, int64_t query) const;
-  void score(const Block& block, Waiting& waiting, BlockReader& reader);
-  void insert(int64_t query, float score, int64_t id);
+  void score(const Block& block, BlockReader& reader, int worker);
+  void insert(int64_t query, float score, int64_t id, int worker);
   void raise_reach(int64_t query, float reach);
   void set_reach(int64_t query, float reach);
   bool drops(int64_t query, int64_t row) const {
@@ -99,6 +111,8 @@ class TopK : public Collector {
   int64_t k_;
   float threshold_;
   Exclusion exclusion_;
+  bool triangle_;  // of the listed pairs
+  std::optional<PairList> list_;
   std::vector<Slot> slots_;
   BestLists best_;
   AlignedBuffer<int8_t> fine_;           // [q, d_pad] second digits of the queries; k >= kFineFrom

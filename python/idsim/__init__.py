@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from idsim import reference
 from idsim._core import build_info
+from idsim.comparison import compare
 from idsim.distribution import score_distribution
 from idsim.errors import CheckpointError, CudaError, GalleryError, IdsimError, MatcherError
 from idsim.memory import MemoryPlan
 from idsim.merge import merge_topk
-from idsim.results import Certificate, Pairs, ScoreDistribution, TopK
+from idsim.results import Certificate, Comparison, Pairs, ScoreDistribution, TopK
 from idsim.search import TopKScan, memory_plan, search
 from idsim.tails import count_above, pairs_above
 from idsim.unit_rows import normalize
@@ -29,6 +30,7 @@ __version__: str = build_info()["version"]
 __all__ = [
     "Certificate",
     "CheckpointError",
+    "Comparison",
     "CudaError",
     "Gallery",
     "GalleryError",
@@ -41,6 +43,7 @@ __all__ = [
     "TopK",
     "TopKScan",
     "build_info",
+    "compare",
     "count_above",
     "memory_plan",
     "merge_topk",

@@ -82,8 +82,13 @@ class TopKScan(_Scan):
         exclude_self: bool,
         first_query_id: int,
         query_groups: _Groups,
+        list_threshold: float | None = None,
+        max_pairs: int = 0,
+        found_before: int = 0,
+        triangle: bool = False,
     ) -> None: ...
     def finish(self, scores: NDArray[np.float32], ids: NDArray[np.int64]) -> None: ...
+    def finish_pairs(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]: ...
     def certificate(self) -> _Certificate: ...
 
 class CountScan(_Scan):

@@ -44,6 +44,28 @@ class CpuEngine:
         """Return a scan for the k best; `first` is the number of the first query."""
         return self._topk(rows, metric, k, worst, exclude_self, first, groups, *self._place)
 
+    #: Whether a scan for the k best lists pairs too: `topk_and_pairs`.
+    lists_with_topk = True
+
+    def topk_and_pairs(
+        self,
+        rows: Any,
+        metric: str,
+        k: int,
+        worst: float,
+        max_pairs: int,
+        found: int,
+        exclude_self: bool,
+        triangle: bool,
+        first: int,
+        groups: Groups,
+    ) -> Any:
+        """Return a scan for the k best, k >= 1, that lists all pairs up to the score `worst` as well."""
+        none = float("inf") if metric == "l2" else float("-inf")
+        return _core.TopKScan(
+            rows, metric, k, none, exclude_self, first, groups, worst, max_pairs, found, triangle
+        )
+
     def count(
         self, rows: Any, metric: str, levels: list[float], exclude_self: bool, first: int, groups: Groups
     ) -> Any:
@@ -143,6 +165,7 @@ class CudaEngine(CpuEngine):
     _count = _core.CudaCountScan
     _pairs = _core.CudaPairScan
     _distribution = _core.CudaDistributionScan
+    lists_with_topk = False
 
     def __init__(self, device: int, stream: int, memory_budget: int | None, precision: str = "auto") -> None:
         self.device: int = device

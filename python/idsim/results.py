@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Certificate", "Pairs", "ScoreDistribution", "TopK"]
+__all__ = ["Certificate", "Comparison", "Pairs", "ScoreDistribution", "TopK"]
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,24 @@ class Pairs(NamedTuple):
     rows: NDArray[np.int64]
     columns: NDArray[np.int64]
     scores: NDArray[np.float32]
+
+
+class Comparison(NamedTuple):
+    """The best rows of every query, and all pairs that reach a threshold.
+
+    Attributes
+    ----------
+    scores : array
+        float32 [q, k], best first; -inf (l2: +inf) where there are fewer than k rows.
+    ids : array
+        int64 [q, k] gallery rows; equal scores stand in ascending order of id; -1 where there is no row.
+    pairs : Pairs
+        The pairs.
+    """
+
+    scores: Any
+    ids: Any
+    pairs: Pairs
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,8 @@ class SplitEngine(CpuEngine):
         One for each device, in the order of their ranges.
     """
 
+    lists_with_topk = False
+
     def __init__(self, engines: Sequence[CudaEngine]) -> None:
         self.engines = tuple(engines)
 

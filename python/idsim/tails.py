@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from idsim.options import Exclude, Metric, Nonfinite, Precision, Progress
 
-__all__ = ["count_above", "pairs_above"]
+__all__ = ["count_above", "join_pairs", "pairs_above"]
 
 
 def count_above(
@@ -167,8 +167,11 @@ def pairs_above(
         del scan  # its memory, before the next one is made
         found += len(part.rows)
         parts.append(part._replace(rows=part.rows + start))
-    return (
-        parts[0]
-        if len(parts) == 1
-        else Pairs(*(np.concatenate(column) for column in zip(*parts, strict=True)))
-    )
+    return join_pairs(parts)
+
+
+def join_pairs(parts: list[Pairs]) -> Pairs:
+    """Return the pairs of one or more chunks of queries, in their order."""
+    if len(parts) == 1:
+        return parts[0]
+    return Pairs(*(np.concatenate(column) for column in zip(*parts, strict=True)))

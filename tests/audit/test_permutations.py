@@ -248,3 +248,12 @@ def test_bad_input(rng):
         pooled_nearest(*both, (codes[0], np.empty(0, np.int64)))
     with pytest.raises(ValueError, match="6 persons and 2 cells"):
         Pool.of(*codes, np.zeros(2))
+
+
+def test_pools_of_more_arrangements_than_a_float_holds_are_drawn_from():
+    persons = np.arange(2000)
+    pool = Pool.of(persons, persons)
+    contributions = np.linspace(0.0, 1.0, 4000)
+    test = permutation_test(sum_of_members("sum", contributions), pool, 9999, np.random.default_rng(0))
+    assert not test.enumerated
+    assert test.exchanges == 9999

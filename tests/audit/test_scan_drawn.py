@@ -166,8 +166,10 @@ def test_a_set_of_a_series_is_the_set_alone(sets, monkeypatch):
     own = json.loads((series.folder / "sets" / "late-draw-psi0.5" / "summary.json").read_text())
     shutil.rmtree(sets / "run")
     alone = scan(describe(sets, 'generator = "late.py:draw"\nseeds = "0-29"\npsi = 0.5')).summary
-    for part in ("operating_points", "calibration", "closer_to_training", "verdict", "sets", "checks"):
+    for part in ("operating_points", "calibration", "closer_to_training", "verdict", "sets"):
         assert own[part] == alone[part], part
+    # The sentences name people by pseudonyms, which differ from run to run.
+    assert [check["numbers"] for check in own["checks"]] == [check["numbers"] for check in alone["checks"]]
 
 
 def test_an_interrupted_series_ends_in_the_same_bytes(sets, monkeypatch):

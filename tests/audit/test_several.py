@@ -75,6 +75,34 @@ def test_each_matcher_says_what_it_says_alone(made_up):
     assert own["verdict"]["status"] == "none_found"
 
 
+def test_matchers_that_see_the_same_agree(made_up):
+    text = two_matchers(made_up).read_text()
+    made_up.write_text(text.replace("-other.npy", ".npy"))
+    found = scan(made_up).summary
+    levels = found["consensus"]["levels"]
+    alone = found["matchers"]["first"]["operating_points"][0]["excess_leak_rate"]["rate"]
+    assert [level["matchers"] for level in levels] == [1, 2]
+    assert [level["excess_leak_rate"]["rate"] for level in levels] == pytest.approx([alone, alone])
+    assert found["consensus"]["agreements"][0]["jaccard"] == 1
+
+
+def test_a_leak_that_one_of_two_matchers_sees_is_no_consensus(made_up):
+    consensus = scan(two_matchers(made_up)).summary["consensus"]
+    one, both = (level["excess_leak_rate"] for level in consensus["levels"])
+    assert one["low"] > 0
+    assert both["rate"] < 0.3 * one["rate"]
+
+
+def test_other_items_have_no_consensus(made_up):
+    text = two_matchers(made_up).read_text()
+    folder = made_up.parent
+    np.save(folder / "synthetic-other.npy", np.load(folder / "synthetic-other.npy")[:90])
+    for name in NAMES:
+        text = text.replace(f'labels = "{name}-{"clusters" if name == "synthetic" else "persons"}.npy"\n', "")
+    made_up.write_text(text)
+    assert "same items in [synthetic]" in scan(made_up).summary["consensus"]["refused"]
+
+
 def test_matchers_that_cannot_be_told_apart_are_refused(made_up):
     text = two_matchers(made_up).read_text()
     made_up.write_text(text.replace('name = "second"', 'name = "first"'))

@@ -218,10 +218,10 @@ void check_tail(Rows kind, Metric metric, int64_t q, int64_t n, int64_t d,
   expect(got == want, "counts: kind %d metric %d", static_cast<int>(kind),
          static_cast<int>(metric));
 
-  cpu::PairsAbove cpu_pairs(view_of(queries, d), metric, thresholds[0], 1 << 24, 0, cpu_self,
+  cpu::PairsAbove cpu_pairs(view_of(queries, d), metric, {thresholds[0], 1 << 24, 0}, cpu_self,
                             kernels);
   cpu_pairs.feed(gallery, options);
-  const std::vector<cpu::Pair>& want_pairs = cpu_pairs.finish();
+  const std::vector<cpu::FoundPair>& want_pairs = cpu_pairs.finish();
   cuda::PairsAbove pairs(view_of(queries, d), metric, thresholds[0], self, found.data(), nullptr);
   pairs.feed(device.gallery);
   std::vector<cuda::FoundPair> got_pairs = pairs.pairs();

@@ -37,6 +37,9 @@ def assert_same_answers(queries, gallery, asked, plain, metric, **options):
     got = idsim.pairs_above(queries, asked, level, **own, **options)
     pairs = idsim.pairs_above(queries, plain, level, metric=metric, device="cpu")
     assert all(same_bytes(a, b) for a, b in zip(got, pairs, strict=True))
+    compared = idsim.compare(queries, asked, 9, threshold=level, **own, **options)
+    assert_same(compared[:2], want)
+    assert_same(compared.pairs, pairs)
 
 
 @pytest.mark.parametrize("metric", ["cosine", "l2"])

@@ -61,6 +61,33 @@ def test_every_question(rows):
     assert got.max_error == want.max_error
 
 
+@pytest.mark.parametrize("metric", ["cosine", "l2"])
+def test_best_rows_and_pairs_of_one_set_in_ranges(rows, metric):
+    """One question after the other: each reports as half of the work, and ranges join to the whole."""
+    _, gallery = rows
+    top = idsim.search(gallery, gallery, 3, metric=metric, exclude="self", device="cpu")
+    threshold = float(np.median(top.scores[:, 1]))
+    pairs = idsim.pairs_above(gallery, threshold=threshold, metric=metric, device="cpu")
+    asked = {"k": 3, "threshold": threshold, "metric": metric}
+    seen = []
+    whole = idsim.compare(gallery, device="cuda", progress=lambda *done: seen.append(done), **asked)
+    assert_same(whole[:2], top)
+    assert_same(whole.pairs, pairs)
+    assert seen == sorted(seen)
+    assert (450, 900) in seen
+    assert seen[-1] == (900, 900)
+    parts = [
+        idsim.compare(to_device(gallery[a:b]), to_device(gallery), first=a, **asked)
+        for a, b in ((0, 7), (7, 500), (500, 900))
+    ]
+    for place, want in enumerate(top):
+        assert same_bytes(np.concatenate([to_host(part[place]) for part in parts]), want)
+    for place, want in enumerate(pairs):
+        assert same_bytes(np.concatenate([part.pairs[place] for part in parts]), want)
+    with pytest.raises(ValueError, match=f"more than max_pairs = {len(pairs.rows) - 1} pairs"):
+        idsim.compare(gallery, device="cuda", max_pairs=len(pairs.rows) - 1, **asked)
+
+
 def test_normalize(rows):
     queries, _ = rows
     expected = idsim.normalize(queries)

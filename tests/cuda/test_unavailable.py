@@ -22,6 +22,7 @@ def test_the_reason_is_told():
         lambda: idsim.normalize(rows, device="cuda"),
         lambda: idsim.count_above(rows, rows, [0.5], device="cuda"),
         lambda: idsim.pairs_above(rows, device="cuda"),
+        lambda: idsim.compare(rows, threshold=0.5, device="cuda"),
         lambda: idsim.score_distribution(rows, device="cuda"),
         lambda: idsim.TopKScan(rows, 1, device="cuda"),
     ):

@@ -11,11 +11,17 @@ from support.compare import assert_same
 from support.data import grid_rows
 from support.forms import FORMS
 
+
+def flat(found):
+    return *found[:2], *found.pairs
+
+
 ENTRIES = {
     "search": lambda q, x: idsim.search(q, x, 4),
     "Index": lambda q, x: idsim.Index(x).search(q, 4),
     "count_above": lambda q, x: (idsim.count_above(q, x, [0.0, 0.2]),),
     "pairs_above": lambda q, x: idsim.pairs_above(q, x, 0.1),
+    "compare": lambda q, x: flat(idsim.compare(q, x, 4, threshold=0.1)),
     "normalize": lambda _, x: (idsim.normalize(x),),
 }
 DEFINITIONS = {
@@ -23,6 +29,7 @@ DEFINITIONS = {
     "Index": lambda q, x: reference.search(q, x, 4),
     "count_above": lambda q, x: (reference.count_above(q, x, [0.0, 0.2]),),
     "pairs_above": lambda q, x: reference.pairs_above(q, x, 0.1),
+    "compare": lambda q, x: (*reference.search(q, x, 4), *reference.pairs_above(q, x, 0.1)),
     "normalize": lambda _, x: (reference.normalize(x),),
 }
 
@@ -77,7 +84,7 @@ def test_shapes_that_are_refused(entry, shape):
 @pytest.mark.parametrize("entry", ENTRIES)
 @pytest.mark.parametrize("thing", [None, "rows", b"rows", 3.5, object(), {"a": 1}, {1, 2}])
 def test_things_that_are_no_arrays(entry, thing):
-    if entry == "pairs_above" and thing is None:
+    if entry in {"pairs_above", "compare"} and thing is None:
         pytest.skip("without a gallery the pairs are those within the queries")
     with pytest.raises((TypeError, ValueError)):
         ENTRIES[entry](np.zeros((3, 4), np.float32), thing)

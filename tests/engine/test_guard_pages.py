@@ -77,5 +77,6 @@ def test_collectors(isa, rng):
                 assert_same((counts,), (reference.count_above(queries, gallery, edges),))
             pairs = idsim.pairs_above(left, right, 0.2)
             assert_same(pairs, reference.pairs_above(queries, gallery, 0.2))
+            assert_same(idsim.compare(left, right, threshold=0.2).pairs, pairs)
             assert idsim.score_distribution(left, right).total == 6 * 521
             assert idsim.score_distribution(right).total == 521 * 520 // 2

@@ -12,7 +12,7 @@ import idsim
 from idsim import reference
 from idsim.search import TopKScan
 from support.compare import assert_same
-from support.data import ADVERSARIAL, normal
+from support.data import ADVERSARIAL, normal, sampled_rows
 
 METRICS = ["cosine", "dot", "l2"]
 N = 33_000  # rows from which k = 1000 has a sample to guess by
@@ -109,17 +109,6 @@ def test_barely_enough_rows(engine, rng):
         expected = reference.search(queries, gallery, 1000)
         assert_same(idsim.search(queries, gallery, 1000), expected, f"n={n}")
         assert_same(idsim.Index(gallery).search(queries, 1000), expected, f"n={n} prepared")
-
-
-def sampled_rows(n, count):
-    """Return the rows that csrc/cpu/sample.hpp takes into a sample of `count`."""
-    stride = n // count
-    with np.errstate(over="ignore"):
-        h = np.arange(count, dtype=np.uint64) + np.uint64(0x9E3779B97F4A7C15)
-        h = (h ^ (h >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        h = (h ^ (h >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        h = h ^ (h >> np.uint64(31))
-    return np.arange(count) * stride + (h % np.uint64(stride)).astype(np.int64)
 
 
 @pytest.mark.parametrize("metric", METRICS)

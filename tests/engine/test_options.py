@@ -113,6 +113,7 @@ def test_the_first_bad_row_is_named(isa, data, bad, place):
         lambda: idsim.Index(gallery),
         lambda: idsim.count_above(queries, gallery, 0.5),
         lambda: idsim.pairs_above(queries, gallery, 0.5),
+        lambda: idsim.compare(queries, gallery, threshold=0.5),
         lambda: idsim.score_distribution(queries, gallery),
     ):
         with pytest.raises(ValueError, match=rf"\b{row}\b"):
@@ -226,6 +227,7 @@ def test_k_that_cannot_be_held(data):
         lambda x, **options: idsim.TopKScan(x, 2, **options),
         lambda x, **options: idsim.count_above(x, x, [0.5], **options),
         lambda x, **options: idsim.pairs_above(x, threshold=0.5, **options),
+        lambda x, **options: idsim.compare(x, threshold=0.5, **options),
         idsim.Index,
     ],
 )

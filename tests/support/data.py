@@ -25,6 +25,17 @@ def unit(rng: np.random.Generator, n: int, d: int) -> Float32:
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
+def sampled_rows(n: int, count: int) -> npt.NDArray[np.int64]:
+    """Return the rows that csrc/core/sample_rule.hpp takes into a sample of `count`."""
+    stride = n // count
+    with np.errstate(over="ignore"):
+        h = np.arange(count, dtype=np.uint64) + np.uint64(0x9E3779B97F4A7C15)
+        h = (h ^ (h >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        h = (h ^ (h >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        h = h ^ (h >> np.uint64(31))
+    return np.arange(count) * stride + (h % np.uint64(stride)).astype(np.int64)
+
+
 def random_pairs(rng: np.random.Generator, q: int, n: int, d: int) -> tuple[Float32, Float32]:
     return normal(rng, q, d), normal(rng, n, d)
 

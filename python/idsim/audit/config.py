@@ -211,10 +211,13 @@ class AnalysisConfig:
     ----------
     literature, manifold : str
         ``yes``, ``no``, or ``auto``: where that takes no more than a minute or so.
+    near_copies : str
+        ``yes`` or ``no``: thumbnails of all pictures are compared, beside the faces.
     """
 
     literature: str = "auto"
     manifold: str = "auto"
+    near_copies: str = "yes"
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,8 @@ def check_config(config: ScanConfig, source: Path) -> None:
     for key in ("literature", "manifold"):
         if getattr(config.analysis, key) not in ("yes", "no", "auto"):
             refuse(f"[analysis] {key} must be 'yes', 'no' or 'auto', not {getattr(config.analysis, key)!r}")
+    if config.analysis.near_copies not in ("yes", "no"):
+        refuse(f"[analysis] near_copies must be 'yes' or 'no', not {config.analysis.near_copies!r}")
     for rate in config.calibration.extrapolate:
         if not 0 < rate < 1:
             refuse(f"[calibration] extrapolate must lie between 0 and 1, not {rate!r}")
@@ -64,6 +66,8 @@ def _check_matchers(matchers: tuple[MatcherConfig, ...], refuse: Refuse) -> None
             refuse(
                 f"[[matcher]] name must be a folder name of letters, digits, '.', '_' and '-', not {label!r}"
             )
+        if label == "near-copies":
+            refuse("[[matcher]] name must be another one than 'near-copies', which thumbnails have")
         if labels.count(label) > 1:
             refuse(f"[[matcher]] two matchers are called {label!r}: give them names")
 

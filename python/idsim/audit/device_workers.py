@@ -87,7 +87,7 @@ _worker: list[Execution] = []  # one, set when the process starts
 
 def _start(device: str, config: ScanConfig, folder: Path, processes: int) -> None:
     pool = DecoderPool(max(1, default_workers() // processes))
-    works = set_up(config, folder, pool, device, _silent).works
+    works = set_up(config, folder, pool, device, _silent).all_works
     _worker.append(Execution(works, Job(), _silent, Times()))
 
 

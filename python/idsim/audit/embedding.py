@@ -159,7 +159,11 @@ def compute_shards(
 
 
 def compute_for_all(
-    plans: Sequence[tuple[ShardPlan, Matcher]], number: int, stages: Stages, count: Callable[[], None]
+    plans: Sequence[tuple[ShardPlan, Matcher]],
+    number: int,
+    contents: Sequence[Content],
+    stages: Stages,
+    count: Callable[[], None],
 ) -> list[Shard]:
     """Compute and write one shard for each of several matchers: every picture is decoded or drawn once.
 
@@ -169,6 +173,8 @@ def compute_for_all(
         Of one source.
     number : int
         Of the shard.
+    contents : sequence of Content
+        Its pictures.
     stages : Stages
         Takes note of the time that each stage needs.
     count : callable
@@ -180,7 +186,6 @@ def compute_for_all(
         A file changed meanwhile.
     """
     keys = [plan.key(number) for plan, _ in plans]
-    contents = list(plans[0][0].source.pictures(*plans[0][0].bounds(number)))
     shards = []
     for (plan, matcher), key in zip(plans, keys, strict=True):
         found = represent_all(iter(contents), matcher, SHARD_ITEMS, stages)

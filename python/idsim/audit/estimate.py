@@ -64,7 +64,7 @@ def estimate(
     with contextlib.ExitStack() as stack:
         pictures = any(alone.uses_images for alone in settings.alone().values())
         pool = stack.enter_context(contextlib.closing(DecoderPool())) if pictures else None
-        works = set_up(settings, folder, pool, "", tell).works
+        works = set_up(settings, folder, pool, "", tell).all_works
         found = []
         for work in works:
             rates = {"embed": _picture_rate(work), "compare": _pair_rate(work)}

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from idsim.audit.analysis import Analysis
     from idsim.audit.comparing import Comparisons
     from idsim.audit.config import ScanConfig
+    from idsim.audit.thumbnails import CopyScores
 
 __all__ = [
     "Baseline",
@@ -118,6 +119,8 @@ class Baseline:
         Real people who are in neither set.
     analysis : dict
         What the comparisons of the holdout say of the thresholds, as plain JSON values.
+    copies : CopyScores or None
+        Comparisons of thumbnails with a synthetic set.
     """
 
     training: FaceSet
@@ -128,6 +131,7 @@ class Baseline:
     shared: list[dict[str, Any]]
     probes: FaceSet | None = None
     analysis: dict[str, Any] = field(default_factory=dict)
+    copies: CopyScores | None = None
 
     @property
     def persons(self) -> tuple[int, int]:

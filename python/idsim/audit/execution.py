@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter, deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -15,12 +15,12 @@ from idsim.audit.parts import PicturePart
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from concurrent.futures import Future
 
     from idsim.audit.parts import Part
     from idsim.audit.shards import Shard
     from idsim.audit.times import Times
     from idsim.audit.work import Job, PairTask, Work
+    from idsim.sources.decoding import Content
 
 __all__ = ["Execution", "Unfinished"]
 
@@ -130,11 +130,23 @@ class Execution:
             for number, shard in compute_shards(part.plan, numbers, part.matcher, stages, count):
                 yield part, number, shard
             return
-        for number in numbers:
-            lacking = [part for part in parts if number in part.unfinished()]
-            shards = compute_for_all([(part.plan, part.matcher) for part in lacking], number, stages, count)
-            for part, shard in zip(lacking, shards, strict=True):
-                yield part, number, shard
+        source, bounds = parts[0].plan.source, parts[0].plan.bounds
+        with ThreadPoolExecutor(1, "idsim-pictures") as ahead:  # the pictures of the next shard
+            coming: deque[Future[list[Content]]] = deque()
+
+            def fetch(place: int) -> None:
+                if place < len(numbers):
+                    coming.append(ahead.submit(lambda: list(source.pictures(*bounds(numbers[place])))))
+
+            fetch(0)
+            for place, number in enumerate(numbers):
+                contents = coming.popleft().result()
+                fetch(place + 1)
+                lacking = [part for part in parts if number in part.unfinished()]
+                plans = [(part.plan, part.matcher) for part in lacking]
+                shards = compute_for_all(plans, number, contents, stages, count)
+                for part, shard in zip(lacking, shards, strict=True):
+                    yield part, number, shard
 
     def _parts_of(self, name: str, variant: str) -> list[PicturePart]:
         parts: list[Part | None] = [

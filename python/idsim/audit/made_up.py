@@ -116,6 +116,10 @@ name = "made-up"
 metric = "cosine"
 licence = "none needed: random numbers"
 
+[declared]
+matcher_saw_training = "no"
+generator = "random numbers"
+
 [calibration]
 fpir = [0.01]
 fmr = [1e-5]

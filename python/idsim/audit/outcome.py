@@ -7,7 +7,6 @@ of that set alone; the summary of the run has a row for each.
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from idsim.audit.diagnostics.inputs import equal_files
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from idsim.audit.comparing import Comparisons
     from idsim.audit.config import ScanConfig
     from idsim.audit.evaluation import Baseline, Evaluation
     from idsim.audit.faces import FaceSet
@@ -87,7 +85,7 @@ def write_series(
     folder: Path,
     work: Work,
     baseline: Baseline,
-    comparisons: Callable[[str], Comparisons],
+    of_set: Callable[[str], Baseline],
     key: bytes,
     tell: Callable[[str, int, int], None],
 ) -> dict[str, Any]:
@@ -101,8 +99,8 @@ def write_series(
         The sets, the matcher and the configuration.
     baseline : Baseline
         Of the real sets.
-    comparisons : callable
-        Returns the scores between the real sets and a synthetic one, by its name.
+    of_set : callable
+        Returns the baseline with the comparisons of a synthetic set, by its name.
     key : bytes
         Of the pseudonyms.
     tell : callable
@@ -116,8 +114,7 @@ def write_series(
         place = folder / SETS / name
         place.mkdir(parents=True, exist_ok=True)
         if not (place / SUMMARY).exists():
-            compared = replace(baseline, comparisons=comparisons(name))
-            _write_set(config, place, compared, part.faces(), matcher, key, tell)
+            _write_set(config, place, of_set(name), part.faces(), matcher, key, tell)
         rows.append(series_row(name, f"{SETS}/{name}", json.loads((place / SUMMARY).read_bytes()), checks))
         tell("sets", number + 1, len(work.series))
     rows = with_correction(rows, config.statistics.confidence)

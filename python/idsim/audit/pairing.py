@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,8 +16,9 @@ from idsim.audit.levels import listing_level
 from idsim.audit.pair_names import sets_of
 from idsim.audit.pair_shards import NOTHING_LISTED, best_of_tail, joined, read_pairs, write_pairs
 from idsim.audit.parts import GivenPart
-from idsim.audit.tails import TooLooseError, reaching_pairs
+from idsim.audit.tails import TooLooseError, reaching_pairs, refuse_loose
 from idsim.audit.work import pair_tasks
+from idsim.comparison import compare
 from idsim.index import Index
 from idsim.results import Pairs
 from idsim.search import search
@@ -116,9 +117,14 @@ class Pairing:
             shape = (len(queries), k)
             empty = np.empty(shape, np.float32), np.empty(shape, np.int64)
             return Compared(self.metric, *empty, self.level(), NOTHING)
-        scores, ids = search(queries, index, k, metric=self.metric)
-        level, tail = self._tail(queries, index, None)
-        return Compared(self.metric, np.asarray(scores), np.asarray(ids), level, tail)
+        level = self.level()
+        try:
+            refuse_loose(queries, index, level, self.metric)
+        except TooLooseError:
+            scores, ids = search(queries, index, k, metric=self.metric)
+            return Compared(self.metric, np.asarray(scores), np.asarray(ids), self._nothing_listed, NOTHING)
+        found = compare(queries, index, k, threshold=level, metric=self.metric)
+        return Compared(self.metric, np.asarray(found.scores), np.asarray(found.ids), level, found.pairs)
 
     def _compare_own(self, faces: FaceSet, task: PairTask) -> Compared:
         """Compare a range of a set with what follows it, and with itself: every pair once."""
@@ -126,24 +132,22 @@ class Pairing:
         persons = faces.codes()[0]
         level, tail = self.level(), NOTHING
         if first < last:
-            groups = persons[first:last], persons[first:]
-            level, found = self._tail(faces.vectors[first:last], faces.vectors[first:], groups)
+            rows, others = faces.vectors[first:last], faces.vectors[first:]
+            try:
+                found = reaching_pairs(
+                    rows, others, level, self.metric, (persons[first:last], persons[first:])
+                )
+            except TooLooseError:
+                level, found = self._nothing_listed, NOTHING
             keep = found.rows < found.columns
             tail = Pairs(found.rows[keep], found.columns[keep] + first, found.scores[keep])
         empty = np.empty((last - first, 0), np.float32), np.empty((last - first, 0), np.int64)
         return Compared(self.metric, *empty, level, tail)
 
-    def _tail(
-        self,
-        queries: NDArray[np.float32],
-        gallery: Any,
-        groups: tuple[NDArray[np.int64], NDArray[np.int64]] | None,
-    ) -> tuple[float, Pairs]:
-        """Return from which score on pairs are listed, and those; none where they are too many."""
-        try:
-            return self.level(), reaching_pairs(queries, gallery, self.level(), self.metric, groups)
-        except TooLooseError:
-            return float(NOTHING_LISTED.get(self.metric, np.inf)), NOTHING
+    @property
+    def _nothing_listed(self) -> float:
+        """The level of a comparison of which so many pairs reach the level that none is listed."""
+        return float(NOTHING_LISTED.get(self.metric, np.inf))
 
     def _part(self, name: str, variant: str) -> Part:
         return self.work.series[variant] if name == "synthetic" else self._parts[name]

@@ -114,6 +114,6 @@ def open_run(folder: Path) -> Iterator[OpenRun]:
         changed = difference(before, now)
         if changed:
             raise ValueError(f"{folder} is a run of something else than {place} describes now: {changed}")
-        pairings = Execution(prepared.works, Job(0, 0), lambda *_: None, Times()).run()
+        pairings = Execution(prepared.all_works, Job(0, 0), lambda *_: None, Times()).run()
         summary = json.loads((folder / SUMMARY).read_bytes())
         yield OpenRun(folder, config, summary, prepared.works, pairings)

@@ -21,6 +21,7 @@ from idsim.audit.setting_up import KNOWN_FILES, set_up
 from idsim.audit.several import MATCHERS, write_several
 from idsim.audit.shards import replace_file
 from idsim.audit.stored import StoredComparisons
+from idsim.audit.thumbnails import COPIES, CopyScores
 from idsim.audit.times import Times
 from idsim.audit.work import Job
 from idsim.sources.decoding import DecoderPool
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from idsim.audit.comparing import Comparisons
+    from idsim.audit.evaluation import Baseline
     from idsim.audit.pairing import Pairing
     from idsim.audit.setting_up import SetUp
     from idsim.audit.work import Work
@@ -122,11 +124,11 @@ def scan(
         done = folder / SUMMARY
         if done.exists():
             return ScanResult(folder, json.loads(done.read_bytes()), resumed=True)
-        write_plan(folder, settings, prepared.works)
+        write_plan(folder, settings, prepared.all_works)
         times = Times()
         if len(devices) > 1:
-            run_on_devices(settings, folder, devices, prepared.works, part, tell)
-        pairings = Execution(prepared.works, part, tell, times).run()
+            run_on_devices(settings, folder, devices, prepared.all_works, part, tell)
+        pairings = Execution(prepared.all_works, part, tell, times).run()
         if part.count > 1:
             stack.enter_context(locked(folder, name=".merge"))
             if done.exists():
@@ -147,35 +149,53 @@ def _finish(
     key = hashlib.sha256((folder / PROVENANCE).read_bytes()).digest()
     if not config.matchers:
         (work,) = prepared.works
-        summary = _finish_matcher(work, pairings.get(work.label), folder, key, tell)
+        summary = _finish_matcher(work, pairings, folder, key, tell)
     else:
         for work in prepared.works:
             place = folder / MATCHERS / work.label
             place.mkdir(parents=True, exist_ok=True)
             if not (place / SUMMARY).exists():
-                _finish_matcher(work, pairings.get(work.label), place, key, tell)
-        summary = write_several(config, folder, [work.label for work in prepared.works])
+                _finish_matcher(work, pairings, place, key, tell)
+        summary = write_several(
+            config,
+            folder,
+            prepared.works,
+            lambda work, variant: _comparisons(work, pairings.get(work.label), variant),
+        )
     tell("statistics", 1, 1)
     return ScanResult(folder, summary)
 
 
 def _finish_matcher(
-    work: Work, pairing: Pairing | None, folder: Path, key: bytes, tell: Progress
+    work: Work, pairings: dict[str, Pairing], folder: Path, key: bytes, tell: Progress
 ) -> dict[str, Any]:
-    config = work.config
+    config, pairing = work.config, pairings.get(work.label)
     training, holdout = work.real["training"].faces(), work.real["holdout"].faces()
-    tell("calibration", 0, 1)
     probes = work.real["probes"].faces() if "probes" in work.real else None
+    tell("calibration", 0, 1)
     baseline = measure_baseline(config, training, holdout, _comparisons(work, pairing, ""), probes)
     tell("calibration", 1, 1)
+
+    def of_set(variant: str) -> Baseline:
+        copies = _copies(pairings.get(COPIES), variant)
+        return replace(baseline, comparisons=_comparisons(work, pairing, variant), copies=copies)
+
     if len(work.series) > 1:
-        return write_series(
-            folder, work, baseline, lambda variant: _comparisons(work, pairing, variant), key, tell
-        )
+        return write_series(folder, work, baseline, of_set, key, tell)
     ((variant, part),) = work.series.items()
-    compared = replace(baseline, comparisons=_comparisons(work, pairing, variant))
-    evaluation = evaluate(config, compared, part.faces(), work.skipped, key, tell)
+    evaluation = evaluate(config, of_set(variant), part.faces(), work.skipped, key, tell)
     return write_evaluation(config, folder, evaluation, work.matcher, key)
+
+
+def _copies(pairing: Pairing | None, variant: str) -> CopyScores | None:
+    """Return the comparisons of thumbnails with one synthetic set, where they were made."""
+    if pairing is None:
+        return None
+    found = [pairing.compared(pair, variant) for pair in ("SxT", "SxH", "HxH")]
+    if found[0] is None or found[1] is None or found[2] is None:
+        return None
+    sets = pairing.real | {"synthetic": pairing.work.series[variant].faces()}
+    return CopyScores(sets, found[0], found[1], found[2])
 
 
 def _comparisons(work: Work, pairing: Pairing | None, variant: str) -> Comparisons:

@@ -13,10 +13,12 @@ from idsim.audit.drawn import open_drawn
 from idsim.audit.embedding import ShardPlan
 from idsim.audit.folder import software
 from idsim.audit.inputs import load_embeddings, read_images
-from idsim.audit.matcher_config import matcher_of
+from idsim.audit.matcher_config import MatcherConfig, matcher_of
 from idsim.audit.mirrored import MirroredInput
+from idsim.audit.pair_names import NEEDED
 from idsim.audit.parts import GivenPart, PicturePart
 from idsim.audit.score_inputs import load_comparisons, load_ids
+from idsim.audit.thumbnails import COPIES, COPY_SHARE, ThumbnailMatcher
 from idsim.audit.work import Work
 
 if TYPE_CHECKING:
@@ -46,6 +48,8 @@ class SetUp:
     ----------
     works : list of Work
         By matcher.
+    copies : Work or None
+        Of thumbnails, where pictures are looked at for near copies.
     provenance : dict
         Inputs by content, matchers and software: what the results depend on beside the configuration.
     known : dict
@@ -53,8 +57,14 @@ class SetUp:
     """
 
     works: list[Work]
+    copies: Work | None
     provenance: dict[str, Any]
     known: dict[str, dict[str, list[Any]]]
+
+    @property
+    def all_works(self) -> list[Work]:
+        """Everything that is embedded and compared."""
+        return self.works if self.copies is None else [*self.works, self.copies]
 
 
 def set_up(config: ScanConfig, folder: Path, pool: DecoderPool | None, device: str, tell: Tell) -> SetUp:
@@ -103,7 +113,10 @@ def set_up(config: ScanConfig, folder: Path, pool: DecoderPool | None, device: s
     provenance = next(iter(entries.values())) if not config.matchers else {"matchers": entries}
     drawn = pictures is not None and config.synthetic.drawn
     provenance = provenance | {"software": software(["torch"] if drawn else [])}
-    return SetUp(works, provenance, pictures.known if pictures else {})
+    copies = None
+    if pictures is not None and config.analysis.near_copies != "no":
+        copies = _of_copies(config, folder, tell, pictures)
+    return SetUp(works, copies, provenance, pictures.known if pictures else {})
 
 
 @dataclass(frozen=True)
@@ -198,6 +211,18 @@ def _of_pictures(place: _Place, matcher: Matcher, pictures: _Pictures) -> tuple[
     skipped = {name: source.skipped for name, source in pictures.stored.items()}
     work = place.work(description, parts, series, skipped=skipped)
     return work, {"inputs": pictures.inputs, "matcher": description}
+
+
+def _of_copies(config: ScanConfig, folder: Path, tell: Tell, pictures: _Pictures) -> Work:
+    """Return the work on thumbnails of all pictures: the comparisons that near copies need."""
+    alone = replace(
+        config,
+        matcher=MatcherConfig(),
+        matchers=(),
+        comparisons=replace(config.comparisons, sets=NEEDED),
+        calibration=replace(config.calibration, fmr=(), thresholds=(), fpir=(COPY_SHARE,), primary=""),
+    )
+    return _of_pictures(_Place(alone, COPIES, folder, tell), ThumbnailMatcher(), pictures)[0]
 
 
 # --- embeddings and scores ------------------------------------------------------------------------

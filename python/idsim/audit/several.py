@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from idsim.audit.agreeing import consensus_of
 from idsim.audit.folder import SUMMARY
 from idsim.audit.series import series_row, series_verdict, with_correction
 from idsim.audit.summary import SCHEMA_VERSION, rounded, statistics_entry
@@ -13,14 +14,16 @@ from idsim.audit.tables import write_json
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from idsim.audit.agreeing import Compare
     from idsim.audit.config import ScanConfig
+    from idsim.audit.work import Work
 
 __all__ = ["MATCHERS", "write_several"]
 
 MATCHERS = "matchers"
 
 
-def write_several(config: ScanConfig, folder: Path, labels: list[str]) -> dict[str, Any]:
+def write_several(config: ScanConfig, folder: Path, works: list[Work], compare: Compare) -> dict[str, Any]:
     """Write the summary over the matchers, whose own summaries are there, and return it.
 
     Parameters
@@ -29,9 +32,12 @@ def write_several(config: ScanConfig, folder: Path, labels: list[str]) -> dict[s
         The scan.
     folder : Path
         The run folder.
-    labels : list of str
-        Of the matchers.
+    works : list of Work
+        By matcher.
+    compare : callable
+        Returns the scores of a matcher between the real sets and a synthetic one, by its name.
     """
+    labels = [work.label for work in works]
     summaries = {label: json.loads((folder / MATCHERS / label / SUMMARY).read_bytes()) for label in labels}
     rows = []
     for label, found in summaries.items():
@@ -54,6 +60,7 @@ def write_several(config: ScanConfig, folder: Path, labels: list[str]) -> dict[s
             "matchers" if len(rows) == len(labels) else "combinations of matcher and set",
         ),
         "rows": rows,
+        "consensus": consensus_of(config, works, summaries, compare),
         "matchers": summaries,
         "statistics": statistics_entry(config),
         "tables": [],

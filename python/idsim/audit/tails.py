@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from idsim.options import Metric
     from idsim.results import Pairs
 
-__all__ = ["TooLooseError", "UnsupportedError", "reaching_pairs"]
+__all__ = ["TooLooseError", "UnsupportedError", "reaching_pairs", "refuse_loose"]
 
 MAX_PAIRS = 50_000_000  # 1.2 GB of them
 SAMPLED_ROWS = 128
@@ -55,6 +55,12 @@ def reaching_pairs(
     TooLooseError
         A sample of rows says that there are more than 50 million.
     """
+    refuse_loose(queries, gallery, threshold, metric)
+    return pairs_above(queries, gallery, threshold, metric=metric, exclude=groups)
+
+
+def refuse_loose(queries: NDArray[np.float32], gallery: Any, threshold: float, metric: Metric) -> None:
+    """Raise `TooLooseError` where a sample of rows says that more than 50 million pairs reach a threshold."""
     other = queries if gallery is None else gallery
     rows = np.random.default_rng(0).permutation(len(queries))[:SAMPLED_ROWS]
     sampled = count_above(queries[rows], other, [threshold], metric=metric).mean() if len(rows) else 0.0
@@ -63,4 +69,3 @@ def reaching_pairs(
         raise TooLooseError(
             f"about {expected:.2g} pairs would reach a threshold of {threshold:g}, too many to list"
         )
-    return pairs_above(queries, gallery, threshold, metric=metric, exclude=groups)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from idsim.audit.summary import percent
+from idsim.report.analysis import analysis_rows, consensus_rows
 
 __all__ = ["TextTable", "notes", "tables"]
 
@@ -34,6 +35,10 @@ def tables(summary: dict[str, Any], pairs: int = 10, names: dict[str, str] | Non
     if "series" in summary:
         return [_sets(summary), _thresholds(summary), _series(summary)]
     shown = [_sets(summary), _thresholds(summary), _rates(summary)]
+    beyond = analysis_rows(summary["analysis"])
+    if beyond:
+        columns = ("question", "found", "interval, and what it rests on")
+        shown.append(TextTable("Beyond the leak rates", columns, list(beyond)))
     if pairs and summary["top_pairs"]:
         shown.append(_pairs(summary, pairs, names or {}))
     return shown
@@ -83,7 +88,11 @@ def _several(summary: dict[str, Any], pairs: int, names: dict[str, str] | None) 
         rows.append((row["name"], *cells, "" if corrected is None else f"{corrected:.2g}"))
     columns = ("matcher", "training", "holdout", "excess", _level(summary), "p", "p corrected")
     title = f"All matchers at {summary['verdict']['operating_point']}"
-    return [*shown, TextTable(title, columns, rows)]
+    shown.append(TextTable(title, columns, rows))
+    agreed = consensus_rows(summary["consensus"])
+    if agreed:
+        shown.append(TextTable("Consensus", ("matchers that find the same person", *columns[1:-1]), agreed))
+    return shown
 
 
 # --- tables ---------------------------------------------------------------------------------------

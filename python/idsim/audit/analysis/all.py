@@ -18,6 +18,7 @@ from idsim.audit.analysis.significance import (
     tests,
 )
 from idsim.audit.analysis.tails import by_gallery_size, lift
+from idsim.audit.thumbnails import near_copies
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,6 +85,7 @@ def analyse(
         ("identities", identities),
         ("difference_in_differences", difference_in_differences),
         ("power", power),
+        ("near_copies", lambda context: near_copies(context, baseline.copies)),
         ("literature", published),
         ("repetition", repetition),
         ("manifold", face_manifold),

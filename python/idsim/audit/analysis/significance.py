@@ -104,7 +104,8 @@ def identities(context: Context) -> dict[str, Any]:
     probes = context.compared(name, "training")
     if probes is None or not probes.scores.shape[1]:
         return entry | {"real_probes": refused(f"{name} and training were not compared")}
-    values = real_probe_values(training, probes, context.persons(name), searches, persons[0], rng, name)
+    called = "probes" if name == "probes" else "people of the holdout"
+    values = real_probe_values(training, probes, context.persons(name), searches, persons[0], rng, called)
     return entry | {
         "real_probes": conformal_entry(conformal_test(values, searches.clusters, FALSE_DISCOVERIES))
     }

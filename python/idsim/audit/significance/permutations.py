@@ -365,7 +365,7 @@ def _first_and_opposite(
 
 def _arrangements(pool: Pool, most: int) -> float:
     """Return how many exchanges there are, or infinity where they are more than `most`."""
-    total = 1.0
+    total = 1  # a whole number: binomial coefficients exceed what a float holds
     for stratum in np.unique(pool.strata):
         inside = pool.member[pool.strata == stratum]
         members, others = int(inside.sum()), int((~inside).sum())

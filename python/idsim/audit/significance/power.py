@@ -112,7 +112,11 @@ def excess_power(
     if 1 / (permutations + 1) <= alpha * (1 + 1e-9):
         least = fewest_persons(persons[0], persons[1], alpha)
     rates = excess.holdout.rate, excess.holdout.upper
-    found = [None if least is None else smallest_detectable(n, rate, alpha, power, least) for rate in rates]
+    # Where everything is hit by chance there is no room for an excess.
+    found = [
+        None if least is None or rate >= 1 else smallest_detectable(n, rate, alpha, power, least)
+        for rate in rates
+    ]
     nothing = not excess.training.images and not excess.holdout.images
     return Power(
         alpha=alpha,
