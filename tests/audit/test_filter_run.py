@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from audit.score_makers import PAIRS, config_text, rows_of, write_rows, write_sets
 from audit.test_scan_drawn import MODEL, SERIES, describe, sets  # noqa: F401 - a fixture
 from audit.test_scan_pictures import GridMatcher, use
 from audit.test_several import made_up, small_shards, two_matchers  # noqa: F401 - fixtures
@@ -21,7 +22,7 @@ from idsim.sources import open_images
 POPULATION = Population(persons=120, clusters=90, leaks=18, dim=48)
 
 
-def rows_of(path):
+def read_rows(path):
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
 
@@ -52,14 +53,14 @@ def test_planted_leaks_go_and_the_reasons_are_listed(run, tmp_path):
     content = cleaned(run, tmp_path / "out")
     made = make_population(POPULATION)
     (entry,) = content["sets"]
-    dropped = rows_of(tmp_path / "out" / "dropped.csv")
+    dropped = read_rows(tmp_path / "out" / "dropped.csv")
     clusters = {row["label"] for row in dropped}
     leaked = {f"synthetic-{cluster}" for cluster in made.leaked}
     assert len(clusters & leaked) >= 17
     assert len(clusters - leaked) <= 10  # 5 % of searches match by chance
     kept = (tmp_path / "out" / "kept.txt").read_text().splitlines()
     assert sorted(map(int, kept + [row["image"] for row in dropped])) == list(range(180))
-    assert [row["image"] for row in rows_of(tmp_path / "out" / "kept.csv")] == kept
+    assert [row["image"] for row in read_rows(tmp_path / "out" / "kept.csv")] == kept
     reaching = [row for row in dropped if row["reason"] == "reaches a training person"]
     threshold = entry["matchers"][0]["threshold"]
     scores = made.vectors["synthetic"] @ made.vectors["training"].T
@@ -144,7 +145,7 @@ def test_repeated_clusters_are_reduced_to_one(tmp_path):
     folder = scan(config).folder
     (entry,) = cleaned(folder, tmp_path / "out", "--distinct")["sets"]
     assert entry["dropped"]["repeats another cluster"] == 4
-    dropped = rows_of(tmp_path / "out" / "dropped.csv")
+    dropped = read_rows(tmp_path / "out" / "dropped.csv")
     assert [(row["image"], row["match"]) for row in dropped] == [
         ("40", "0"), ("41", "0"), ("42", "2"), ("43", "2"),
     ]  # fmt: skip
@@ -176,6 +177,36 @@ def test_matchers_that_decide_nothing_check_the_list(made_up, tmp_path):  # noqa
         with pytest.raises(ValueError, match=words):
             invoke(folder, "-o", tmp_path / "bad", *arguments)
     assert not (tmp_path / "bad").exists()
+
+
+def test_matchers_that_name_the_images_otherwise_are_refused(made_up, tmp_path):  # noqa: F811
+    config = two_matchers(made_up)
+    config.write_text(config.read_text().replace('"synthetic-clusters.npy"', '"each"'))
+    np.save(config.parent / "synthetic-other.npy", np.load(config.parent / "synthetic-other.npy")[:-1])
+    folder = scan(config).folder
+    with pytest.raises(ValueError, match="second names the synthetic images otherwise than first"):
+        invoke(folder, "-o", tmp_path / "out")
+
+
+def test_scores_are_filtered_as_the_embeddings_behind_them(tmp_path):
+    scores, ids = write_sets(tmp_path / "data")
+    files = {}
+    for key, (left, right) in PAIRS.items():
+        files[key] = f"of-{key}.csv"
+        write_rows(tmp_path / "data" / files[key], rows_of(scores[key], ids[left], ids[right]))
+    (tmp_path / "data" / "scores.toml").write_text(config_text(files))
+    contents = {}
+    for name in ("scan", "scores"):
+        folder = scan(tmp_path / "data" / f"{name}.toml").folder
+        contents[name] = cleaned(folder, tmp_path / name)["sets"][0]
+    assert contents["scores"]["images"] == contents["scan"]["images"]
+    assert contents["scores"]["dropped"] == contents["scan"]["dropped"]
+    for when in ("before", "after"):
+        one, other = (contents[name]["matchers"][0][when] for name in ("scan", "scores"))
+        assert one["training"] == other["training"]
+        assert one["holdout"] == other["holdout"]
+    with pytest.raises(ValueError, match="was not compared with itself, which repetitions need"):
+        invoke(folder, "-o", tmp_path / "bad", "--distinct")
 
 
 def test_pictures_of_a_folder_are_listed_for_the_next_scan(sets, monkeypatch, tmp_path):  # noqa: F811

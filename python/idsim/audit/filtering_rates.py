@@ -160,8 +160,8 @@ def _after_a_deciding(change: Change) -> str:
     return (
         f"{change.matcher} decided: the rate against the training set falls from {percent(before.training.rate)} to "
         f"{percent(after.training.rate)}, the one against the holdout from {percent(before.holdout.rate)} to "
-        f"{percent(after.holdout.rate)}, because images that reach somebody often reach others too. Their difference "
-        f"after filtering, {percent(after.rate)}, is pushed down by the choice: it is no evidence that nothing leaks."
+        f"{percent(after.holdout.rate)}, by what went and reached somebody there too. Their difference after "
+        f"filtering, {percent(after.rate)}, is pushed down by the choice: it is no evidence that nothing leaks."
     )
 
 
