@@ -101,7 +101,7 @@ def sample(
 
     Finishes the run of an interrupted command of the same words. Exit status 4: the disk was full.
 
-    Example: idsim sample net.pkl --seeds 0-9999 -o out --screen train.faces -m arcface --calibration other.faces
+    Example: idsim sample net.pkl --seeds 0-9999 -o out --screen train.faces -m dlib --calibration other.faces
     """
     from idsim.cli.scan import progress_bar
     from idsim.sampling import SampleConfig
