@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from idsim.audit.config import read_config
 from idsim.audit.execution import Execution
 from idsim.audit.folder import PROVENANCE, SUMMARY, difference
+from idsim.audit.pair_names import sets_of
 from idsim.audit.setting_up import set_up
+from idsim.audit.stored import StoredComparisons
 from idsim.audit.tables import write_json
 from idsim.audit.times import Times
 from idsim.audit.work import Job
@@ -19,6 +21,7 @@ from idsim.sources.decoding import DecoderPool
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from idsim.audit.comparing import Comparisons
     from idsim.audit.config import ScanConfig
     from idsim.audit.pairing import Pairing
     from idsim.audit.work import Work
@@ -57,6 +60,17 @@ class OpenRun(NamedTuple):
             return self.summary
         found: dict[str, Any] = self.summary["matchers"][work.label]
         return found
+
+    def comparisons(self, work: Work, variant: str) -> Comparisons:
+        """Return the scores between the real sets and one synthetic set of a matcher."""
+        pairing = self.pairings.get(work.label)
+        if pairing is None:
+            assert work.comparisons is not None, "a matcher has vectors or scores"
+            return work.comparisons
+        found = {sets_of(pair): pairing.compared(pair, variant) for pair in work.pairs()}
+        return StoredComparisons(
+            pairing.metric, {names: compared for names, compared in found.items() if compared is not None}
+        )
 
 
 def note_origin(folder: Path, config: Path) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["has_pyarrow", "table_path", "write_json", "write_lines", "write_table"]
+__all__ = ["has_pyarrow", "table_path", "write_csv", "write_json", "write_lines", "write_table"]
 
 # A spreadsheet takes a cell that starts with one of these for a formula.
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -74,6 +74,11 @@ def _cell(value: Any) -> Any:
     if isinstance(value, str) and value.startswith(FORMULA):
         return "'" + value
     return "" if value is None else value
+
+
+def write_csv(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
+    """Write a table as CSV, whether or not pyarrow is installed."""
+    replace_file(path, _csv(columns))
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -22,6 +22,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "scan": ("scan", "scan", "Measure whether synthetic faces resemble people of the training set."),
     "status": ("runs", "status", "Say how far a scan is."),
     "merge": ("runs", "merge", "Write the results of a scan that several jobs shared."),
+    "filter": (
+        "filter",
+        "filter_images",
+        "List the synthetic images of a scan that reach nobody it trained on.",
+    ),
     "gate": ("gate", "gate", "Say whether a finished scan fulfils a policy."),
     "calibrate": (
         "calibrate",

@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from idsim.sampling.config import SampleConfig
 from idsim.sampling.run import SampleResult, sample
+from idsim.sampling.screen_config import ScreenConfig
 
-__all__ = ["SampleConfig", "SampleResult", "sample"]
+__all__ = ["SampleConfig", "SampleResult", "ScreenConfig", "sample"]

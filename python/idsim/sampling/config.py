@@ -11,6 +11,8 @@ from idsim.generators.series import Variant, make_series
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from idsim.sampling.screen_config import ScreenConfig
+
 __all__ = ["FORMATS", "SampleConfig"]
 
 SCHEMA = 1
@@ -43,6 +45,9 @@ class SampleConfig:
         Of JPEG (0: 95) and WebP (0: lossless), 1 to 100.
     devices : tuple of str
         One worker process each; all of one kind, because kinds of devices round differently.
+    screen : ScreenConfig or None
+        What pictures are compared with before they are released; those that do not pass are drawn again from other
+        seeds. None: nothing.
     """
 
     networks: tuple[str, ...]
@@ -54,6 +59,7 @@ class SampleConfig:
     format: str = "png"
     quality: int = 0
     devices: tuple[str, ...] = ()
+    screen: ScreenConfig | None = None
     series: list[Variant] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -80,6 +86,7 @@ class SampleConfig:
 
     def resolved(self) -> dict[str, Any]:
         """Return what the pictures depend on, as tables of plain values: not where they go, nor how many work."""
+        screen = {} if self.screen is None else {"screen": self.screen.resolved()}
         return {
             "schema": SCHEMA,
             "sample": {
@@ -92,4 +99,5 @@ class SampleConfig:
                 "quality": self.quality,
                 "device": self.device_kind(self.devices[0]) if self.devices else "",
             },
+            **screen,
         }

@@ -5,30 +5,43 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from idsim.audit.folder import PROVENANCE, RunKind, locked, open_folder, software
 from idsim.audit.shards import replace_file
-from idsim.audit.tables import table_path, write_table
+from idsim.audit.tables import table_path, write_json, write_table
 from idsim.files import is_temporary
 from idsim.sampling.encode import write_zip
-from idsim.sampling.parts import WORK, Plan, pictures_of, read_part
+from idsim.sampling.parts import WORK, Plan, ScreenPlan, pictures_of, read_part
+from idsim.sampling.screen import Screen, calibrate_screen, open_screen
+from idsim.sampling.screen_files import (
+    SCREEN,
+    SCREENING,
+    SCREENING_TYPES,
+    screen_entry,
+    screen_provenance,
+    screening_columns,
+)
+from idsim.sampling.screened import draw_screened, reserve_of
 from idsim.sampling.workers import draw_parts, open_networks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from idsim.audit.shards import Sealed
     from idsim.generators.series import Networks, Variant
     from idsim.sampling.config import SampleConfig
     from idsim.sampling.parts import Part
+    from idsim.sampling.screen import Calibrated
+    from idsim.sampling.screened import Screened
 
 __all__ = ["SampleResult", "sample"]
 
 SAMPLING = RunKind("sampling", "choose another output folder")
-TYPES = {"psi": "float64", "label": "int64"}
+TYPES = {"psi": "float64", "label": "int64", "score": "float64"}
 
 
 @dataclass(frozen=True)
@@ -45,12 +58,15 @@ class SampleResult:
         Folder or zip of every set -> number of its pictures.
     resumed : bool
         Whether everything was there already.
+    screen : dict
+        The content of ``screen.json``; empty without a screen.
     """
 
     folder: Path
     table: Path
     sets: dict[str, int]
     resumed: bool = False
+    screen: dict[str, Any] = field(default_factory=dict)
 
 
 def sample(config: SampleConfig, *, progress: Callable[[str, int, int], None] | None = None) -> SampleResult:
@@ -71,32 +87,38 @@ def sample(config: SampleConfig, *, progress: Callable[[str, int, int], None] | 
     Raises
     ------
     ValueError
-        The description cannot be used, or the folder is of another run; what is wrong or differs is named.
+        The description cannot be used, or the folder is of another run; what is wrong or differs is named. Or a
+        screen turns down too many pictures.
     ModuleNotFoundError
         Pillow is missing (the extra ``audit``), or what the generator needs.
-    CheckpointError, OSError
-        A file cannot be used.
+    CheckpointError, GalleryError, MatcherError, CudaError, OSError
+        A file or device cannot be used.
     """
     networks = open_networks(config.noise, config.devices[0] if config.devices else "")
     seeds = {variant.network: networks.seeds(variant, config.seeds) for variant in config.series}
+    screening = _Screening(config) if config.screen else None
     provenance = {
         "generators": {network: networks.describe(network) for network in config.networks},
-        "software": software(["torch"]),
+        **(screening.provenance() if screening else {}),
+        "software": software(["torch", "onnxruntime"] if screening else ["torch"]),
     }
     folder = config.output
     with locked(folder, SAMPLING):
         open_folder(folder, config.resolved(), provenance, SAMPLING)
         digest = hashlib.sha256((folder / PROVENANCE).read_bytes()).hexdigest()
         plan = Plan(config, seeds, digest)
+        if screening:
+            plan = screening.planned(plan, networks)
         sets = {_place(config, variant): len(seeds[variant.network]) for variant in config.series}
         table = table_path(folder / "images")
         resumed = table.exists()
         if not resumed:
-            _draw(plan, networks, progress or _silent)
-            rows = {variant.name: _finish_set(plan, variant) for variant in config.series}
-            table = write_table(folder / "images", _columns(plan, networks, rows), TYPES)
+            _remove_leftovers(folder)
+            tell = progress or _silent
+            table = screening.run(plan, networks, tell) if screening else _run(plan, networks, tell)
         shutil.rmtree(folder / WORK, ignore_errors=True)
-        return SampleResult(folder, table, sets, resumed)
+        screen = json.loads((folder / SCREEN).read_bytes()) if screening else {}
+        return SampleResult(folder, table, sets, resumed, screen)
 
 
 def _silent(stage: str, done: int, total: int) -> None:
@@ -107,24 +129,79 @@ def _place(config: SampleConfig, variant: Variant) -> str:
     return f"{variant.name}.zip" if config.format == "zip" else variant.name
 
 
-def _draw(plan: Plan, networks: Networks, tell: Callable[[str, int, int], None]) -> None:
-    _remove_leftovers(plan.config.output)
-    total = sum(len(plan.seeds[variant.network]) for variant in plan.config.series)
-    drawn = 0
-    missing = []
-    for part in (part for variant in plan.config.series for part in plan.parts(variant)):
-        if read_part(plan, part) is None:
-            missing.append(part)
-        else:
-            drawn += len(plan.part_seeds(part))
-    tell("sample", drawn, total)
+def _run(plan: Plan, networks: Networks, tell: Callable[[str, int, int], None]) -> Path:
+    parts = [part for variant in plan.config.series for part in plan.parts(variant)]
+    _draw(plan, parts, networks, partial(tell, "sample"))
+    rows = {variant.name: _finish_set(plan, variant, plan.parts(variant)) for variant in plan.config.series}
+    return write_table(plan.config.output / "images", _columns(plan, networks, rows), TYPES)
+
+
+def _draw(
+    plan: Plan,
+    parts: Sequence[Part],
+    networks: Networks,
+    tell: Callable[[int, int], None],
+    screen: Screen | None = None,
+) -> None:
+    """Draw those of the parts that are missing."""
+    total = sum(len(plan.part_seeds(part)) for part in parts)
+    missing = [part for part in parts if read_part(plan, part) is None]
+    drawn = total - sum(len(plan.part_seeds(part)) for part in missing)
+    tell(drawn, total)
 
     def done(part: Part) -> None:
         nonlocal drawn
         drawn += len(plan.part_seeds(part))
-        tell("sample", drawn, total)
+        tell(drawn, total)
 
-    draw_parts(plan, missing, networks, done)
+    draw_parts(plan, missing, networks, done, screen)
+
+
+class _Screening:
+    """What a run does with a screen."""
+
+    def __init__(self, config: SampleConfig) -> None:
+        assert config.screen is not None
+        matcher, gallery = open_screen(config.screen, config.devices[0] if config.devices else "")
+        self.calibrated: Calibrated = calibrate_screen(config.screen, matcher, gallery)
+        threshold = self.calibrated.point.threshold
+        assert threshold is not None, "a screen without a threshold is refused"
+        self.screen = Screen(config.screen, matcher, gallery, threshold)
+
+    def provenance(self) -> dict[str, Any]:
+        return {"screen": screen_provenance(self.screen, self.calibrated)}
+
+    def planned(self, plan: Plan, networks: Networks) -> Plan:
+        """Return a plan with the screen, and the seeds that take the place of those turned down."""
+        text = self.screen.config.reserve
+        reserve = {
+            variant.network: reserve_of(networks, variant, plan.seeds[variant.network], text)
+            for variant in plan.config.series
+        }
+        return replace(plan, screen=ScreenPlan(self.screen.config, self.screen.threshold), reserve=reserve)
+
+    def run(self, plan: Plan, networks: Networks, tell: Callable[[str, int, int], None]) -> Path:
+        def draw(variant: Variant, attempt: int, parts: list[Part]) -> None:
+            stage = f"{variant.name}, redraw {attempt}" if attempt else variant.name
+            _draw(plan, parts, networks, partial(tell, stage), self.screen)
+
+        sets = [draw_screened(plan, variant, partial(draw, variant)) for variant in plan.config.series]
+        rows = {one.variant.name: _finish_set(plan, one.variant, one.parts) for one in sets}
+        folder = plan.config.output
+        write_table(folder / SCREENING, screening_columns(sets), SCREENING_TYPES)
+        write_json(folder / SCREEN, screen_entry(self.screen, self.calibrated, sets))
+        return write_table(folder / "images", _columns(plan, networks, rows) | _attempts(sets), TYPES)
+
+
+def _attempts(sets: Sequence[Screened]) -> dict[str, list[Any]]:
+    """Return the columns of released pictures that tell for which seed they stand, and at which attempt."""
+    released = [draw for one in sets for draw in one.draws if draw.row["released"]]
+    return {
+        "asked_seed": [draw.asked for draw in released],
+        "attempt": [draw.attempt for draw in released],
+        "outcome": [draw.row["outcome"] for draw in released],
+        "score": [draw.row["score"] for draw in released],
+    }
 
 
 def _remove_leftovers(folder: Path) -> None:
@@ -133,17 +210,17 @@ def _remove_leftovers(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _finish_set(plan: Plan, variant: Variant) -> list[dict[str, Any]]:
-    """Write ``dataset.json``, or the zip with it, and return the rows of the set."""
+def _finish_set(plan: Plan, variant: Variant, parts: Sequence[Part]) -> list[dict[str, Any]]:
+    """Write ``dataset.json``, or the zip with it, and return the rows of the pictures of the set."""
     rows: list[dict[str, Any]] = []
     folder = plan.config.output
 
     def records() -> Iterator[Sealed]:
-        for part in plan.parts(variant):
+        for part in parts:
             sealed = read_part(plan, part)
             if sealed is None:
                 raise ValueError(f"{plan.record(part)} or its pictures changed while the run went on")
-            rows.extend(sealed.header["rows"])
+            rows.extend(row for row in sealed.header["rows"] if row["file"])
             yield sealed
 
     def members() -> Iterator[tuple[str, bytes]]:
