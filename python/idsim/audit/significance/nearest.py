@@ -135,11 +135,13 @@ def best_among(compared: Compared, keep: NDArray[np.bool_], persons: NDArray[np.
     # What is not listed is no better than the last that is.
     last = np.maximum(0, (compared.ids >= 0).sum(axis=1) - 1)
     next_place = np.where(others.any(axis=1), np.argmax(others, axis=1), last)[:, None]
-    leads = best - np.minimum(best, np.take_along_axis(scores, next_place, axis=1))
+    leads = np.zeros(len(scores))
+    first, second = best[found, 0], np.take_along_axis(scores, next_place, axis=1)[found, 0]
+    leads[found] = first - np.minimum(first, second)
     return Best(
         np.where(found, best[:, 0], -np.inf),
         np.where(found, np.take_along_axis(compared.ids, place, axis=1)[:, 0], -1),
-        np.where(found, leads[:, 0], 0.0),
+        leads,
     )
 
 
