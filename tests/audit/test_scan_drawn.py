@@ -211,6 +211,32 @@ def test_finished_sets_are_not_measured_again(sets, monkeypatch):
     assert everything(folder) == before
 
 
+def test_pictures_are_searched_for_while_others_are_drawn(sets, monkeypatch):
+    from idsim.audit.embedding import ShardPlan
+    from idsim.audit.pairing import Pairing
+
+    use(monkeypatch, GridMatcher())
+    monkeypatch.setattr("idsim.audit.work.RANGE_PAIRS", 8 * 24)  # 8 pictures with 24 persons
+    events = []
+    embedded, compared = ShardPlan.write, Pairing.run
+
+    def write(plan, number, key, shard):
+        embedded(plan, number, key, shard)
+        events.append((plan.source.name, number))
+
+    def run(pairing, task):
+        compared(pairing, task)
+        events.append((task.pair, task.start))
+
+    monkeypatch.setattr(ShardPlan, "write", write)
+    monkeypatch.setattr(Pairing, "run", run)
+    monkeypatch.setattr("idsim.audit.setting_up.ThumbnailMatcher", GridMatcher)
+    scan(describe(sets, 'generator = "late.py:draw"\nseeds = "0-799"'))
+    first = min(place for place, event in enumerate(events) if event[0] == "SxT")
+    last = max(place for place, event in enumerate(events) if event[0] == "synthetic")
+    assert first < last - 10
+
+
 def test_a_checkpoint_that_draws_no_face_stops_nothing(sets, monkeypatch):
     use(monkeypatch, GridMatcher())
     result = scan(describe(sets, 'generator = "late.py:draw"\nseeds = "0-29"\npsi = [0.0, 1.0]'))

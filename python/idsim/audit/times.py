@@ -7,8 +7,10 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from idsim import _core
 from idsim.audit.representing import Stages
 from idsim.audit.tables import write_json
+from idsim.options import resolve_threads
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,6 +48,11 @@ class Times:
             resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
         )
         return {
+            "machine": {
+                "kernels": _core.available_isas()[-1],
+                "threads": resolve_threads(None),
+                "cuda_devices": _core.build_info()["cuda_devices"],
+            },
             "seconds": round(time.perf_counter() - self._started, 3),
             "peak_memory_bytes": kib * 1024,
             "stages": noted,
