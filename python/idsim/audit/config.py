@@ -82,14 +82,14 @@ class SetConfig:
 class SyntheticConfig(SetConfig):
     """``[synthetic]``: as the other sets, or drawn by generators while the scan runs.
 
-    Every combination of generator, psi and class is a set of its own.
+    Every combination of generator, psi, class and range of seeds is a set of its own.
 
     Attributes
     ----------
     generator : tuple of str
         Specs of generators, see `idsim.generators.open_generator`; relative paths start where the others do.
-    seeds : str
-        Like ``0-9999,20000``; empty: every picture of generators over stored pictures.
+    seeds : tuple of str
+        Each like ``0-9999,20000``; empty: every picture of generators over stored pictures.
     psi : tuple of float
         Truncations; empty: the generator's own.
     classes : tuple of int
@@ -99,11 +99,15 @@ class SyntheticConfig(SetConfig):
     """
 
     generator: tuple[str, ...] = ()
-    seeds: str = ""
+    seeds: tuple[str, ...] = ()
     psi: tuple[float, ...] = ()
     classes: tuple[int, ...] = ()
     noise: str = ""
     device: str = ""
+
+    def __post_init__(self) -> None:
+        if self.seeds == ("",):  # written out: the default
+            object.__setattr__(self, "seeds", ())
 
     @property
     def drawn(self) -> bool:
@@ -112,7 +116,7 @@ class SyntheticConfig(SetConfig):
 
     def series(self) -> list[Variant]:
         """Return the sets that are drawn."""
-        return make_series(self.generator, self.psi, self.classes)
+        return make_series(self.generator, self.psi, self.classes, self.seeds)
 
 
 @dataclass(frozen=True)

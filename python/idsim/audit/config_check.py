@@ -111,8 +111,8 @@ def _check_generator(part: SyntheticConfig, refuse: Refuse) -> None:
         refuse(f"[synthetic] labels must be 'each' for a generator, not {part.labels!r}: a seed is a cluster")
     try:
         part.series()
-        if part.seeds:
-            parse_seeds(part.seeds)
+        for text in part.seeds:
+            parse_seeds(text)
     except ValueError as error:
         refuse(f"[synthetic] {error}")
 
