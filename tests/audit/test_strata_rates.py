@@ -82,9 +82,9 @@ def test_galleries_without_cells_are_matched_as_ever():
     sides = [CellGallery(Gallery(persons, nothing, nothing), None) for persons in codes]
     ours = cell_draws(*sides, 3, np.random.default_rng(5))
     theirs = matched_draws(*codes, 3, np.random.default_rng(5))
-    assert all(
-        np.array_equal(one, other) for pair in zip(ours, theirs, strict=True) for one, other in zip(*pair)
-    )
+    for one, other in zip(ours, theirs, strict=True):
+        assert np.array_equal(one.training, other.training)
+        assert np.array_equal(one.holdout, other.holdout)
     with pytest.raises(ValueError, match="not known"):
         sides[0].of_persons(0)
 
@@ -179,7 +179,7 @@ def test_shares_of_the_set_itself_give_the_rate_of_the_set():
     found = standardised_excess(sides, searched, {0: 40, 1: 20}, QUICK, draws)
     plain = cell_excess(sides, clusters, QUICK, draws)
     assert (found.training, found.holdout) == pytest.approx((plain.training.rate, plain.holdout.rate))
-    assert found.interval == plain.interval
+    assert found.interval[:2] == pytest.approx(plain.interval[:2])
     assert found.p_value == plain.p_value
     assert (found.clusters, found.effective_clusters) == (60, pytest.approx(60))
 
@@ -238,9 +238,7 @@ def test_the_interval_of_the_standardised_rate_holds_the_truth():
     items = np.repeat([0, 1], [200, 100])
     inside = 0
     for seed in range(80):
-        sides = []
-        for chance in (0.001, 0.0004):
-            sides.append(gallery(rng, 100, np.repeat([0, 1], 50), items, chance))
+        sides = [gallery(rng, 100, np.repeat([0, 1], 50), items, chance) for chance in (0.001, 0.0004)]
         resampling = Resampling(bootstrap=300, permutations=1, seed=seed)
         found = standardised_excess(
             tuple(sides),
@@ -263,12 +261,12 @@ def impostors(rng, persons=40, chance=0.1):
     first, second = np.triu_indices(len(codes), 1)
     apart = codes[first] != codes[second]
     wrong = apart & (rng.random(len(first)) < chance)
-    return codes, images, codes[first[wrong]], codes[second[wrong]]
+    return images, codes[first[wrong]], codes[second[wrong]]
 
 
 def test_false_matches_of_a_cell_are_those_of_its_persons():
     rng = np.random.default_rng(9)
-    codes, images, first, second = impostors(rng)
+    images, first, second = impostors(rng)
     cells = rng.integers(0, 3, 40)
     parts = [CellImpostors.of(first, second, images, cells == cell) for cell in range(3)]
     for cell, part in enumerate(parts):
@@ -285,7 +283,7 @@ def test_false_matches_of_a_cell_are_those_of_its_persons():
 
 def test_one_cell_for_all_is_the_pooled_rate():
     rng = np.random.default_rng(10)
-    _, images, first, second = impostors(rng)
+    images, first, second = impostors(rng)
     part = CellImpostors.of(first, second, images, np.ones(40, np.bool_))
     assert same_cell_rate([part], 0.95).interval[:2] == pytest.approx(part.rate(0.95).interval[:2])
 
