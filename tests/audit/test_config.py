@@ -160,3 +160,21 @@ def test_a_file_that_is_no_toml_is_named(tmp_path):
         path.write_bytes(content)
         with pytest.raises(ValueError, match=r"scan\.toml"):
             read_config(path)
+
+
+def test_seeds_are_one_range_or_several(tmp_path):
+    def drawn(seeds):
+        sets = {name: {"images": name} for name in ("training", "holdout")}
+        return config(tmp_path, synthetic={"generator": "y.pkl", "seeds": seeds}, **sets).synthetic
+
+    assert drawn("0-9").seeds == ("0-9",)
+    assert drawn("").seeds == ()
+    assert [entry.name for entry in drawn(["0-9", "10-19"]).series()] == ["y-seeds0-9", "y-seeds10-19"]
+
+
+def test_a_matcher_with_files_of_its_own_keeps_the_strata(tmp_path):
+    sets = {name: {"images": name, "strata": f"{name}.csv"} for name in SETS}
+    own = {"name": "own", "kind": "embeddings", **{name: f"{name}.npy" for name in SETS}}
+    alone = config(tmp_path, **sets, matcher=[{"kind": "dlib"}, own]).alone()["own"]
+    assert alone.holdout.embeddings == "holdout.npy"
+    assert [part.strata for part in alone.sets.values()] == [f"{name}.csv" for name in SETS]

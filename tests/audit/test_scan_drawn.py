@@ -172,6 +172,29 @@ def test_a_set_of_a_series_is_the_set_alone(sets, monkeypatch):
     assert [check["numbers"] for check in own["checks"]] == [check["numbers"] for check in alone["checks"]]
 
 
+def test_ranges_of_seeds_are_sets_that_show_the_spread(sets, monkeypatch):
+    matcher = use(monkeypatch, GridMatcher())
+    ranges = 'generator = "late.py:draw"\nseeds = ["0-29", "30-49,60-69"]'
+    result = scan(describe(sets, ranges))
+    leaking, clean = result.summary["series"]
+    assert [row["name"] for row in (leaking, clean)] == ["late-draw-seeds0-29", "late-draw-seeds30-49_60-69"]
+    assert [row["synthetic"]["generator"]["seeds"] for row in (leaking, clean)] == ["0-29", "30-49,60-69"]
+    assert matcher.calls == 48 + 2 * 30
+    excess = [row["operating_points"][0]["excess_leak_rate"] for row in (leaking, clean)]
+    assert excess[0]["low"] > 0.2 > excess[1]["rate"]
+    images = pq.read_table(result.folder / clean["folder"] / "images.parquet").to_pylist()
+    assert [images[place]["item"] for place in (0, 20, 29)] == [
+        "seed00000030",
+        "seed00000060",
+        "seed00000069",
+    ]
+    own = json.loads((result.folder / clean["folder"] / "summary.json").read_text())
+    shutil.rmtree(sets / "run")
+    alone = scan(describe(sets, 'generator = "late.py:draw"\nseeds = ["30-49,60-69"]')).summary
+    for part in ("operating_points", "closer_to_training", "sets"):
+        assert own[part] == alone[part], part
+
+
 def test_an_interrupted_series_ends_in_the_same_bytes(sets, monkeypatch):
     use(monkeypatch, GridMatcher())
     config = describe(sets, SERIES)
@@ -260,6 +283,8 @@ def test_a_checkpoint_that_draws_no_face_stops_nothing(sets, monkeypatch):
         (lambda folder: describe(folder, SERIES + "\nclasses = 1"), "no parameter label"),
         (lambda folder: describe(folder, SERIES.replace("late", "lost")), r"there is no file .*lost\.py"),
         (lambda folder: describe(folder, SERIES.replace('seeds = "0-29"', "")), "needs seeds"),
+        (lambda folder: describe(folder, SERIES.replace('"0-29"', '["0-29", "9-8"]')), "run backwards"),
+        (lambda folder: describe(folder, SERIES.replace('"0-29"', '["0-29", "0-9,10-29"]')), "named twice"),
     ],
 )
 def test_what_changed_or_cannot_be_is_named(sets, monkeypatch, change, named):

@@ -62,6 +62,45 @@ def test_names_are_folder_names_and_unique():
     ]  # fmt: skip
 
 
+def test_several_ranges_of_seeds_are_sets_of_their_own():
+    series = make_series(["net.pkl"], [0.5], [3], ["0-9999", "10-12, 13,20"])
+    assert [(entry.name, entry.seeds) for entry in series] == [
+        ("net-psi0.5-label3-seeds0-9999", "0-9999"), ("net-psi0.5-label3-seeds10-13_20", "10-13,20"),
+    ]  # fmt: skip
+    (alone,) = make_series(["net.pkl"], [], [], ["0-9, 20"])
+    assert (alone.name, alone.seeds) == ("net", "0-9, 20")
+    assert make_series(["net.pkl"], [], [])[0].seeds == ""
+
+
+def test_a_long_list_of_seeds_has_a_short_name():
+    texts = [",".join(str(seed) for seed in range(start, 200, 2)) for start in (0, 1)]
+    names = [entry.name for entry in make_series(["net"], [], [], [*texts, texts[0] + ",199"])]
+    assert all(len(name) < 40 for name in names)
+    assert names[0].startswith("net-seeds0-198-")
+    assert len(set(names)) == 3
+
+
+@pytest.mark.parametrize(
+    ("seeds", "words"),
+    [
+        (["0-9", "0-9"], "the seeds 0-9 are named twice"),
+        (["0-9", "0-4,5-9"], "the seeds 0-4,5-9 are named twice"),
+        (["0-9", ""], "must be like"),
+    ],
+)
+def test_ranges_that_mean_nothing_are_refused(seeds, words):
+    with pytest.raises(ValueError, match=words):
+        make_series(["net"], [], [], seeds)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("7,0-2, 4 - 5", "0-2,4-5,7"), ("0-4,5-9", "0-9"), ("3,4", "3-4"), ("5", "5")]
+)
+def test_seeds_are_written_the_shortest_way(text, expected):
+    assert str(parse_seeds(text)) == expected
+    assert list(parse_seeds(expected)) == list(parse_seeds(text))
+
+
 @pytest.mark.parametrize(
     ("networks", "psi", "labels", "words"),
     [

@@ -62,6 +62,9 @@ class SetConfig:
         ``training`` or ``validation``: part of FFHQ.
     mirrored : bool
         Of real sets of pictures: the mirror image of every picture is in the set too, as one of the same person.
+    strata : str
+        The cell of every item, such as a sex and an age group: a ``.npy`` file with one string or integer per item, a
+        ``.csv`` file with the columns ``item`` and ``stratum``, or a column of the embeddings' table.
     """
 
     images: str = ""
@@ -71,6 +74,7 @@ class SetConfig:
     kind: str = ""
     split: str = ""
     mirrored: bool = False
+    strata: str = ""
 
     @property
     def drawn(self) -> bool:
@@ -82,14 +86,14 @@ class SetConfig:
 class SyntheticConfig(SetConfig):
     """``[synthetic]``: as the other sets, or drawn by generators while the scan runs.
 
-    Every combination of generator, psi and class is a set of its own.
+    Every combination of generator, psi, class and range of seeds is a set of its own.
 
     Attributes
     ----------
     generator : tuple of str
         Specs of generators, see `idsim.generators.open_generator`; relative paths start where the others do.
-    seeds : str
-        Like ``0-9999,20000``; empty: every picture of generators over stored pictures.
+    seeds : tuple of str
+        Each like ``0-9999,20000``; empty: every picture of generators over stored pictures.
     psi : tuple of float
         Truncations; empty: the generator's own.
     classes : tuple of int
@@ -99,11 +103,15 @@ class SyntheticConfig(SetConfig):
     """
 
     generator: tuple[str, ...] = ()
-    seeds: str = ""
+    seeds: tuple[str, ...] = ()
     psi: tuple[float, ...] = ()
     classes: tuple[int, ...] = ()
     noise: str = ""
     device: str = ""
+
+    def __post_init__(self) -> None:
+        if self.seeds == ("",):  # written out: the default
+            object.__setattr__(self, "seeds", ())
 
     @property
     def drawn(self) -> bool:
@@ -112,7 +120,7 @@ class SyntheticConfig(SetConfig):
 
     def series(self) -> list[Variant]:
         """Return the sets that are drawn."""
-        return make_series(self.generator, self.psi, self.classes)
+        return make_series(self.generator, self.psi, self.classes, self.seeds)
 
 
 @dataclass(frozen=True)
@@ -213,11 +221,15 @@ class AnalysisConfig:
         ``yes``, ``no``, or ``auto``: where that takes no more than a minute or so.
     near_copies : str
         ``yes`` or ``no``: thumbnails of all pictures are compared, beside the faces.
+    strata_weights : tuple of str
+        How much each stratum counts in the standardised rate: as its share of ``synthetic``, ``training`` or
+        ``holdout``, or entries like ``female 20-39=0.3``.
     """
 
     literature: str = "auto"
     manifold: str = "auto"
     near_copies: str = "yes"
+    strata_weights: tuple[str, ...] = ("synthetic",)
 
 
 @dataclass(frozen=True)
@@ -302,8 +314,8 @@ def _given_by(part: SetConfig, matcher: MatcherConfig, given: str) -> SetConfig:
     if not matcher.gives_vectors and not matcher.gives_scores:
         return part
     labels = "group" if part.labels in ("folder", "identity") else part.labels
-    kind = type(part)
-    return kind(ids=given, labels=labels) if matcher.gives_scores else kind(embeddings=given, labels=labels)
+    own = type(part)(labels=labels, strata=part.strata)
+    return replace(own, ids=given) if matcher.gives_scores else replace(own, embeddings=given)
 
 
 def _plain(value: Any) -> Any:

@@ -7,6 +7,8 @@ from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from idsim.audit.pair_names import check_pair_names
+from idsim.audit.strata_cells import check_weights
+from idsim.audit.strata_files import is_file
 from idsim.generators.seeds import parse_seeds
 from idsim.sources import KINDS, SPLITS
 
@@ -54,6 +56,10 @@ def check_config(config: ScanConfig, source: Path) -> None:
             refuse(f"[analysis] {key} must be 'yes', 'no' or 'auto', not {getattr(config.analysis, key)!r}")
     if config.analysis.near_copies not in ("yes", "no"):
         refuse(f"[analysis] near_copies must be 'yes' or 'no', not {config.analysis.near_copies!r}")
+    try:
+        check_weights(config.analysis.strata_weights)
+    except ValueError as error:
+        refuse(f"[analysis] {error}")
     for rate in config.calibration.extrapolate:
         if not 0 < rate < 1:
             refuse(f"[calibration] extrapolate must lie between 0 and 1, not {rate!r}")
@@ -97,6 +103,12 @@ def _check_source(title: str, part: SetConfig, refuse: Refuse) -> None:
         refuse("[synthetic] mirrored belongs to the real sets")
     if part.kind not in ("", *KINDS):
         refuse(f"[{title}] kind must be one of {', '.join(KINDS)}, not {part.kind!r}")
+    if part.strata and not part.embeddings and not is_file(part.strata):
+        refuse(
+            f"[{title}] strata must be a .npy or .csv file, not {part.strata!r}: columns belong to embeddings"
+        )
+    if part.drawn and part.strata.endswith(".npy"):
+        refuse(f"[{title}] strata must be a .csv file for a generator: its items are called by their seeds")
     if part.split not in SPLITS:
         refuse(f"[{title}] split must be 'training' or 'validation', not {part.split!r}")
 
@@ -111,8 +123,8 @@ def _check_generator(part: SyntheticConfig, refuse: Refuse) -> None:
         refuse(f"[synthetic] labels must be 'each' for a generator, not {part.labels!r}: a seed is a cluster")
     try:
         part.series()
-        if part.seeds:
-            parse_seeds(part.seeds)
+        for text in part.seeds:
+            parse_seeds(text)
     except ValueError as error:
         refuse(f"[synthetic] {error}")
 

@@ -29,7 +29,7 @@ class DrawnInput:
     Attributes
     ----------
     variant : Variant
-        Generator, psi and class.
+        Generator, psi, class and seeds.
     seeds : Seeds
         One picture each.
     networks : Networks
@@ -60,6 +60,7 @@ class DrawnInput:
             "sha256": self.networks.describe(variant.network)["sha256"],
             "psi": variant.psi,
             "class": variant.label,
+            "seeds": str(self.seeds),
         }
 
     def fingerprint(self) -> dict[str, Any]:
@@ -95,6 +96,6 @@ def open_drawn(config: ScanConfig) -> dict[str, DrawnInput]:
     part = config.synthetic
     networks = Networks(config.base, device=part.device or None, noise=part.noise or None)
     return {
-        variant.name: DrawnInput(variant, networks.seeds(variant, part.seeds), networks)
+        variant.name: DrawnInput(variant, networks.seeds(variant, variant.seeds), networks)
         for variant in part.series()
     }

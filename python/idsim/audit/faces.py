@@ -41,6 +41,9 @@ class FaceSet:
         What is known of every item: status, route, faces, box, confidence, sha256.
     origin : dict
         What drew the set, in plain values; empty where that is not known.
+    strata : list of str or None
+        The cell of every item, such as a sex and an age group; empty for an item whose cell is not known. None where
+        none is known.
     """
 
     name: str
@@ -50,6 +53,7 @@ class FaceSet:
     rows: NDArray[np.int64]
     records: list[dict[str, Any]] = field(default_factory=list)
     origin: dict[str, Any] = field(default_factory=dict)
+    strata: list[str] | None = None
     _codes: tuple[NDArray[np.int64], list[str]] | None = field(default=None, init=False, repr=False)
 
     def codes(self) -> tuple[NDArray[np.int64], list[str]]:
@@ -72,6 +76,7 @@ class FaceSet:
             place[self.rows][kept],
             [self.records[row] for row in keep] if self.records else [],
             self.origin,
+            None if self.strata is None else [self.strata[row] for row in keep],
         )
 
 

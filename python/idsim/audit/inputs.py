@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from idsim.audit.faces import FaceSet
+from idsim.audit.strata_files import is_file, one_per_item, read_strata, strata_hash
 from idsim.gallery import open_source
 from idsim.gallery.elements import widen
 from idsim.images import sha256
@@ -213,6 +214,7 @@ def load_embeddings(name: str, part: SetConfig, config: ScanConfig) -> tuple[Fac
     finite = np.empty(source.rows, np.bool_)
     names: list[str] = []
     groups: list[str] = []
+    strata: list[str] = []
     known: list[dict[str, Any]] = []
     done = 0
     for batch in source.batches(65_536):
@@ -223,6 +225,7 @@ def load_embeddings(name: str, part: SetConfig, config: ScanConfig) -> tuple[Fac
         if batch.table is not None:
             names += _column(batch.table, "id")
             groups += _column(batch.table, "group")
+            strata += _column(batch.table, part.strata, null="")
             known += _known_records(batch.table)
     items = names if len(names) == source.rows else [str(row) for row in range(source.rows)]
     labels = given_labels(name, part, config, items, groups)
@@ -235,7 +238,23 @@ def load_embeddings(name: str, part: SetConfig, config: ScanConfig) -> tuple[Fac
     rows = np.flatnonzero(finite).astype(np.int64)
     fingerprint = {"rows": source.rows, "dim": source.dim, "sha256": _content(vectors, labels, items)}
     kept = vectors if finite.all() else vectors[rows]
-    return FaceSet(name, items, labels, kept, rows, known), fingerprint
+    faces = FaceSet(name, items, labels, kept, rows, known)
+    if part.strata:
+        faces.strata = _given_strata(name, part, config, items, strata)
+        fingerprint["strata"] = strata_hash(faces.strata)
+    return faces, fingerprint
+
+
+def _given_strata(
+    name: str, part: SetConfig, config: ScanConfig, items: list[str], column: list[str]
+) -> list[str]:
+    if is_file(part.strata):
+        return read_strata(name, config.place(part.strata), items)
+    if len(column) != len(items):
+        raise ValueError(
+            f"[{name}] strata: there is no column {part.strata!r}, and it is no .npy or .csv file"
+        )
+    return column
 
 
 def _known_records(table: Any) -> list[dict[str, Any]]:
@@ -251,8 +270,10 @@ def _known_records(table: Any) -> list[dict[str, Any]]:
     return records
 
 
-def _column(table: Any, name: str) -> list[str]:
-    return [str(value) for value in table.column(name).to_pylist()] if name in table.column_names else []
+def _column(table: Any, name: str, null: str = "None") -> list[str]:
+    if name not in table.column_names:
+        return []
+    return [null if value is None else str(value) for value in table.column(name).to_pylist()]
 
 
 def given_labels(
@@ -265,19 +286,7 @@ def given_labels(
         if len(groups) != len(items):
             raise ValueError(f"[{name}] labels: there is no group column")
         return groups
-    path = config.place(part.labels)
-    try:
-        labels = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise ValueError(f"[{name}] labels: {path} is no .npy file of labels ({error})") from error
-    if not isinstance(labels, np.ndarray):
-        raise ValueError(f"[{name}] labels: {path} is no .npy file of labels (it is an archive)")
-    if labels.shape != (len(items),) or labels.dtype.kind not in "iuU":
-        raise ValueError(
-            f"[{name}] labels: {path} must hold {len(items)} integers or strings, "
-            f"not {labels.dtype} {list(labels.shape)}"
-        )
-    return [str(label) for label in labels.tolist()]
+    return one_per_item(f"[{name}] labels", config.place(part.labels), len(items))
 
 
 def _content(vectors: NDArray[np.float32], labels: list[str], items: list[str]) -> str:

@@ -18,14 +18,16 @@ from idsim.audit.mirrored import MirroredInput
 from idsim.audit.pair_names import NEEDED
 from idsim.audit.parts import GivenPart, PicturePart
 from idsim.audit.score_inputs import load_comparisons, load_ids
+from idsim.audit.strata_files import StratifiedPart, read_strata, strata_hash
 from idsim.audit.thumbnails import COPIES, COPY_SHARE, ThumbnailMatcher
 from idsim.audit.work import Work
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from idsim.audit.config import ScanConfig
+    from idsim.audit.drawn import DrawnInput
     from idsim.audit.embedding import PictureSource
     from idsim.audit.inputs import ImageInput
     from idsim.audit.parts import Part
@@ -166,6 +168,7 @@ class _Pictures:
     drawn: dict[str, PictureSource]
     inputs: dict[str, Any]
     known: dict[str, dict[str, list[Any]]]
+    strata: dict[tuple[str, ...], list[str]]  # by set; of drawn ones also by name
 
 
 def _open_pictures(config: ScanConfig, pool: DecoderPool, folder: Path, tell: Tell) -> _Pictures:
@@ -179,10 +182,39 @@ def _open_pictures(config: ScanConfig, pool: DecoderPool, folder: Path, tell: Te
             )
             stored[name] = MirroredInput(found) if part.mirrored else found
     drawn = open_drawn(config) if config.synthetic.drawn else {}
-    inputs: dict[str, Any] = {name: source.fingerprint() for name, source in stored.items()}
+    strata = _strata_of_pictures(config, stored, drawn)
+    inputs: dict[str, Any] = {
+        name: _fingerprint(source, strata.get((name,))) for name, source in stored.items()
+    }
     if drawn:
-        inputs["synthetic"] = {name: source.fingerprint() for name, source in drawn.items()}
-    return _Pictures(stored, dict(drawn), inputs, known)
+        inputs["synthetic"] = {
+            name: _fingerprint(source, strata.get(("synthetic", name))) for name, source in drawn.items()
+        }
+    return _Pictures(stored, dict(drawn), inputs, known, strata)
+
+
+def _strata_of_pictures(
+    config: ScanConfig, stored: Mapping[str, ImageInput | MirroredInput], drawn: Mapping[str, DrawnInput]
+) -> dict[tuple[str, ...], list[str]]:
+    strata: dict[tuple[str, ...], list[str]] = {}
+    for name, part in config.sets.items():
+        if not part.strata:
+            continue
+        path = config.place(part.strata)
+        if part.drawn:
+            strata |= {
+                (name, title): read_strata(name, path, source.items) for title, source in drawn.items()
+            }
+        else:
+            plain = stored[name].items[:: 2 if part.mirrored else 1]
+            found = read_strata(name, path, plain)
+            strata[name,] = [cell for cell in found for _ in range(2 if part.mirrored else 1)]
+    return strata
+
+
+def _fingerprint(source: ImageInput | MirroredInput | DrawnInput, strata: list[str] | None) -> dict[str, Any]:
+    entry = source.fingerprint()
+    return entry if strata is None else entry | {"strata": strata_hash(strata)}
 
 
 def _known_files(folder: Path) -> dict[str, dict[str, list[Any]]]:
@@ -200,7 +232,8 @@ def _of_pictures(place: _Place, matcher: Matcher, pictures: _Pictures) -> tuple[
     folder = place.folder / "embed" / (place.label or matcher.name)
 
     def part(source: PictureSource, *names: str) -> PicturePart:
-        return PicturePart(ShardPlan(source, digest, folder.joinpath(*names)), matcher)
+        plan, strata = ShardPlan(source, digest, folder.joinpath(*names)), pictures.strata.get(names)
+        return PicturePart(plan, matcher) if strata is None else StratifiedPart(plan, matcher, strata)
 
     parts: dict[str, Part] = {name: part(source, name) for name, source in pictures.stored.items()}
     series: dict[str, Part] = {
@@ -255,6 +288,11 @@ def _of_scores(place: _Place) -> tuple[Work, dict[str, Any]]:
     config = place.config
     assert config.scores is not None
     loaded = {name: load_ids(name, part, config) for name, part in config.sets.items()}
+    for name, part in config.sets.items():
+        if part.strata:
+            faces, fingerprint = loaded[name]
+            faces.strata = read_strata(name, config.place(part.strata), faces.items)
+            fingerprint["strata"] = strata_hash(faces.strata)
     sets = {name: faces for name, (faces, _) in loaded.items()}
     comparisons, files = load_comparisons(config, config.scores, sets, partial(place.tell, "read scores"))
     matcher = {

@@ -30,6 +30,18 @@ class Seeds(Sequence[int]):
     def __len__(self) -> int:
         return self._starts[-1]
 
+    def __str__(self) -> str:
+        """Return the shortest text that `parse_seeds` makes the same seeds of."""
+        joined: list[range] = []
+        for part in self._ranges:
+            if joined and joined[-1].stop == part.start:
+                joined[-1] = range(joined[-1].start, part.stop)
+            else:
+                joined.append(part)
+        return ",".join(
+            str(part.start) if len(part) == 1 else f"{part.start}-{part.stop - 1}" for part in joined
+        )
+
     @overload
     def __getitem__(self, place: int) -> int: ...
     @overload

@@ -1,7 +1,8 @@
-"""One run, many sets: checkpoints of a training, truncations, classes; every combination is a set of its own."""
+"""One run, many sets: checkpoints, truncations, classes, ranges of seeds; every combination is a set of its own."""
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Networks", "Variant", "make_series"]
 
+# A longer list of seeds is in the name of a set with its first, its last and a hash.
+LONGEST_SEEDS = 48
+
 
 @dataclass(frozen=True)
 class Variant:
@@ -35,21 +39,38 @@ class Variant:
         Truncation; None: the generator's own.
     label : int or None
         Class of a conditional generator.
+    seeds : str
+        Of the set, as `parse_seeds` takes them; empty: those of the run.
     """
 
     name: str
     network: str
     psi: float | None
     label: int | None
+    seeds: str = ""
 
 
-def make_series(networks: Sequence[str], psi: Sequence[float], labels: Sequence[int]) -> list[Variant]:
-    """Return every combination of networks, truncations and classes, networks outermost.
+def make_series(
+    networks: Sequence[str], psi: Sequence[float], labels: Sequence[int], seeds: Sequence[str] = ()
+) -> list[Variant]:
+    """Return every combination of networks, truncations, classes and ranges of seeds, networks outermost.
+
+    Parameters
+    ----------
+    networks : sequence of str
+        Specs of generators.
+    psi : sequence of float
+        Truncations; empty: the generator's own.
+    labels : sequence of int
+        Classes; empty: none.
+    seeds : sequence of str
+        Ranges of seeds, as `parse_seeds` takes them. Of several, each makes a set of its own and is in its name; a
+        single one belongs to every set, and none leaves the seeds to the run.
 
     Raises
     ------
     ValueError
-        There is no network, one value is there twice, a psi is not finite, or a class is negative.
+        There is no network, one value is there twice, a psi is not finite, a class is negative, or a range is none.
     """
     if not networks:
         raise ValueError("at least one generator is needed")
@@ -63,18 +84,36 @@ def make_series(networks: Sequence[str], psi: Sequence[float], labels: Sequence[
     for label in labels:
         if label < 0:
             raise ValueError(f"label must be at least 0, not {label}")
+    ranges = seeds if len(seeds) < 2 else [str(parse_seeds(text)) for text in seeds]
+    for number, text in enumerate(ranges):
+        if text in ranges[:number]:
+            raise ValueError(f"the seeds {seeds[number]} are named twice")
     stems = _stems(networks)
     truncations: Sequence[float | None] = psi or [None]
     classes: Sequence[int | None] = labels or [None]
     return [
-        Variant(_name(stems[network], value, label), network, value, label)
-        for network, value, label in product(networks, truncations, classes)
+        Variant(
+            _name(stems[network], value, label) + (_seeds_suffix(text) if len(ranges) > 1 else ""),
+            network,
+            value,
+            label,
+            text,
+        )
+        for network, value, label, text in product(networks, truncations, classes, ranges or [""])
     ]
 
 
 def _name(stem: str, psi: float | None, label: int | None) -> str:
     truncation = "" if psi is None else f"-psi{psi:g}" if float(f"{psi:g}") == psi else f"-psi{psi!r}"
     return stem + truncation + ("" if label is None else f"-label{label}")
+
+
+def _seeds_suffix(text: str) -> str:
+    plain = text.replace(",", "_")
+    if len(plain) > LONGEST_SEEDS:
+        numbers = re.split("[-,]", text)
+        plain = f"{numbers[0]}-{numbers[-1]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    return f"-seeds{plain}"
 
 
 def _stems(networks: Sequence[str]) -> dict[str, str]:

@@ -17,6 +17,7 @@ from idsim.audit.analysis.significance import (
     power,
     tests,
 )
+from idsim.audit.analysis.strata import strata
 from idsim.audit.analysis.tails import by_gallery_size, lift
 from idsim.audit.thumbnails import near_copies
 
@@ -89,6 +90,7 @@ def analyse(
         ("literature", published),
         ("repetition", repetition),
         ("manifold", face_manifold),
+        ("strata", strata),
     ]
     entries: dict[str, Any] = {}
     for number, (name, step) in enumerate(steps):
