@@ -12,10 +12,10 @@ import argparse
 
 import numpy as np
 
-from idsim.audit.compared import Compared
-from idsim.audit.exposure import Reached, measure_exposure
-from idsim.audit.lift import LiftAt, TailSide, tail_lift
-from idsim.audit.membership import PersonScores, infer_membership
+from idsim.audit.pairs.compared import Compared
+from idsim.audit.persons.exposure import Reached, measure_exposure
+from idsim.audit.persons.lift import LiftAt, TailSide, tail_lift
+from idsim.audit.persons.membership import PersonScores, infer_membership
 from idsim.results import Pairs
 
 # clusters, persons of both sets, mean number of hits, boost of training, shape of the gamma law (small: hubs)

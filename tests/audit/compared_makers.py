@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from idsim.audit.compared import Compared, reaches
+from idsim.audit.pairs.compared import Compared, reaches
 from idsim.results import Pairs
 
 

@@ -25,7 +25,7 @@ import idsim.audit.setting_up
 import idsim.audit.work
 from audit.test_scan_pictures import GridMatcher
 from idsim import images
-from idsim.audit.made_up import Population, make_population
+from idsim.audit.proving.made_up import Population, make_population
 from idsim.audit.run import scan
 from idsim.audit.work import Job
 from idsim.cli import failures

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from idsim.audit.compared import Compared
-from idsim.audit.made_up import Population, make_population
+from idsim.audit.pairs.compared import Compared
+from idsim.audit.proving.made_up import Population, make_population
 from idsim.results import Pairs
 from idsim.search import search
 from idsim.tails import pairs_above

@@ -7,7 +7,7 @@ import csv
 import numpy as np
 
 from idsim import reference
-from idsim.audit.made_up import Population, make_population, write_population
+from idsim.audit.proving.made_up import Population, make_population, write_population
 
 SMALL = Population(persons=60, clusters=50, leaks=16, dim=96, seed=3)
 PAIRS = {

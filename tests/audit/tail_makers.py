@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from idsim import reference
-from idsim.audit.compared import Compared
+from idsim.audit.pairs.compared import Compared
 from idsim.results import Pairs
 
 

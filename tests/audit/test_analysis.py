@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from audit.test_scan_pictures import GridMatcher, use
-from idsim.audit.made_up import Population, make_population, write_population
+from idsim.audit.proving.made_up import Population, make_population, write_population
 from idsim.audit.run import scan
 
 POPULATION = Population(persons=400, clusters=300, leaks=30, dim=64)
@@ -133,7 +133,7 @@ def test_analyses_can_be_left_out(tmp_path):
 
 def test_near_copies_are_told_from_look_alikes(tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
-    monkeypatch.setattr("idsim.audit.thumbnails.COPY_SHARE", 0.05)
+    monkeypatch.setattr("idsim.audit.persons.thumbnails.COPY_SHARE", 0.05)
     pictures = {
         name: np.kron(rng.integers(1, 256, (80, 16, 16, 3)), np.ones((1, 2, 2, 1))).astype(np.uint8)
         for name in ("synthetic", "training", "holdout")

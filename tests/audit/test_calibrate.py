@@ -10,12 +10,12 @@ from typer.testing import CliRunner
 
 from audit.makers import unit
 from idsim import reference
-from idsim.audit import calibration_set
-from idsim.audit.calibrating import CalibrationRequest
-from idsim.audit.calibrating import calibrate as run_calibration
-from idsim.audit.calibration import Calibrator, Target
-from idsim.audit.calibration_set import compare_with_itself, read_calibration_set
-from idsim.audit.comparing import VectorImpostors
+from idsim.audit.pairs.comparing import VectorImpostors
+from idsim.audit.thresholds import calibration_set
+from idsim.audit.thresholds.calibrating import CalibrationRequest
+from idsim.audit.thresholds.calibrating import calibrate as run_calibration
+from idsim.audit.thresholds.calibration import Calibrator, Target
+from idsim.audit.thresholds.calibration_set import compare_with_itself, read_calibration_set
 from idsim.cli import failures
 from idsim.cli.main import app
 from idsim.gallery import Gallery

@@ -9,10 +9,9 @@ from scipy.sparse.csgraph import connected_components
 
 from audit.makers import unit
 from idsim import reference
-from idsim.audit import comparing
-from idsim.audit.calibration import Calibrator, Target, strictest
-from idsim.audit.comparing import VectorImpostors
-from idsim.audit.dependence import (
+from idsim.audit.pairs import comparing
+from idsim.audit.pairs.comparing import VectorImpostors
+from idsim.audit.rates.dependence import (
     connected,
     false_match_interval,
     grouped_interval,
@@ -20,6 +19,7 @@ from idsim.audit.dependence import (
     pairs_of,
     search_interval,
 )
+from idsim.audit.thresholds.calibration import Calibrator, Target, strictest
 
 
 def impostors(vectors, persons, metric):

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from audit.compared_makers import compared_of
-from idsim.audit.excess import Resampling
+from idsim.audit.rates.excess import Resampling
 from idsim.audit.significance.closeness import closeness_entry, measure_closeness
 from idsim.audit.significance.nearest import Searches
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from idsim.audit.made_up import Population, make_population, write_population
+from idsim.audit.proving.made_up import Population, make_population, write_population
 from idsim.cli import failures
 from idsim.cli.main import app
 

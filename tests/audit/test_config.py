@@ -6,9 +6,9 @@ import tomllib
 
 import pytest
 
-from idsim.audit.config import from_tables, read_config
-from idsim.audit.matcher_config import matcher_of
-from idsim.audit.toml_text import to_toml
+from idsim.audit.configuration.config import from_tables, read_config
+from idsim.audit.configuration.matcher_config import matcher_of
+from idsim.audit.configuration.toml_text import to_toml
 
 SETS = {name: {"embeddings": f"{name}.npy"} for name in ("synthetic", "training", "holdout")}
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
-from idsim.audit.excess import Resampling
-from idsim.audit.resampling import unique_hits
+from idsim.audit.rates.excess import Resampling
+from idsim.audit.rates.resampling import unique_hits
 from idsim.audit.significance.agreement import agreement_entry, agreement_of
 from idsim.audit.significance.consensus import (
     MatcherHits,

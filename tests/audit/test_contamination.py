@@ -9,8 +9,8 @@ import pytest
 
 from audit.makers import unit
 from audit.tail_makers import compare_self, compared_of
-from idsim.audit.calibration import Target
-from idsim.audit.contamination import (
+from idsim.audit.thresholds.calibration import Target
+from idsim.audit.thresholds.contamination import (
     Cut,
     choose_cut,
     contamination_entry,

@@ -7,8 +7,8 @@ import pytest
 from sklearn.neighbors import NearestNeighbors
 
 from audit.makers import unit
-from idsim.audit.density_ratio import density_ratios, reference_half
-from idsim.audit.membership import infer_membership, person_scores
+from idsim.audit.persons.density_ratio import density_ratios, reference_half
+from idsim.audit.persons.membership import infer_membership, person_scores
 from idsim.search import search
 
 

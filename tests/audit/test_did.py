@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from audit.compared_makers import compared_of
-from idsim.audit.excess import Gallery, Resampling
+from idsim.audit.rates.excess import Gallery, Resampling
 from idsim.audit.significance.did import NO_PROBES, did_entry, gallery_at, measure_did
 from idsim.audit.significance.nearest import Searches
 

@@ -7,10 +7,10 @@ import pytest
 from scipy import stats
 
 from audit.person_makers import is_plain, pairs, population
-from idsim.audit.clustered import find_cells, reweighting_variance, two_way_variance
-from idsim.audit.exposure import Reached, exposure_entry, gini, measure_exposure
-from idsim.audit.person_table import person_table, top_persons
-from idsim.audit.strata import image_strata
+from idsim.audit.persons.exposure import Reached, exposure_entry, gini, measure_exposure
+from idsim.audit.persons.person_table import person_table, top_persons
+from idsim.audit.rates.clustered import find_cells, reweighting_variance, two_way_variance
+from idsim.audit.rates.strata import image_strata
 from idsim.search import search
 from idsim.tails import pairs_above
 

@@ -10,8 +10,8 @@ import pytest
 from scipy import stats
 
 from audit.tail_makers import compared_of, symmetric
-from idsim.audit.extremes import Pareto, extrapolate, fit_pareto, fit_tail, tail_entry
-from idsim.audit.gumbel import fit_gumbel, growth_entry
+from idsim.audit.thresholds.extremes import Pareto, extrapolate, fit_pareto, fit_tail, tail_entry
+from idsim.audit.thresholds.gumbel import fit_gumbel, growth_entry
 from idsim.results import Pairs
 
 

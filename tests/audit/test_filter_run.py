@@ -14,7 +14,7 @@ from audit.score_makers import PAIRS, config_text, rows_of, write_rows, write_se
 from audit.test_scan_drawn import MODEL, SERIES, describe, sets  # noqa: F401 - a fixture
 from audit.test_scan_pictures import GridMatcher, use
 from audit.test_several import made_up, small_shards, two_matchers  # noqa: F401 - fixtures
-from idsim.audit.made_up import Population, make_population, write_population
+from idsim.audit.proving.made_up import Population, make_population, write_population
 from idsim.audit.run import scan
 from idsim.cli.main import app
 from idsim.sources import open_images

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from idsim.audit.excess import Gallery, Resampling, measure_excess
-from idsim.audit.filtering import REASONS, Rule, View, decide
-from idsim.audit.filtering_rates import measure_kept
+from idsim.audit.rates.excess import Gallery, Resampling, measure_excess
+from idsim.audit.remedies.filtering import REASONS, Rule, View, decide
+from idsim.audit.remedies.filtering_rates import measure_kept
 
 NOBODY = np.empty(0, np.int64)
 QUICK = Resampling(bootstrap=50, permutations=50, draws=2)

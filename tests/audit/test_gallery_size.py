@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from audit.person_makers import compared, is_plain, pairs, population
-from idsim.audit.compared import Compared
-from idsim.audit.gallery_size import (
+from idsim.audit.pairs.compared import Compared
+from idsim.audit.persons.gallery_size import (
     gallery_sizes,
     growth_entry,
     rates_by_size,
     score_growth,
     score_growth_entry,
 )
-from idsim.audit.resampling import bootstrap_rates, leak_rate, unique_hits
+from idsim.audit.rates.resampling import bootstrap_rates, leak_rate, unique_hits
 from idsim.tails import pairs_above
 
 

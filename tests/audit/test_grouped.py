@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from idsim.audit.grouped import grouped_mean, grouped_share, grouped_variance, student_quantile
-from idsim.audit.intervals import wilson
 from idsim.audit.plain_values import plain_values
+from idsim.audit.rates.grouped import grouped_mean, grouped_share, grouped_variance, student_quantile
+from idsim.audit.rates.intervals import wilson
 
 
 @pytest.mark.parametrize("freedom", [10, 19, 39, 1000])

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from idsim.audit.intervals import newcombe, rule_of_three, wilson, zero_errors_upper
+from idsim.audit.rates.intervals import newcombe, rule_of_three, wilson, zero_errors_upper
 
 
 def test_wilson_of_published_example():

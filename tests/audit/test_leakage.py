@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from audit.makers import face_set, unit
-from idsim.audit.comparing import VectorComparisons
-from idsim.audit.leakage import Resampling, closer_share, measure
+from idsim.audit.pairs.comparing import VectorComparisons
+from idsim.audit.rates.leakage import Resampling, closer_share, measure
 
 QUICK = Resampling(bootstrap=400, permutations=999, draws=20)
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from audit.person_makers import compared, compared_within, is_plain, pairs, population
-from idsim.audit.compared import Compared
-from idsim.audit.dependence import pairs_of
-from idsim.audit.lift import LiftAt, TailSide, impostor_thresholds, lift_curve, lift_entry, tail_lift
+from idsim.audit.pairs.compared import Compared
+from idsim.audit.persons.lift import LiftAt, TailSide, impostor_thresholds, lift_curve, lift_entry, tail_lift
+from idsim.audit.rates.dependence import pairs_of
 
 
 def side(listed, scores, persons, level=0.0, metric="cosine"):
@@ -107,7 +107,7 @@ def test_groups_of_units_keep_the_spread(rng, monkeypatch):
     training, holdout = drawn(rng, 300, 600, 500), drawn(rng, 200, 600, 500)
     spread = []
     for groups in (4096, 150):
-        monkeypatch.setattr("idsim.audit.lift.MOST_GROUPS", groups)
+        monkeypatch.setattr("idsim.audit.persons.lift.MOST_GROUPS", groups)
         (found,) = tail_lift(training, holdout, np.arange(600), at(0.2), 3000, rng)
         spread.append(np.log(found.interval.high / found.interval.low))
     assert spread[1] == pytest.approx(spread[0], rel=0.15)

@@ -7,7 +7,6 @@ import pytest
 
 from audit.manifold_makers import curved
 from idsim import reference
-from idsim.audit.compared import Compared
 from idsim.audit.literature import (
     authenticity,
     closer_record_share,
@@ -15,6 +14,7 @@ from idsim.audit.literature import (
     similarity_percentiles,
     top_pairs,
 )
+from idsim.audit.pairs.compared import Compared
 from idsim.audit.plain_values import plain_values
 from idsim.results import Pairs
 from idsim.search import search

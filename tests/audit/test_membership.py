@@ -10,8 +10,8 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from audit.person_makers import compared, is_plain, population
-from idsim.audit.membership import PersonScores, infer_membership, membership_entry, person_scores
-from idsim.audit.membership_curve import (
+from idsim.audit.persons.membership import PersonScores, infer_membership, membership_entry, person_scores
+from idsim.audit.persons.membership_curve import (
     best_within,
     membership_curve,
     membership_curve_entry,

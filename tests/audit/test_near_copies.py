@@ -8,9 +8,9 @@ import pytest
 from audit.makers import unit
 from audit.person_makers import compared, compared_within, is_plain, pairs
 from audit.test_perceptual import picture
-from idsim.audit.compared import Compared, reaches
-from idsim.audit.mirrored_pairs import with_mirrored
-from idsim.audit.near_copies import (
+from idsim.audit.pairs.compared import Compared, reaches
+from idsim.audit.persons.mirrored_pairs import with_mirrored
+from idsim.audit.persons.near_copies import (
     Gallery,
     copies_entry,
     copy_threshold,
@@ -18,7 +18,7 @@ from idsim.audit.near_copies import (
     joint_table,
     measure_copies,
 )
-from idsim.audit.perceptual import mirrored_thumbnails, thumbnail
+from idsim.audit.persons.perceptual import mirrored_thumbnails, thumbnail
 
 # --- mirrored pictures ----------------------------------------------------------------------------
 

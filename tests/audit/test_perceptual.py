@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.fft import dctn
 
-from idsim.audit.perceptual import differing_bits, hash_signs, mirrored_thumbnails, thumbnail
+from idsim.audit.persons.perceptual import differing_bits, hash_signs, mirrored_thumbnails, thumbnail
 
 
 def picture(rng, height=200, width=180):

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from audit.compared_makers import compared_of, person_scores
-from idsim.audit.resampling import unique_hits
+from idsim.audit.rates.resampling import unique_hits
 from idsim.audit.significance.nearest import Searches, best_among, pooled_nearest
 from idsim.audit.significance.permutations import (
     Pool,

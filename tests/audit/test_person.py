@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from idsim.audit.made_up import Population, make_population, write_population
+from idsim.audit.proving.made_up import Population, make_population, write_population
 from idsim.cli.main import app
 
 POPULATION = Population(persons=120, clusters=90, leaks=18, dim=48)

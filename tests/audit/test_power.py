@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from idsim.audit.excess import Gallery, Resampling, measure_excess
-from idsim.audit.resampling import permutation_p, unique_hits
+from idsim.audit.rates.excess import Gallery, Resampling, measure_excess
+from idsim.audit.rates.resampling import permutation_p, unique_hits
 from idsim.audit.significance.power import (
     binomial_limit,
     detection_power,

@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from idsim.audit.resampling import (
+from idsim.audit.rates.resampling import (
     Hits,
     bootstrap_rates,
     expected_share,

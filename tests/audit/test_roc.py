@@ -10,7 +10,13 @@ import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from idsim.audit.roc import ImpostorScores, fmr_grid, impostor_quantiles, separate, separation_entry
+from idsim.audit.thresholds.roc import (
+    ImpostorScores,
+    fmr_grid,
+    impostor_quantiles,
+    separate,
+    separation_entry,
+)
 
 
 @pytest.fixture

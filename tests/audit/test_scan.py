@@ -10,8 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from audit.makers import FINAL, contents, unit
-from idsim.audit import tables, tails
-from idsim.audit.made_up import Population, make_population, write_population
+from idsim.audit import tables
+from idsim.audit.pairs import tails
+from idsim.audit.proving.made_up import Population, make_population, write_population
 from idsim.audit.run import scan
 
 SMALL = Population(persons=120, clusters=90, leaks=18, dim=48)

@@ -236,7 +236,7 @@ def test_finished_sets_are_not_measured_again(sets, monkeypatch):
 
 def test_pictures_are_searched_for_while_others_are_drawn(sets, monkeypatch):
     from idsim.audit.embedding import ShardPlan
-    from idsim.audit.pairing import Pairing
+    from idsim.audit.pairs.pairing import Pairing
 
     use(monkeypatch, GridMatcher())
     monkeypatch.setattr("idsim.audit.work.RANGE_PAIRS", 8 * 24)  # 8 pictures with 24 persons

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from audit.score_makers import PAIRS, TAIL, config_text, rows_of, write_rows, write_sets
-from idsim.audit import score_tables
 from idsim.audit.run import scan
+from idsim.audit.scores import score_tables
 
 
 def scanned(folder, text):

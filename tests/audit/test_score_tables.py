@@ -7,10 +7,10 @@ import os
 import numpy as np
 import pytest
 
-from idsim.audit import score_files, score_tables
-from idsim.audit.score_comparisons import best_of
-from idsim.audit.score_files import read_rows
-from idsim.audit.score_tables import Chunk, Reading, Side, open_table
+from idsim.audit.scores import score_files, score_tables
+from idsim.audit.scores.score_comparisons import best_of
+from idsim.audit.scores.score_files import read_rows
+from idsim.audit.scores.score_tables import Chunk, Reading, Side, open_table
 from idsim.errors import GalleryError, MatcherError
 
 PLAIN = Reading(lower=False, scale="", complete="true", floor=0.0)

@@ -10,10 +10,10 @@ import pytest
 from scipy import stats
 from typer.testing import CliRunner
 
-from idsim.audit import selftest, simulation
-from idsim.audit.judging import kolmogorov_p
-from idsim.audit.naive import naive_rates
-from idsim.audit.simulation import World, draw, mated_hits
+from idsim.audit.proving import selftest, simulation
+from idsim.audit.proving.judging import kolmogorov_p
+from idsim.audit.proving.naive import naive_rates
+from idsim.audit.proving.simulation import World, draw, mated_hits
 from idsim.cli.main import app
 
 
@@ -51,7 +51,7 @@ def test_every_scenario_in_small():
 @pytest.mark.parametrize(
     ("plant", "name", "runs"),
     [
-        ("interval", "leaks in large clusters", 60),
+        ("interval", "leaks in large clusters", 200),
         ("plus-one", "leaks 10 %", 10),
         ("tail", "leaks 10 %", 10),
         ("weights", "leaks in large clusters", 20),

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from audit.makers import contents
 from audit.test_scan_pictures import GridMatcher, use
 from idsim.audit.execution import Unfinished
-from idsim.audit.made_up import Population, make_population, write_population
+from idsim.audit.proving.made_up import Population, make_population, write_population
 from idsim.audit.run import scan
 from idsim.audit.work import Job
 from idsim.cli.main import app
@@ -164,7 +164,7 @@ def test_a_dry_run_writes_nothing(made_up):
 
 
 def test_a_damaged_shard_is_the_only_one_compared_again(made_up, monkeypatch):
-    from idsim.audit.pairing import Pairing
+    from idsim.audit.pairs.pairing import Pairing
 
     folder = scan(made_up).folder
     before = contents(folder)
@@ -184,7 +184,7 @@ def test_a_damaged_shard_is_the_only_one_compared_again(made_up, monkeypatch):
 def test_other_levels_give_the_same_results(made_up, monkeypatch):
     before = contents(scan(made_up).folder)
     for name, value in (("ALL_PAIRS", 0), ("LISTED", 50)):
-        monkeypatch.setattr(f"idsim.audit.levels.{name}", value)
+        monkeypatch.setattr(f"idsim.audit.thresholds.levels.{name}", value)
         again = made_up.parent / f"{name}"
         text = made_up.read_text().replace('dir = "."', f'dir = "{again}"')
         config = made_up.parent / f"{name}.toml"

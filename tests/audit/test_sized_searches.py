@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from audit.tail_makers import compare_self
-from idsim.audit.calibration import Calibrator, Target
-from idsim.audit.sized_searches import sized_entry, sized_points
-from idsim.audit.tail_impostors import TailImpostors
+from idsim.audit.thresholds.calibration import Calibrator, Target
+from idsim.audit.thresholds.sized_searches import sized_entry, sized_points
+from idsim.audit.thresholds.tail_impostors import TailImpostors
 
 
 def impostors(rng, persons=40, images=2, metric="cosine", level=None):

@@ -7,10 +7,10 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from idsim.audit.dependence import pairs_of
-from idsim.audit.excess import Gallery, Resampling, measure_excess
-from idsim.audit.resampling import image_counts, leak_rate, matched_draws
-from idsim.audit.strata_cells import (
+from idsim.audit.rates.dependence import pairs_of
+from idsim.audit.rates.excess import Gallery, Resampling, measure_excess
+from idsim.audit.rates.resampling import image_counts, leak_rate, matched_draws
+from idsim.audit.rates.strata_cells import (
     UNKNOWN,
     CellGallery,
     Searched,
@@ -18,8 +18,8 @@ from idsim.audit.strata_cells import (
     check_weights,
     person_cells,
 )
-from idsim.audit.strata_impostors import CellImpostors, same_cell_rate
-from idsim.audit.strata_rates import cell_excess, standardised_excess
+from idsim.audit.rates.strata_impostors import CellImpostors, same_cell_rate
+from idsim.audit.rates.strata_rates import cell_excess, standardised_excess
 
 QUICK = Resampling(bootstrap=200, permutations=999, draws=5)
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from audit.tail_makers import compare_self
-from idsim.audit.calibration import Calibrator, Target
-from idsim.audit.comparing import VectorImpostors
-from idsim.audit.tail_impostors import TailImpostors, person_pairs
-from idsim.audit.tails import UnsupportedError
+from idsim.audit.pairs.comparing import VectorImpostors
+from idsim.audit.pairs.tails import UnsupportedError
+from idsim.audit.thresholds.calibration import Calibrator, Target
+from idsim.audit.thresholds.tail_impostors import TailImpostors, person_pairs
 from idsim.results import Pairs
 
 

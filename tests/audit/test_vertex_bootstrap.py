@@ -7,8 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from idsim.audit.dependence import pairs_of
-from idsim.audit.vertex_bootstrap import VertexWeights, bootstrap_entry, bootstrap_false_match_rate
+from idsim.audit.rates.dependence import pairs_of
+from idsim.audit.thresholds.vertex_bootstrap import VertexWeights, bootstrap_entry, bootstrap_false_match_rate
 
 SCHEMES = ["double-or-nothing", "multinomial"]
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from idsim.audit.diagnostics.inputs import without_shared
-from idsim.audit.excess import Resampling
 from idsim.audit.faces import encode_labels
+from idsim.audit.rates.excess import Resampling
 from idsim.audit.significance.consensus import MatcherHits, consensus_entry, measure_consensus
 
 if TYPE_CHECKING:
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from idsim.audit.comparing import Comparisons
-    from idsim.audit.config import ScanConfig
+    from idsim.audit.configuration.config import ScanConfig
     from idsim.audit.faces import FaceSet
+    from idsim.audit.pairs.comparing import Comparisons
     from idsim.audit.work import Work
 
     Compare = Callable[[Work, str], Comparisons]

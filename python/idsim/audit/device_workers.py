@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from idsim.audit.config import ScanConfig
+    from idsim.audit.configuration.config import ScanConfig
     from idsim.audit.work import PairTask, Work
 
     Tell = Callable[[str, int, int], None]

@@ -15,7 +15,7 @@ from idsim.sources.decoding import Content
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from idsim.audit.config import ScanConfig
+    from idsim.audit.configuration.config import ScanConfig
     from idsim.generators.seeds import Seeds
     from idsim.generators.series import Variant
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from idsim.audit.config import ScanConfig, read_config
+from idsim.audit.configuration.config import ScanConfig, read_config
 from idsim.audit.parts import PicturePart
 from idsim.audit.representing import Stages, represent_all
 from idsim.audit.run_plan import Stage, make_plan

@@ -9,11 +9,11 @@ import numpy as np
 
 from idsim.audit.analysis import analyse
 from idsim.audit.analysis.impostors import calibration_analyses
-from idsim.audit.calibration import Calibrator, ClaimedThresholds, OperatingPoint
 from idsim.audit.diagnostics.inputs import equal_files, without_shared
 from idsim.audit.faces import FaceSet, encode_labels, require_faces
-from idsim.audit.leakage import Leakage, Resampling, closer_share, measure
-from idsim.audit.tails import UnsupportedError
+from idsim.audit.pairs.tails import UnsupportedError
+from idsim.audit.rates.leakage import Leakage, Resampling, closer_share, measure
+from idsim.audit.thresholds.calibration import Calibrator, ClaimedThresholds, OperatingPoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from idsim.audit.analysis import Analysis
-    from idsim.audit.comparing import Comparisons
-    from idsim.audit.config import ScanConfig
-    from idsim.audit.thumbnails import CopyScores
+    from idsim.audit.configuration.config import ScanConfig
+    from idsim.audit.pairs.comparing import Comparisons
+    from idsim.audit.persons.thumbnails import CopyScores
 
 __all__ = [
     "Baseline",

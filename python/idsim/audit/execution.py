@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from idsim.audit.embedding import compute_for_all, compute_shards
-from idsim.audit.pair_names import sets_of
-from idsim.audit.pairing import Pairing
+from idsim.audit.pairs.pair_names import sets_of
+from idsim.audit.pairs.pairing import Pairing
 from idsim.audit.parts import PicturePart
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from idsim._core import build_info
+from idsim.audit.configuration.toml_text import to_toml
 from idsim.audit.shards import replace_file
 from idsim.audit.tables import write_json
-from idsim.audit.toml_text import to_toml
 from idsim.files import is_temporary
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from idsim.audit.config import ScanConfig, SetConfig
+    from idsim.audit.configuration.config import ScanConfig, SetConfig
     from idsim.sources import ImageSource
     from idsim.sources.decoding import DecoderPool
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from idsim.audit.diagnostics.inputs import equal_files
 from idsim.audit.evaluation import evaluate
 from idsim.audit.folder import SUMMARY
-from idsim.audit.person_records import PERSON_TYPES, person_columns
+from idsim.audit.persons.person_records import PERSON_TYPES, person_columns
 from idsim.audit.records import failures, image_columns, pair_columns
 from idsim.audit.series import series_row, series_verdict, with_correction
 from idsim.audit.summary import (
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from idsim.audit.config import ScanConfig
+    from idsim.audit.configuration.config import ScanConfig
     from idsim.audit.evaluation import Baseline, Evaluation
     from idsim.audit.faces import FaceSet
     from idsim.audit.work import Work

@@ -7,12 +7,12 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from idsim.audit.config import read_config
+from idsim.audit.configuration.config import read_config
 from idsim.audit.execution import Execution
 from idsim.audit.folder import PROVENANCE, SUMMARY, difference
-from idsim.audit.pair_names import sets_of
+from idsim.audit.pairs.pair_names import sets_of
+from idsim.audit.pairs.stored import StoredComparisons
 from idsim.audit.setting_up import set_up
-from idsim.audit.stored import StoredComparisons
 from idsim.audit.tables import write_json
 from idsim.audit.times import Times
 from idsim.audit.work import Job
@@ -21,9 +21,9 @@ from idsim.sources.decoding import DecoderPool
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from idsim.audit.comparing import Comparisons
-    from idsim.audit.config import ScanConfig
-    from idsim.audit.pairing import Pairing
+    from idsim.audit.configuration.config import ScanConfig
+    from idsim.audit.pairs.comparing import Comparisons
+    from idsim.audit.pairs.pairing import Pairing
     from idsim.audit.work import Work
 
 __all__ = ["OpenRun", "note_origin", "open_run"]

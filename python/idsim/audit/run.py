@@ -8,20 +8,20 @@ import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from idsim.audit.config import ScanConfig, read_config
+from idsim.audit.configuration.config import ScanConfig, read_config
 from idsim.audit.device_workers import run_on_devices
 from idsim.audit.evaluation import evaluate, measure_baseline
 from idsim.audit.execution import Execution
 from idsim.audit.folder import PROVENANCE, SUMMARY, locked, open_folder
 from idsim.audit.outcome import write_evaluation, write_series
-from idsim.audit.pair_names import sets_of
+from idsim.audit.pairs.pair_names import sets_of
+from idsim.audit.pairs.stored import StoredComparisons
+from idsim.audit.persons.thumbnails import COPIES, CopyScores
 from idsim.audit.reopening import note_origin
 from idsim.audit.run_plan import write_plan
 from idsim.audit.setting_up import KNOWN_FILES, set_up
 from idsim.audit.several import MATCHERS, write_several
 from idsim.audit.shards import replace_file
-from idsim.audit.stored import StoredComparisons
-from idsim.audit.thumbnails import COPIES, CopyScores
 from idsim.audit.times import Times
 from idsim.audit.work import Job
 from idsim.sources.decoding import DecoderPool
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from idsim.audit.comparing import Comparisons
     from idsim.audit.evaluation import Baseline
-    from idsim.audit.pairing import Pairing
+    from idsim.audit.pairs.comparing import Comparisons
+    from idsim.audit.pairs.pairing import Pairing
     from idsim.audit.setting_up import SetUp
     from idsim.audit.work import Work
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from idsim.audit.folder import PROVENANCE, SUMMARY
-from idsim.audit.pair_names import sets_of
+from idsim.audit.pairs.pair_names import sets_of
 from idsim.audit.parts import PicturePart
 from idsim.audit.tables import write_json
 from idsim.audit.work import pair_tasks
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from idsim.audit.config import ScanConfig
+    from idsim.audit.configuration.config import ScanConfig
     from idsim.audit.work import Work
 
 __all__ = ["PLAN", "Stage", "make_plan", "read_status", "write_plan"]

@@ -9,24 +9,24 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from idsim.audit.configuration.matcher_config import MatcherConfig, matcher_of
 from idsim.audit.drawn import open_drawn
 from idsim.audit.embedding import ShardPlan
 from idsim.audit.folder import software
 from idsim.audit.inputs import load_embeddings, read_images
-from idsim.audit.matcher_config import MatcherConfig, matcher_of
 from idsim.audit.mirrored import MirroredInput
-from idsim.audit.pair_names import NEEDED
+from idsim.audit.pairs.pair_names import NEEDED
 from idsim.audit.parts import GivenPart, PicturePart
-from idsim.audit.score_inputs import load_comparisons, load_ids
+from idsim.audit.persons.thumbnails import COPIES, COPY_SHARE, ThumbnailMatcher
+from idsim.audit.scores.score_inputs import load_comparisons, load_ids
 from idsim.audit.strata_files import StratifiedPart, read_strata, strata_hash
-from idsim.audit.thumbnails import COPIES, COPY_SHARE, ThumbnailMatcher
 from idsim.audit.work import Work
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from idsim.audit.config import ScanConfig
+    from idsim.audit.configuration.config import ScanConfig
     from idsim.audit.drawn import DrawnInput
     from idsim.audit.embedding import PictureSource
     from idsim.audit.inputs import ImageInput

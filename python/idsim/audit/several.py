@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from idsim.audit.agreeing import Compare
-    from idsim.audit.config import ScanConfig
+    from idsim.audit.configuration.config import ScanConfig
     from idsim.audit.work import Work
 
 __all__ = ["MATCHERS", "write_several"]

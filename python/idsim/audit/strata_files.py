@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from idsim.audit.parts import PicturePart
-from idsim.audit.score_files import read_columns
+from idsim.audit.scores.score_files import read_columns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

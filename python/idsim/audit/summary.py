@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from idsim.audit.intervals import zero_errors_upper
+from idsim.audit.rates.intervals import zero_errors_upper
 from idsim.audit.records import known_number, pseudonym
 
 if TYPE_CHECKING:
-    from idsim.audit.calibration import ErrorRate
-    from idsim.audit.config import ScanConfig
+    from idsim.audit.configuration.config import ScanConfig
     from idsim.audit.evaluation import Baseline, Evaluation, PointResult
     from idsim.audit.faces import FaceSet
-    from idsim.audit.intervals import Interval
-    from idsim.audit.leakage import Exposure, Leakage, Rate
+    from idsim.audit.rates.intervals import Interval
+    from idsim.audit.rates.leakage import Exposure, Leakage, Rate
+    from idsim.audit.thresholds.calibration import ErrorRate
 
 __all__ = [
     "SCHEMA_VERSION",

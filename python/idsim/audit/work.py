@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from idsim.audit import embedding
-from idsim.audit.pair_names import PAIRS, sets_of
+from idsim.audit.pairs.pair_names import PAIRS, sets_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from idsim.audit.comparing import Comparisons
-    from idsim.audit.config import ScanConfig
+    from idsim.audit.configuration.config import ScanConfig
+    from idsim.audit.pairs.comparing import Comparisons
     from idsim.audit.parts import Part
 
 __all__ = ["Job", "PairTask", "Work", "pair_tasks"]

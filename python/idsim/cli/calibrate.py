@@ -13,7 +13,7 @@ import typer
 from idsim.cli.progress import progress_bar
 
 if TYPE_CHECKING:
-    from idsim.audit.calibration import Target
+    from idsim.audit.thresholds.calibration import Target
 
 __all__ = ["calibrate"]
 
@@ -83,10 +83,10 @@ def calibrate(
     Compares the gallery with itself. Writes a new folder: calibration.json, and the pairs of persons that are
     taken for one as a table. Exit status 3: no target is supported.
     """
-    from idsim.audit.calibrating import CalibrationRequest
-    from idsim.audit.calibrating import calibrate as run
-    from idsim.audit.calibration_set import read_calibration_set
     from idsim.audit.tables import write_json, write_table
+    from idsim.audit.thresholds.calibrating import CalibrationRequest
+    from idsim.audit.thresholds.calibrating import calibrate as run
+    from idsim.audit.thresholds.calibration_set import read_calibration_set
     from idsim.files import make_new_folder
 
     if output.exists():
@@ -123,7 +123,7 @@ def calibrate(
 def _targets(
     fmr: list[float] | None, fpir: list[float] | None, thresholds: list[float] | None
 ) -> tuple[Target, ...]:
-    from idsim.audit.calibration import Target
+    from idsim.audit.thresholds.calibration import Target
 
     if not (fmr or fpir or thresholds):
         fmr, fpir = [DEFAULT_FMR], [DEFAULT_FPIR]

@@ -29,7 +29,7 @@ def demo(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Run the audit on made-up embeddings with planted leaks, and compare what it finds with what was planted."""
-    from idsim.audit.made_up import Population, make_population, write_population
+    from idsim.audit.proving.made_up import Population, make_population, write_population
     from idsim.audit.run import scan
     from idsim.cli.scan import progress_bar, show
 

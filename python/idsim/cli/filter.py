@@ -74,8 +74,8 @@ def filter_images(
 
     Example: idsim filter runs/ffhq-audit -o cleaned --matchers 2
     """
-    from idsim.audit.filtering import Rule
-    from idsim.audit.filtering_run import filter_run
+    from idsim.audit.remedies.filtering import Rule
+    from idsim.audit.remedies.filtering_run import filter_run
     from idsim.audit.reopening import open_run
     from idsim.cli.scan import unfinished
 

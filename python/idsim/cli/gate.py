@@ -15,7 +15,7 @@ from idsim.cli.failures import INCOMPLETE
 if TYPE_CHECKING:
     from datetime import date
 
-    from idsim.audit.gating import GateResult
+    from idsim.audit.policy.gating import GateResult
 
 __all__ = ["gate", "show"]
 
@@ -43,10 +43,10 @@ def gate(
     Exit status: 0 passed, 1 violated, 2 the policy or the run cannot be used, 3 inconclusive (a refused operating
     point, too little data), 4 the scan is not finished.
     """
-    from idsim.audit.gating import IncompleteRunError, read_run
-    from idsim.audit.gating import gate as apply
-    from idsim.audit.junit import to_junit
-    from idsim.audit.policy import read_policy
+    from idsim.audit.policy.gating import IncompleteRunError, read_run
+    from idsim.audit.policy.gating import gate as apply
+    from idsim.audit.policy.junit import to_junit
+    from idsim.audit.policy.policy import read_policy
     from idsim.audit.shards import replace_file
 
     rules = read_policy(policy)

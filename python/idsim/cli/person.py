@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from idsim.audit.person import Answer
+    from idsim.audit.persons.person import Answer
     from idsim.audit.reopening import OpenRun
     from idsim.audit.work import Work
 
@@ -40,7 +40,7 @@ def person(
 
     Example: idsim scan person runs/ffhq-audit --image me-1.jpg --image me-2.jpg
     """
-    from idsim.audit.person import ask
+    from idsim.audit.persons.person import ask
     from idsim.audit.reopening import open_run
     from idsim.cli.scan import unfinished
 
@@ -70,7 +70,7 @@ def _vectors(
     import numpy as np
 
     if name:
-        from idsim.audit.person import vectors_of_person
+        from idsim.audit.persons.person import vectors_of_person
 
         return vectors_of_person(run, work, name)
     if images:

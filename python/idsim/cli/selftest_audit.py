@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from idsim.audit.judging import Row
+    from idsim.audit.proving.judging import Row
 
 __all__ = ["audit"]
 
@@ -36,7 +36,7 @@ def audit(
 
     Exit status 1 when the audit is outside the limits, or when nothing was checked.
     """
-    from idsim.audit.selftest import run
+    from idsim.audit.proving.selftest import run
     from idsim.cli.scan import progress_bar
 
     with progress_bar(quiet) as progress:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
-from idsim.audit.calibration import Calibrator, OperatingPoint
-from idsim.audit.calibration_set import read_calibration_set
-from idsim.audit.compared import reaches
-from idsim.audit.comparing import VectorImpostors
 from idsim.audit.faces import encode_labels
 from idsim.audit.folder import difference
+from idsim.audit.pairs.compared import reaches
+from idsim.audit.pairs.comparing import VectorImpostors
 from idsim.audit.representing import Stages, represent_all
+from idsim.audit.thresholds.calibration import Calibrator, OperatingPoint
+from idsim.audit.thresholds.calibration_set import read_calibration_set
 from idsim.gallery import open_source
 from idsim.gallery.sources.detect import GallerySource
 from idsim.images import Picture
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from idsim.audit.calibration_set import CalibrationSet
+    from idsim.audit.thresholds.calibration_set import CalibrationSet
     from idsim.matchers.base import Matcher
     from idsim.options import Metric
     from idsim.sampling.screen_config import ScreenConfig

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from idsim.audit.calibration import Target
+from idsim.audit.thresholds.calibration import Target
 from idsim.generators.seeds import parse_seeds
 
 if TYPE_CHECKING:

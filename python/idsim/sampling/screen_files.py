@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from idsim.audit.intervals import wilson
 from idsim.audit.plain_values import plain_values
+from idsim.audit.rates.intervals import wilson
 from idsim.audit.summary import percent, rounded
 from idsim.sampling.screen import ACCEPTED, FACELESS, REJECTED, gallery_entry, matcher_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from idsim.audit.calibration import ErrorRate
+    from idsim.audit.thresholds.calibration import ErrorRate
     from idsim.matchers.base import Matcher
     from idsim.sampling.screen import Calibrated, Screen
     from idsim.sampling.screened import Screened

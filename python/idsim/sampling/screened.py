@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from idsim.audit.intervals import wilson
+from idsim.audit.rates.intervals import wilson
 from idsim.audit.summary import percent
 from idsim.generators.seeds import LAST_SEED
 from idsim.sampling.parts import drawn_pictures, read_part, store_part

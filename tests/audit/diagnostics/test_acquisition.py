@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from idsim.audit.diagnostics.acquisition import acquisition, acquisition_findings, compare_acquisition
-from idsim.audit.intervals import newcombe, wilson
+from idsim.audit.rates.intervals import newcombe, wilson
 
 
 def failing(failures, items):

@@ -12,8 +12,8 @@ from idsim.audit.diagnostics.influence import (
     influence_finding,
     share_with_any,
 )
-from idsim.audit.intervals import Interval
-from idsim.audit.resampling import Hits, expected_share, leak_rate, unique_hits
+from idsim.audit.rates.intervals import Interval
+from idsim.audit.rates.resampling import Hits, expected_share, leak_rate, unique_hits
 
 
 def random_hits(rng, images, persons, count):

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 
 from audit.makers import unit
-from idsim.audit.comparing import VectorComparisons
 from idsim.audit.diagnostics.hubs import hub_finding, hub_rows, hub_statistics, rate_without_rows
 from idsim.audit.diagnostics.impostors import impostor_findings, impostor_scores
 from idsim.audit.diagnostics.influence import influence, influence_finding
 from idsim.audit.diagnostics.overlap import cross_overlap, holdout_to_drop
 from idsim.audit.faces import FaceSet
-from idsim.audit.leakage import Resampling, measure
-from idsim.audit.made_up import Population, make_population
-from idsim.audit.resampling import unique_hits
-from idsim.audit.tails import reaching_pairs
+from idsim.audit.pairs.comparing import VectorComparisons
+from idsim.audit.pairs.tails import reaching_pairs
+from idsim.audit.proving.made_up import Population, make_population
+from idsim.audit.rates.leakage import Resampling, measure
+from idsim.audit.rates.resampling import unique_hits
 
 POPULATION = Population(persons=600, clusters=400, leaks=40, dim=64)
 THRESHOLD = 0.45

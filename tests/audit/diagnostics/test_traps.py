@@ -7,7 +7,6 @@ import json
 import numpy as np
 import pytest
 
-from idsim.audit.calibration import ErrorRate, OperatingPoint, Target
 from idsim.audit.diagnostics.declared import (
     ffhq_finding,
     matcher_training_finding,
@@ -17,7 +16,8 @@ from idsim.audit.diagnostics.declared import (
 )
 from idsim.audit.diagnostics.findings import Finding
 from idsim.audit.diagnostics.thresholds import holdout_finding, threshold_findings
-from idsim.audit.intervals import Interval
+from idsim.audit.rates.intervals import Interval
+from idsim.audit.thresholds.calibration import ErrorRate, OperatingPoint, Target
 
 
 def test_findings_become_plain_json():

@@ -7,7 +7,7 @@ import copy
 import pytest
 
 from audit.gate.makers import finding, made_run
-from idsim.audit.gating import read_run
+from idsim.audit.policy.gating import read_run
 from idsim.audit.series import series_row, with_correction
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import date
 
-from idsim.audit.gating import gate
-from idsim.audit.made_up import Population, make_population, write_population
-from idsim.audit.policy import policy_of
+from idsim.audit.policy.gating import gate
+from idsim.audit.policy.policy import policy_of
+from idsim.audit.proving.made_up import Population, make_population, write_population
 from idsim.audit.run import scan
 
 TODAY = date(2026, 12, 1)

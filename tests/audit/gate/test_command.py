@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from audit.gate.makers import allowed, finding, of_matchers, outcome
-from idsim.audit.junit import to_junit
+from idsim.audit.policy.junit import to_junit
 from idsim.cli import failures
 from idsim.cli.main import app
 

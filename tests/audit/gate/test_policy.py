@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from idsim.audit.policy import Acceptance, Policy, policy_of, read_policy
+from idsim.audit.policy.policy import Acceptance, Policy, policy_of, read_policy
 
 FULL = """
 schema = 1

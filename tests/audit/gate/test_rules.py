@@ -9,8 +9,8 @@ from datetime import date
 import pytest
 
 from audit.gate.makers import allowed, finding, of_matchers, outcome
-from idsim.audit.gating import IncompleteRunError, read_run
-from idsim.audit.gating_rows import GateError
+from idsim.audit.policy.gating import IncompleteRunError, read_run
+from idsim.audit.policy.gating_rows import GateError
 
 
 def only(result):

@@ -19,14 +19,14 @@ from idsim.audit.analysis.significance import (
 )
 from idsim.audit.analysis.strata import strata
 from idsim.audit.analysis.tails import by_gallery_size, lift
-from idsim.audit.thumbnails import near_copies
+from idsim.audit.persons.thumbnails import near_copies
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-    from idsim.audit.config import ScanConfig
+    from idsim.audit.configuration.config import ScanConfig
     from idsim.audit.evaluation import Baseline, PointResult, Sets
 
 __all__ = ["Analysis", "analyse"]

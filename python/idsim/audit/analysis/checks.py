@@ -25,14 +25,14 @@ from idsim.audit.diagnostics.influence import (
 from idsim.audit.diagnostics.overlap import cross_overlap, holdout_to_drop, overlap_finding
 from idsim.audit.diagnostics.thresholds import holdout_finding, threshold_findings
 from idsim.audit.faces import encode_labels
+from idsim.audit.rates.resampling import unique_hits
 from idsim.audit.records import pseudonym
-from idsim.audit.resampling import unique_hits
 
 if TYPE_CHECKING:
     from idsim.audit.analysis.context import Context
     from idsim.audit.diagnostics.findings import Finding
     from idsim.audit.faces import FaceSet
-    from idsim.audit.resampling import Hits
+    from idsim.audit.rates.resampling import Hits
     from idsim.results import Pairs
 
 __all__ = ["findings_of"]

@@ -12,11 +12,11 @@ from idsim.audit.faces import encode_labels
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from idsim.audit.compared import Compared
-    from idsim.audit.comparing import Comparisons
-    from idsim.audit.config import ScanConfig
+    from idsim.audit.configuration.config import ScanConfig
     from idsim.audit.evaluation import Baseline, PointResult, Sets
     from idsim.audit.faces import FaceSet
+    from idsim.audit.pairs.compared import Compared
+    from idsim.audit.pairs.comparing import Comparisons
     from idsim.results import Pairs
 
 __all__ = ["Context", "refused"]

@@ -6,26 +6,26 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from idsim.audit.contamination import (
+from idsim.audit.rates.dependence import pairs_of
+from idsim.audit.rates.resampling import image_counts
+from idsim.audit.thresholds.contamination import (
     choose_cut,
     contamination_entry,
     find_contamination,
     threshold_sensitivity,
 )
-from idsim.audit.dependence import pairs_of
-from idsim.audit.extremes import extrapolate, fit_tail, tail_entry
-from idsim.audit.gumbel import fit_gumbel, growth_entry
-from idsim.audit.resampling import image_counts
-from idsim.audit.tail_impostors import TailImpostors
-from idsim.audit.vertex_bootstrap import bootstrap_entry, bootstrap_false_match_rate
+from idsim.audit.thresholds.extremes import extrapolate, fit_tail, tail_entry
+from idsim.audit.thresholds.gumbel import fit_gumbel, growth_entry
+from idsim.audit.thresholds.tail_impostors import TailImpostors
+from idsim.audit.thresholds.vertex_bootstrap import bootstrap_entry, bootstrap_false_match_rate
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from idsim.audit.compared import Compared
-    from idsim.audit.config import ScanConfig
+    from idsim.audit.configuration.config import ScanConfig
     from idsim.audit.evaluation import Baseline
-    from idsim.audit.extremes import TailFit
+    from idsim.audit.pairs.compared import Compared
+    from idsim.audit.thresholds.extremes import TailFit
 
 __all__ = ["calibration_analyses"]
 

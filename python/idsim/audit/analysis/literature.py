@@ -21,7 +21,7 @@ from idsim.audit.plain_values import plain_values
 from idsim.audit.records import pseudonym
 
 if TYPE_CHECKING:
-    from idsim.audit.compared import Compared
+    from idsim.audit.pairs.compared import Compared
 
 __all__ = ["listed_pairs", "published"]
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from idsim.audit.analysis.context import Context, refused
-from idsim.audit.exposure import PersonExposure, Reached, exposure_entry, measure_exposure
-from idsim.audit.membership import infer_membership, membership_entry, person_scores
-from idsim.audit.person_table import person_table
+from idsim.audit.persons.exposure import PersonExposure, Reached, exposure_entry, measure_exposure
+from idsim.audit.persons.membership import infer_membership, membership_entry, person_scores
+from idsim.audit.persons.person_table import person_table
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

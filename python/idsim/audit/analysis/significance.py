@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from idsim.audit.analysis.context import Context, refused
-from idsim.audit.excess import Resampling
-from idsim.audit.resampling import unique_hits
+from idsim.audit.rates.excess import Resampling
+from idsim.audit.rates.resampling import unique_hits
 from idsim.audit.significance.closeness import closeness_entry, measure_closeness
 from idsim.audit.significance.conformal import (
     conformal_entry,

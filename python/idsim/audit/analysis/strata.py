@@ -8,20 +8,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from idsim.audit.analysis.context import Context, refused
-from idsim.audit.excess import Excess, Gallery, Resampling
-from idsim.audit.resampling import image_counts
+from idsim.audit.pairs.tails import UnsupportedError
+from idsim.audit.rates.excess import Excess, Gallery, Resampling
+from idsim.audit.rates.resampling import image_counts
+from idsim.audit.rates.strata_cells import (
+    UNKNOWN,
+    CellGallery,
+    Searched,
+    cell_draws,
+    check_weights,
+    person_cells,
+)
+from idsim.audit.rates.strata_impostors import CellImpostors, same_cell_rate
+from idsim.audit.rates.strata_rates import Standardised, cell_excess, standardised_excess
 from idsim.audit.significance.multiple import holm
 from idsim.audit.significance.percentiles import interval_entry
-from idsim.audit.strata_cells import UNKNOWN, CellGallery, Searched, cell_draws, check_weights, person_cells
-from idsim.audit.strata_impostors import CellImpostors, same_cell_rate
-from idsim.audit.strata_rates import Standardised, cell_excess, standardised_excess
-from idsim.audit.tails import UnsupportedError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from idsim.audit.calibration import ErrorRate
-    from idsim.audit.resampling import Draw
+    from idsim.audit.rates.resampling import Draw
+    from idsim.audit.thresholds.calibration import ErrorRate
 
 __all__ = ["strata"]
 

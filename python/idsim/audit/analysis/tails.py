@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from idsim.audit.analysis.context import Context, refused
-from idsim.audit.dependence import pairs_of
-from idsim.audit.gallery_size import (
+from idsim.audit.persons.gallery_size import (
     gallery_sizes,
     growth_entry,
     rates_by_size,
     score_growth,
     score_growth_entry,
 )
-from idsim.audit.lift import TailSide, impostor_thresholds, lift_curve, lift_entry, tail_lift
-from idsim.audit.resampling import image_counts
+from idsim.audit.persons.lift import TailSide, impostor_thresholds, lift_curve, lift_entry, tail_lift
+from idsim.audit.rates.dependence import pairs_of
+from idsim.audit.rates.resampling import image_counts
 
 __all__ = ["by_gallery_size", "lift"]
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from idsim.audit.diagnostics.findings import Finding
-from idsim.audit.intervals import Interval, newcombe, wilson
+from idsim.audit.rates.intervals import Interval, newcombe, wilson
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

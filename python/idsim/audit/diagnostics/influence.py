@@ -17,8 +17,8 @@ from idsim.audit.diagnostics.findings import Finding
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from idsim.audit.intervals import Interval
-    from idsim.audit.resampling import Hits
+    from idsim.audit.rates.intervals import Interval
+    from idsim.audit.rates.resampling import Hits
 
 __all__ = [
     "Influence",

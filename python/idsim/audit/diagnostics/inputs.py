@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from idsim.audit.diagnostics.findings import Finding
 
 if TYPE_CHECKING:
-    from idsim.audit.config import ScanConfig
+    from idsim.audit.configuration.config import ScanConfig
     from idsim.audit.faces import FaceSet
 
 __all__ = ["equal_files", "without_shared"]

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from idsim.audit.compared import better_is_higher
 from idsim.audit.diagnostics.components import components, distinct
 from idsim.audit.diagnostics.findings import Finding
+from idsim.audit.pairs.compared import better_is_higher
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from idsim.audit.calibration import FEW_ERRORS, LEAST_ERRORS
 from idsim.audit.diagnostics.findings import Finding
-from idsim.audit.intervals import rule_of_three
+from idsim.audit.rates.intervals import rule_of_three
+from idsim.audit.thresholds.calibration import FEW_ERRORS, LEAST_ERRORS
 
 if TYPE_CHECKING:
-    from idsim.audit.calibration import OperatingPoint
+    from idsim.audit.thresholds.calibration import OperatingPoint
 
 __all__ = ["holdout_finding", "threshold_findings"]
 

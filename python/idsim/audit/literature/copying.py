@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from idsim.audit.grouped import Estimate, group_codes, normal_interval
 from idsim.audit.literature.partition import Partition, k_means, principal_axes
+from idsim.audit.rates.grouped import Estimate, group_codes, normal_interval
 from idsim.search import search
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from idsim.audit.grouped import Estimate, group_codes, grouped_variance, normal_interval
 from idsim.audit.plain_values import NOT_LISTED
+from idsim.audit.rates.grouped import Estimate, group_codes, grouped_variance, normal_interval
 from idsim.search import search
 
 if TYPE_CHECKING:

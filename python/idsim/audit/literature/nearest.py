@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from idsim.audit.compared import better_is_higher
-from idsim.audit.grouped import Estimate, grouped_mean, grouped_share
+from idsim.audit.pairs.compared import better_is_higher
 from idsim.audit.plain_values import NOT_LISTED
+from idsim.audit.rates.grouped import Estimate, grouped_mean, grouped_share
 from idsim.search import search
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from idsim.audit.compared import Compared
+    from idsim.audit.pairs.compared import Compared
     from idsim.options import Metric
 
 __all__ = [

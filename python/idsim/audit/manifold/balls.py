@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from idsim.audit.grouped import Estimate, grouped_mean, grouped_share
+from idsim.audit.rates.grouped import Estimate, grouped_mean, grouped_share
 from idsim.tails import count_above, pairs_above
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from idsim.audit.grouped import Estimate, group_codes
-from idsim.audit.intervals import Interval
-from idsim.audit.intervals import quantile as normal_quantile
 from idsim.audit.manifold.distances import embedded
+from idsim.audit.rates.grouped import Estimate, group_codes
+from idsim.audit.rates.intervals import Interval
+from idsim.audit.rates.intervals import quantile as normal_quantile
 from idsim.search import search
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from idsim.audit.grouped import Estimate, group_codes, student_quantile
-from idsim.audit.intervals import Interval
 from idsim.audit.manifold.distances import embedded
+from idsim.audit.rates.grouped import Estimate, group_codes, student_quantile
+from idsim.audit.rates.intervals import Interval
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from idsim.audit.dependence import false_match_interval, pairs_of
-from idsim.audit.grouped import Estimate
-from idsim.audit.intervals import Interval, quantile
 from idsim.audit.manifold.components import connected_components
 from idsim.audit.plain_values import NOT_LISTED
+from idsim.audit.rates.dependence import false_match_interval, pairs_of
+from idsim.audit.rates.grouped import Estimate
+from idsim.audit.rates.intervals import Interval, quantile
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

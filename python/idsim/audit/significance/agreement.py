@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from idsim.audit.intervals import Interval, wilson
-from idsim.audit.resampling import distinct
+from idsim.audit.rates.intervals import Interval, wilson
+from idsim.audit.rates.resampling import distinct
 from idsim.audit.significance.percentiles import interval_entry
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from idsim.audit.resampling import Hits
+    from idsim.audit.rates.resampling import Hits
 
 __all__ = ["Agreement", "agreement_entry", "agreement_of"]
 

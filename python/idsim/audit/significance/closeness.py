@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from idsim.audit.intervals import Interval, wilson
-from idsim.audit.resampling import Deviations, matched_draws, pooled, resampled_sums, sum_cells
+from idsim.audit.rates.intervals import Interval, wilson
+from idsim.audit.rates.resampling import Deviations, matched_draws, pooled, resampled_sums, sum_cells
 from idsim.audit.significance.nearest import best_among, pooled_nearest
 from idsim.audit.significance.percentiles import interval_entry, percentiles
 from idsim.audit.significance.permutations import (
@@ -28,9 +28,9 @@ from idsim.audit.significance.rank_tests import RankTest, binomial_upper, sign_t
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from idsim.audit.compared import Compared
-    from idsim.audit.excess import Resampling
-    from idsim.audit.resampling import Draw
+    from idsim.audit.pairs.compared import Compared
+    from idsim.audit.rates.excess import Resampling
+    from idsim.audit.rates.resampling import Draw
     from idsim.audit.significance.nearest import Best, Nearest, Searches
 
 __all__ = ["Closeness", "CloserShare", "Margin", "closeness_entry", "measure_closeness"]

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from idsim.audit.compared import better_is_higher
-from idsim.audit.resampling import distinct, image_counts, keep_images
+from idsim.audit.pairs.compared import better_is_higher
+from idsim.audit.rates.resampling import distinct, image_counts, keep_images
 from idsim.audit.significance.multiple import Corrected, correct, corrected_entry, harmonic
 from idsim.audit.significance.nearest import best_among
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from idsim.audit.compared import Compared
+    from idsim.audit.pairs.compared import Compared
     from idsim.audit.significance.nearest import Searches
 
 __all__ = [

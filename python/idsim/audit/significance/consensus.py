@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from idsim.audit.excess import Excess, Gallery, measure_excess
-from idsim.audit.resampling import Hits, image_counts, matched_draws
+from idsim.audit.rates.excess import Excess, Gallery, measure_excess
+from idsim.audit.rates.resampling import Hits, image_counts, matched_draws
 from idsim.audit.significance.agreement import Agreement, agreement_entry, agreement_of
 from idsim.audit.significance.multiple import holm
 from idsim.audit.significance.percentiles import interval_entry
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from idsim.audit.excess import Rate, Resampling
-    from idsim.audit.resampling import Draw
+    from idsim.audit.rates.excess import Rate, Resampling
+    from idsim.audit.rates.resampling import Draw
 
 __all__ = [
     "Consensus",

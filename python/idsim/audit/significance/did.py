@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from idsim.audit.excess import FEWEST_EVENTS, Excess, Gallery, measure_excess
-from idsim.audit.intervals import Interval
-from idsim.audit.resampling import (
+from idsim.audit.rates.excess import FEWEST_EVENTS, Excess, Gallery, measure_excess
+from idsim.audit.rates.intervals import Interval
+from idsim.audit.rates.resampling import (
     Deviations,
     distinct,
     hit_cells,
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from idsim.audit.compared import Compared
-    from idsim.audit.excess import Resampling
-    from idsim.audit.resampling import Draw, Hits
+    from idsim.audit.pairs.compared import Compared
+    from idsim.audit.rates.excess import Resampling
+    from idsim.audit.rates.resampling import Draw, Hits
     from idsim.audit.significance.nearest import Searches
 
 __all__ = ["NO_PROBES", "DifferenceInDifferences", "did_entry", "gallery_at", "measure_did"]

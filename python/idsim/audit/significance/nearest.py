@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from idsim.audit.compared import better_is_higher
 from idsim.audit.faces import FaceSet, encode_labels
+from idsim.audit.pairs.compared import better_is_higher
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from idsim.audit.compared import Compared
+    from idsim.audit.pairs.compared import Compared
 
 __all__ = ["Best", "Nearest", "Searches", "best_among", "pooled_nearest"]
 

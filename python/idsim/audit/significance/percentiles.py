@@ -9,7 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from idsim.audit.intervals import Interval
+    from idsim.audit.rates.intervals import Interval
 
 __all__ = ["interval_entry", "percentiles"]
 

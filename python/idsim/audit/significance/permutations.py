@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from idsim.audit.exchanges import exchange_groups, exchanged
-from idsim.audit.resampling import SLICE_ELEMENTS, distinct, image_counts
+from idsim.audit.rates.exchanges import exchange_groups, exchanged
+from idsim.audit.rates.resampling import SLICE_ELEMENTS, distinct, image_counts
 from idsim.audit.significance.nearest import pooled_nearest
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from idsim.audit.compared import Compared
-    from idsim.audit.resampling import Hits
+    from idsim.audit.pairs.compared import Compared
+    from idsim.audit.rates.resampling import Hits
     from idsim.audit.significance.nearest import Nearest, Searches
 
 __all__ = [

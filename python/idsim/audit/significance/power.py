@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from idsim.audit.intervals import zero_errors_upper
+from idsim.audit.rates.intervals import zero_errors_upper
 from idsim.audit.significance.rank_tests import binomial_upper, log_binomial
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from idsim.audit.excess import Excess
+    from idsim.audit.rates.excess import Excess
 
 __all__ = [
     "Power",

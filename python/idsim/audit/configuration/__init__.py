@@ -1,0 +1,1 @@
+"""What describes a scan: TOML in, checked dataclasses out."""

@@ -1,0 +1,1 @@
+"""Comparisons of whole sets: made in shards, kept, and asked."""

@@ -1,0 +1,123 @@
+"""The audit's questions answered from stored comparisons; what they do not hold is computed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from idsim.audit.pairs.compared import Compared, reaches
+from idsim.audit.pairs.comparing import VectorComparisons, VectorImpostors
+from idsim.results import Pairs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from idsim.audit.faces import FaceSet
+    from idsim.options import Metric
+
+__all__ = ["StoredComparisons"]
+
+Names = tuple[str, str]
+
+# Where a larger share of the faces has no listed match, each is searched for again: such pairs are few in number.
+FEW_KNOWN = 0.5
+
+
+class StoredComparisons(VectorComparisons):
+    """Comparisons of embeddings that were made before.
+
+    Parameters
+    ----------
+    metric : {"cosine", "l2"}
+        How embeddings are compared.
+    stored : mapping
+        By the names of rows and columns.
+    """
+
+    def __init__(self, metric: Metric, stored: Mapping[Names, Compared]) -> None:
+        super().__init__(metric)
+        self.stored = dict(stored)
+
+    def best(
+        self, queries: FaceSet, gallery: FaceSet, count: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Return scores and numbers of the best matches."""
+        found = self.stored.get((queries.name, gallery.name))
+        wanted = min(count, len(gallery.rows))
+        if found is None or queries.name == gallery.name or found.scores.shape[1] < wanted:
+            return super().best(queries, gallery, count)
+        return found.scores[:, :wanted], found.ids[:, :wanted]
+
+    def compared(self, queries: FaceSet, gallery: FaceSet) -> Compared | None:
+        """Return a whole comparison; None where it was not made."""
+        return self.stored.get((queries.name, gallery.name))
+
+    def reaching(self, queries: FaceSet, gallery: FaceSet, threshold: float) -> Pairs | None:
+        """Return the pairs that reach a threshold; None where the sets were not compared."""
+        found = self.stored.get((queries.name, gallery.name))
+        if found is not None and found.holds(threshold):
+            return found.reaching(threshold)
+        turned = self.stored.get((gallery.name, queries.name))
+        if turned is not None and turned.holds(threshold):
+            return _turned(turned.reaching(threshold))
+        if found is None and turned is None:
+            return None
+        return super().reaching(queries, gallery, threshold)
+
+    def impostors(
+        self, faces: FaceSet, codes: NDArray[np.int64], searched: tuple[FaceSet, NDArray[np.int64]] | None
+    ) -> VectorImpostors:
+        """Return the comparisons of persons of a set."""
+        own = self.stored.get((faces.name, faces.name))
+        if own is None:
+            return super().impostors(faces, codes, searched)
+        others = None if searched is None else (searched[0].vectors, searched[1])
+        best = own if searched is None else self.stored.get((faces.name, searched[0].name))
+        return _StoredImpostors(faces.vectors, codes, self.metric, others, own, best)
+
+
+class _StoredImpostors(VectorImpostors):
+    """Impostor comparisons of a set that was compared with itself."""
+
+    def __init__(
+        self,
+        vectors: NDArray[np.float32],
+        persons: NDArray[np.int64],
+        metric: Metric,
+        searched: tuple[NDArray[np.float32], NDArray[np.int64]] | None,
+        own: Compared,
+        best: Compared | None,
+    ) -> None:
+        super().__init__(vectors, persons, metric, searched)
+        self._own, self._best = own, best
+
+    def best(self) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Return score and number of the best match of every face among the searched of other persons."""
+        if self._best is None or not self._best.scores.shape[1]:
+            return super().best()
+        scores, ids = self._best.scores[:, 0], self._best.ids[:, 0]
+        return super().best() if (ids < 0).mean() > FEW_KNOWN else (scores, ids)
+
+    def known(self, scores: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Return for every score whether all comparisons that are as good are known."""
+        return np.isfinite(scores) if self.separate else reaches(scores, self._own.level, self.metric)
+
+    def pairs(self, threshold: float) -> Pairs:
+        """Return the unordered pairs of different persons that reach a threshold."""
+        return self._own.reaching(threshold) if self._own.holds(threshold) else super().pairs(threshold)
+
+    def tail(self, count: int) -> NDArray[np.float32]:
+        """Return at least the `count` best scores of unordered pairs of different persons, best first."""
+        scores = self._own.tail.scores
+        if len(scores) < count:
+            return super().tail(count)
+        ascending = np.sort(scores)
+        return ascending if self.metric == "l2" else ascending[::-1].copy()
+
+
+def _turned(pairs: Pairs) -> Pairs:
+    order = np.lexsort((pairs.rows, pairs.columns))
+    return Pairs(pairs.columns[order], pairs.rows[order], pairs.scores[order])

@@ -1,0 +1,1 @@
+"""Policies: whether a finished run fulfils what was agreed on."""

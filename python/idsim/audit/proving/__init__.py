@@ -1,0 +1,1 @@
+"""The audit held against made-up worlds with known truth."""

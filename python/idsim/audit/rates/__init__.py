@@ -1,0 +1,1 @@
+"""Leak rates, their excess, and the resampling behind intervals and p-values."""

@@ -1,0 +1,1 @@
+"""Scores of matchers that give no embeddings."""
