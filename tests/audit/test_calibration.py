@@ -12,13 +12,13 @@ from idsim import reference
 from idsim.audit.pairs import comparing
 from idsim.audit.pairs.comparing import VectorImpostors
 from idsim.audit.rates.dependence import (
-    connected,
     false_match_interval,
     grouped_interval,
     mass_interval,
     pairs_of,
     search_interval,
 )
+from idsim.audit.rates.edges import connected_components as edge_components
 from idsim.audit.thresholds.calibration import Calibrator, Target, strictest
 
 
@@ -177,16 +177,27 @@ def test_linked_errors_count_as_one():
 
 
 def test_connected_components_are_named_by_their_smallest_member(rng):
-    assert connected(np.array([1, 2, 8]), np.array([2, 3, 9]), 10).tolist() == [0, 1, 1, 1, 4, 5, 6, 7, 8, 8]
+    assert edge_components(np.array([1, 2, 8]), np.array([2, 3, 9]), 10).tolist() == [
+        0,
+        1,
+        1,
+        1,
+        4,
+        5,
+        6,
+        7,
+        8,
+        8,
+    ]
     first, second = rng.integers(0, 5000, (2, 3500))
     edges = coo_matrix((np.ones(3500), (first, second)), shape=(5000, 5000))
     expected = connected_components(edges, directed=False)[1]
-    found = connected(first, second, 5000)
+    found = edge_components(first, second, 5000)
     smallest = np.full(expected.max() + 1, 5000)
     np.minimum.at(smallest, expected, np.arange(5000))
     assert np.array_equal(found, smallest[expected])
     chain = np.arange(999)
-    assert not connected(chain, chain + 1, 1000).any()
+    assert not edge_components(chain, chain + 1, 1000).any()
 
 
 @pytest.mark.slow

@@ -14,11 +14,11 @@ from audit.manifold_makers import on_sphere
 from idsim.audit.manifold import (
     cap_fraction_log,
     chao1,
-    connected_components,
     duplication,
     identity_capacity,
 )
 from idsim.audit.plain_values import plain_values
+from idsim.audit.rates.edges import connected_components
 from idsim.tails import pairs_above
 
 

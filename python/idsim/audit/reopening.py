@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from idsim.audit.configuration.config import read_config
 from idsim.audit.execution import Execution
 from idsim.audit.folder import PROVENANCE, SUMMARY, difference
-from idsim.audit.pairs.pair_names import sets_of
-from idsim.audit.pairs.stored import StoredComparisons
+from idsim.audit.pairs.asking import comparisons_of
 from idsim.audit.setting_up import set_up
 from idsim.audit.tables import write_json
 from idsim.audit.times import Times
@@ -63,14 +62,7 @@ class OpenRun(NamedTuple):
 
     def comparisons(self, work: Work, variant: str) -> Comparisons:
         """Return the scores between the real sets and one synthetic set of a matcher."""
-        pairing = self.pairings.get(work.label)
-        if pairing is None:
-            assert work.comparisons is not None, "a matcher has vectors or scores"
-            return work.comparisons
-        found = {sets_of(pair): pairing.compared(pair, variant) for pair in work.pairs()}
-        return StoredComparisons(
-            pairing.metric, {names: compared for names, compared in found.items() if compared is not None}
-        )
+        return comparisons_of(work, self.pairings.get(work.label), variant)
 
 
 def note_origin(folder: Path, config: Path) -> None:

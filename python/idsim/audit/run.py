@@ -14,8 +14,7 @@ from idsim.audit.evaluation import evaluate, measure_baseline
 from idsim.audit.execution import Execution
 from idsim.audit.folder import PROVENANCE, SUMMARY, locked, open_folder
 from idsim.audit.outcome import write_evaluation, write_series
-from idsim.audit.pairs.pair_names import sets_of
-from idsim.audit.pairs.stored import StoredComparisons
+from idsim.audit.pairs.asking import comparisons_of
 from idsim.audit.persons.thumbnails import COPIES, CopyScores
 from idsim.audit.reopening import note_origin
 from idsim.audit.run_plan import write_plan
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from idsim.audit.evaluation import Baseline
-    from idsim.audit.pairs.comparing import Comparisons
     from idsim.audit.pairs.pairing import Pairing
     from idsim.audit.setting_up import SetUp
     from idsim.audit.work import Work
@@ -160,7 +158,7 @@ def _finish(
             config,
             folder,
             prepared.works,
-            lambda work, variant: _comparisons(work, pairings.get(work.label), variant),
+            lambda work, variant: comparisons_of(work, pairings.get(work.label), variant),
         )
     tell("statistics", 1, 1)
     return ScanResult(folder, summary)
@@ -173,12 +171,12 @@ def _finish_matcher(
     training, holdout = work.real["training"].faces(), work.real["holdout"].faces()
     probes = work.real["probes"].faces() if "probes" in work.real else None
     tell("calibration", 0, 1)
-    baseline = measure_baseline(config, training, holdout, _comparisons(work, pairing, ""), probes)
+    baseline = measure_baseline(config, training, holdout, comparisons_of(work, pairing, ""), probes)
     tell("calibration", 1, 1)
 
     def of_set(variant: str) -> Baseline:
         copies = _copies(pairings.get(COPIES), variant)
-        return replace(baseline, comparisons=_comparisons(work, pairing, variant), copies=copies)
+        return replace(baseline, comparisons=comparisons_of(work, pairing, variant), copies=copies)
 
     if len(work.series) > 1:
         return write_series(folder, work, baseline, of_set, key, tell)
@@ -196,13 +194,3 @@ def _copies(pairing: Pairing | None, variant: str) -> CopyScores | None:
         return None
     sets = pairing.real | {"synthetic": pairing.work.series[variant].faces()}
     return CopyScores(sets, found[0], found[1], found[2])
-
-
-def _comparisons(work: Work, pairing: Pairing | None, variant: str) -> Comparisons:
-    """Return the scores between the real sets and one synthetic set."""
-    if pairing is None:
-        assert work.comparisons is not None, "a matcher has vectors or scores"
-        return work.comparisons
-    found = {sets_of(pair): pairing.compared(pair, variant) for pair in work.pairs()}
-    stored = {names: compared for names, compared in found.items() if compared is not None}
-    return StoredComparisons(pairing.metric, stored)

@@ -7,13 +7,14 @@ import pytest
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from idsim.audit.diagnostics.components import components, distinct
 from idsim.audit.diagnostics.overlap import (
     cross_overlap,
     holdout_to_drop,
     overlap_finding,
     person_pairs,
 )
+from idsim.audit.rates.edges import connected_components as edge_components
+from idsim.audit.rates.edges import distinct
 from idsim.results import Pairs
 
 
@@ -25,7 +26,7 @@ def pairs(*triples):
 @pytest.mark.parametrize("edges", [0, 40, 150, 2000])
 def test_components_are_scipys(rng, edges):
     first, second = rng.integers(0, 200, (2, edges))
-    found = components(first, second, 200)
+    found = edge_components(first, second, 200)
     graph = coo_array((np.ones(edges), (first, second)), shape=(200, 200))
     count, labels = connected_components(graph, directed=False)
     assert len(np.unique(found)) == count
@@ -36,7 +37,7 @@ def test_components_are_scipys(rng, edges):
 
 def test_a_long_path_in_any_order_is_one_component(rng):
     order = rng.permutation(5000)
-    assert len(np.unique(components(order[:-1], order[1:], 5000))) == 1
+    assert len(np.unique(edge_components(order[:-1], order[1:], 5000))) == 1
 
 
 @pytest.mark.parametrize("count", [0, 1, 500])
@@ -46,8 +47,8 @@ def test_distinct_values_are_numpys(rng, count):
 
 
 def test_edges_to_nowhere_are_refused():
-    with pytest.raises(ValueError, match="there are 3 nodes"):
-        components(np.array([0]), np.array([3]), 3)
+    with pytest.raises(ValueError, match="nodes from 0 to 2"):
+        edge_components(np.array([0]), np.array([3]), 3)
 
 
 def test_persons_behind_images_best_first():

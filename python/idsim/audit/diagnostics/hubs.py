@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from idsim.audit.diagnostics.components import distinct
 from idsim.audit.diagnostics.findings import Finding
+from idsim.audit.rates.edges import distinct
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

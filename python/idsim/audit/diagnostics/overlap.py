@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from idsim.audit.diagnostics.components import components, distinct
 from idsim.audit.diagnostics.findings import Finding
 from idsim.audit.pairs.compared import better_is_higher
+from idsim.audit.rates.edges import connected_components, distinct
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -207,7 +207,7 @@ def holdout_to_drop(
     k, m = (int(codes.max()) + 1 if len(codes) else 0 for codes in (training, holdout))
     first = np.concatenate([training[cross.rows], k + holdout[within.rows]])
     second = np.concatenate([k + holdout[cross.columns], k + holdout[within.columns]])
-    root = components(first, second, k + m)
+    root = connected_components(first, second, k + m)
     # Roots are the smallest members, and training persons come first.
     return np.flatnonzero(root[k:] < k).astype(np.int64)
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from idsim.audit.manifold.balls import Overlap, expected_coverage, overlap
 from idsim.audit.manifold.capacity import Capacity, cap_fraction_log, identity_capacity
-from idsim.audit.manifold.components import connected_components
 from idsim.audit.manifold.dimension import Dimension, levina_bickel, two_nn
 from idsim.audit.manifold.distances import (
     Neighbours,
@@ -29,7 +28,6 @@ __all__ = [
     "Spread",
     "cap_fraction_log",
     "chao1",
-    "connected_components",
     "cosine_to_distance",
     "distance_to_cosine",
     "duplication",

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from idsim.audit.manifold.components import connected_components
 from idsim.audit.plain_values import NOT_LISTED
 from idsim.audit.rates.dependence import false_match_interval, pairs_of
+from idsim.audit.rates.edges import connected_components
 from idsim.audit.rates.grouped import Estimate
 from idsim.audit.rates.intervals import Interval, quantile
 

@@ -20,6 +20,7 @@ from idsim.audit.rates.clustered import (
 )
 from idsim.audit.rates.intervals import Interval, newcombe, wilson
 from idsim.audit.rates.strata import Strata, image_strata
+from idsim.audit.significance.multiple import benjamini_hochberg
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -327,7 +328,7 @@ def _individuals(
         ordered = np.sort(holdout[others])
         as_many = len(ordered) - np.searchsorted(ordered, training[inside], "left")
         p[inside] = (1 + as_many) / (1 + len(ordered))
-    q = _adjusted(p)
+    q = benjamini_hochberg(p)
     resolution = 1 / (1 + int(strata.sizes[1].max()))
     return IndividualExposure(
         p=p,
@@ -337,15 +338,6 @@ def _individuals(
         resolution=resolution,
         needed=max(1, math.ceil(len(p) * resolution / rate - 1e-9)),
     )
-
-
-def _adjusted(p: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return q-values of Benjamini and Hochberg: smallest false discovery rate at which each is called."""
-    order = np.argsort(p, kind="stable")
-    scaled = p[order] * len(p) / np.arange(1, len(p) + 1)
-    q = np.empty(len(p))
-    q[order] = np.minimum(1.0, np.minimum.accumulate(scaled[::-1])[::-1])
-    return q
 
 
 # --- plain values ---------------------------------------------------------------------------------

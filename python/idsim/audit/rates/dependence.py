@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from idsim.audit.rates.edges import connected_components
 from idsim.audit.rates.intervals import Interval, wilson, zero_errors_upper
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
-    "connected",
     "false_match_interval",
     "false_match_variance",
     "grouped_interval",
@@ -168,7 +168,7 @@ def search_interval(
         return Interval(0.0, upper, "no errors: exact one-sided bound over persons")
     nodes, codes = np.unique(np.concatenate([persons, matched]), return_inverse=True)
     own, other = np.split(codes.reshape(-1), [len(persons)])
-    groups = connected(own[wrong], other, len(nodes))[own]
+    groups = connected_components(own[wrong], other, len(nodes))[own]
     method = "Wilson with effective n from groups of persons linked by errors"
     return grouped_interval(wrong, groups, confidence, method, most=len(units))
 
@@ -205,25 +205,3 @@ def grouped_interval(
     effective = min(most, rate * (1 - rate) / spread) if spread > 0 else float(count)
     low, high = wilson(rate, effective, confidence)
     return Interval(low, high, method)
-
-
-def connected(first: NDArray[np.int64], second: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """Return int64 ``[count]``: the smallest member of the connected component of every node of a graph.
-
-    Parameters
-    ----------
-    first, second : ndarray
-        int64 ``[e]``: the ends of every edge, in 0 .. count-1.
-    count : int
-        Number of nodes; one without an edge is a component of its own.
-    """
-    root = np.arange(count)
-    while True:
-        low, high = np.minimum(root[first], root[second]), np.maximum(root[first], root[second])
-        apart = low != high
-        if not apart.any():
-            return root
-        # Roots are hung on smaller roots alone, so that no circle can come up; then all paths are shortened.
-        np.minimum.at(root, high[apart], low[apart])
-        while not np.array_equal(root, above := root[root]):
-            root = above

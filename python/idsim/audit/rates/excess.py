@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from idsim.audit.rates.edges import distinct
 from idsim.audit.rates.intervals import Interval, newcombe, wilson, zero_errors_upper
 from idsim.audit.rates.resampling import (
     Deviations,
     Draw,
     Hits,
     bootstrap_rates,
-    distinct,
     image_counts,
     leak_rate,
     matched_draws,

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from idsim.audit.rates.edges import distinct
 from idsim.audit.rates.excess import FEWEST_EVENTS, Excess, Resampling, measure_excess
 from idsim.audit.rates.intervals import Interval, newcombe, zero_errors_upper
 from idsim.audit.rates.resampling import (
     Deviations,
     bootstrap_rates,
-    distinct,
     leak_rate,
     permutation_p,
     pooled,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from idsim.audit.diagnostics.components import components, distinct
+from idsim.audit.rates.edges import connected_components, distinct
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -263,5 +263,5 @@ def _originals(
     order = np.argsort(np.where(first < 0, len(clusters), first), kind="stable")
     place = np.empty(len(order), np.int64)
     place[order] = np.arange(len(order))
-    root = components(place[clusters[pairs[0]]], place[clusters[pairs[1]]], len(order))
+    root = connected_components(place[clusters[pairs[0]]], place[clusters[pairs[1]]], len(order))
     return order[root[place[clusters]]]

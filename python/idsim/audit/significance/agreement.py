@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from idsim.audit.rates.edges import distinct
 from idsim.audit.rates.intervals import Interval, wilson
-from idsim.audit.rates.resampling import distinct
 from idsim.audit.significance.percentiles import interval_entry
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from idsim.audit.pairs.compared import better_is_higher
-from idsim.audit.rates.resampling import distinct, image_counts, keep_images
+from idsim.audit.rates.edges import distinct
+from idsim.audit.rates.resampling import image_counts, keep_images
 from idsim.audit.significance.multiple import Corrected, correct, corrected_entry, harmonic
 from idsim.audit.significance.nearest import best_among
 

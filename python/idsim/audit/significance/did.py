@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from idsim.audit.rates.edges import distinct
 from idsim.audit.rates.excess import FEWEST_EVENTS, Excess, Gallery, measure_excess
 from idsim.audit.rates.intervals import Interval
 from idsim.audit.rates.resampling import (
     Deviations,
-    distinct,
     hit_cells,
     image_counts,
     matched_draws,

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from idsim.audit.rates.edges import distinct
 from idsim.audit.rates.exchanges import exchange_groups, exchanged
-from idsim.audit.rates.resampling import SLICE_ELEMENTS, distinct, image_counts
+from idsim.audit.rates.resampling import SLICE_ELEMENTS, image_counts
 from idsim.audit.significance.nearest import pooled_nearest
 
 if TYPE_CHECKING:

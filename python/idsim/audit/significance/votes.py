@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from idsim.audit.rates.resampling import Hits, distinct, leak_rate
+from idsim.audit.rates.edges import distinct
+from idsim.audit.rates.resampling import Hits, leak_rate
 from idsim.audit.significance.permutations import Statistic
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from idsim.audit.pairs.compared import better_is_higher, reaches
-from idsim.audit.rates.dependence import connected, grouped_interval, pairs_of
+from idsim.audit.rates.dependence import grouped_interval, pairs_of
+from idsim.audit.rates.edges import connected_components
 from idsim.audit.rates.intervals import Interval, zero_errors_upper
 from idsim.audit.thresholds.calibration import Calibrator, OperatingPoint, Target
 from idsim.audit.thresholds.tail_impostors import PersonPairs, TailImpostors, person_pairs
@@ -264,7 +265,7 @@ def find_contamination(
     count = len(images)
     pairs = person_pairs(compared.tail, persons, compared.metric)
     links = pairs.reaching(float(better_is_higher(cut.score, compared.metric)))
-    component = connected(links.first, links.second, count)
+    component = connected_components(links.first, links.second, count)
     removed = _all_but_medoids(links, component, images)
     out = np.zeros(count, np.bool_)
     out[removed] = True

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from idsim.audit.pairs.compared import better_is_higher
-from idsim.audit.rates.dependence import connected
+from idsim.audit.rates.edges import connected_components
 from idsim.audit.rates.intervals import Interval, quantile
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def fit_gumbel(
     scale = deviation / DEVIATION
     location = mean - MEAN * scale
     mutual = matches[matches] == np.arange(len(matches))
-    groups = connected(persons[mutual], persons[matches[mutual]], int(persons.max()) + 1)[persons]
+    groups = connected_components(persons[mutual], persons[matches[mutual]], int(persons.max()) + 1)[persons]
     of_scale = ((wide - mean) ** 2 - deviation**2) / (2 * deviation) / DEVIATION
     of_location = wide - mean - MEAN * of_scale
     ordered = np.sort(wide)

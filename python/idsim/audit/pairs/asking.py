@@ -1,0 +1,35 @@
+"""The scores of one matcher between the sets of a scan, wherever they come from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from idsim.audit.pairs.pair_names import sets_of
+from idsim.audit.pairs.stored import StoredComparisons
+
+if TYPE_CHECKING:
+    from idsim.audit.pairs.comparing import Comparisons
+    from idsim.audit.pairs.pairing import Pairing
+    from idsim.audit.work import Work
+
+__all__ = ["comparisons_of"]
+
+
+def comparisons_of(work: Work, pairing: Pairing | None, variant: str) -> Comparisons:
+    """Return the scores between the real sets and one synthetic set, by its name.
+
+    Parameters
+    ----------
+    work : Work
+        Of the matcher.
+    pairing : Pairing or None
+        Its comparisons; None of a matcher that gives scores.
+    variant : str
+        The synthetic set.
+    """
+    if pairing is None:
+        assert work.comparisons is not None, "a matcher has vectors or scores"
+        return work.comparisons
+    found = {sets_of(pair): pairing.compared(pair, variant) for pair in work.pairs()}
+    stored = {names: compared for names, compared in found.items() if compared is not None}
+    return StoredComparisons(pairing.metric, stored)
