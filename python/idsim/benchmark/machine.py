@@ -27,6 +27,8 @@ PACKAGES = (
     "numpy", "torch", "faiss-cpu", "scikit-learn", "usearch", "simsimd", "numkong", "threadpoolctl",
 )  # fmt: skip
 GEMM_SIZE = 4096
+SMALL_GEMM = 256
+SLOW_PRODUCT_S = 1.0  # products that take longer are known from small matrices
 READ_BYTES = 1 << 30
 GEMM_ROUNDS, TILE_ROUNDS, READ_ROUNDS = 5, 10, 12
 CLOCK_PAUSE_S = 0.05
@@ -123,8 +125,8 @@ def _works(way: Callable[[], Any]) -> bool:
     return True
 
 
-def _product_rates(size: int) -> tuple[float, float, float]:
-    """Return GFLOP/s of the fastest float32, bfloat16 and int8 product of two matrices of this size."""
+def _products(size: int) -> tuple[list[Callable[[], Any]], ...]:
+    """Return the float32, bfloat16 and int8 products of two matrices of this size."""
     rng = np.random.default_rng(0)
     first, second = rng.standard_normal((2, size, size), dtype=np.float32)
     out = np.empty_like(first)
@@ -139,12 +141,28 @@ def _product_rates(size: int) -> tuple[float, float, float]:
         float32.append(lambda: torch.mm(left, right, out=result))
         bfloat16.append(lambda: torch.mm(half[0], half[1], out=half[2]))
         int8.append(lambda: torch._int_mm(*codes))
+    return float32, bfloat16, int8
 
-    def rate(ways: list[Callable[[], Any]]) -> float:
+
+def _product_rates(size: int) -> list[float]:
+    """Return GFLOP/s of the fastest float32, bfloat16 and int8 product of two matrices of this size.
+
+    A library without kernels for a type may need minutes for one product of large matrices: what small ones say is too
+    slow is not repeated with large ones.
+    """
+
+    def seconds(ways: list[Callable[[], Any]]) -> float:
         able = [way for way in ways if _works(way)]
-        return 2.0 * size**3 / best_seconds(able, GEMM_ROUNDS) / 1e9 if able else 0.0
+        return best_seconds(able, GEMM_ROUNDS) if able else float("inf")
 
-    return rate(float32), rate(bfloat16), rate(int8)
+    small = [seconds(ways) for ways in _products(min(size, SMALL_GEMM))]
+    growth = max(1.0, (size / SMALL_GEMM) ** 3)
+    rates = [2.0 * min(size, SMALL_GEMM) ** 3 / spent / 1e9 for spent in small]
+    if growth > 1:
+        for kind, (spent, ways) in enumerate(zip(small, _products(size), strict=True)):
+            if spent * growth <= SLOW_PRODUCT_S:
+                rates[kind] = max(rates[kind], 2.0 * size**3 / seconds(ways) / 1e9)
+    return rates
 
 
 def _tile_rate(threads: int) -> float:

@@ -65,6 +65,7 @@ class Pairing:
             for name, faces in self.real.items()
         }
         self._indexes: dict[tuple[str, str], Index] = {}
+        self._whole: dict[str, Compared] = {}
         self._level: float | None = None
 
     def level(self) -> float:
@@ -97,8 +98,20 @@ class Pairing:
         write_pairs(path, self._key(task), compared)
 
     def compared(self, pair: str, variant: str = "") -> Compared | None:
-        """Return a whole comparison; None where it is not made, or a shard is missing."""
-        variant = variant if "S" in pair else ""
+        """Return a whole comparison; None where it is not made, or a shard is missing.
+
+        Those of the real sets are kept in memory: every synthetic set of a series asks for them.
+        """
+        if "S" in pair:
+            return self._joined(pair, variant)
+        if pair not in self._whole:
+            found = self._joined(pair, "")
+            if found is None:
+                return None
+            self._whole[pair] = found
+        return self._whole[pair]
+
+    def _joined(self, pair: str, variant: str) -> Compared | None:
         tasks = [task for task in self.tasks if (task.pair, task.variant) == (pair, variant)]
         parts = [part for part in map(self.read, tasks) if part is not None]
         if not tasks or len(parts) < len(tasks):
