@@ -201,6 +201,10 @@ def test_a_scan_over_the_galleries_equals_the_scan_over_the_pictures(tmp_path):
     for summary in summaries.values():
         for part in summary["sets"].values():
             del part["labels"]
+        # Sentences name the matcher, pairs are named by pseudonyms, and embeddings have no thumbnails.
+        summary["checks"] = [check["numbers"] for check in summary["checks"]]
+        for analysis in ("near_copies", "nearest_pairs"):
+            del summary["analysis"][analysis]
     differ = {key for key in first if json.dumps(first[key]) != json.dumps(second[key])}
     assert differ <= {"run", "matcher", "inputs", "top_pairs", "config", "software"}
     for name in ("pairs", "images"):
