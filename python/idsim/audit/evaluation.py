@@ -121,6 +121,8 @@ class Baseline:
         What the comparisons of the holdout say of the thresholds, as plain JSON values.
     copies : CopyScores or None
         Comparisons of thumbnails with a synthetic set.
+    matcher : str
+        Its name.
     """
 
     training: FaceSet
@@ -132,6 +134,7 @@ class Baseline:
     probes: FaceSet | None = None
     analysis: dict[str, Any] = field(default_factory=dict)
     copies: CopyScores | None = None
+    matcher: str = "the matcher"
 
     @property
     def persons(self) -> tuple[int, int]:

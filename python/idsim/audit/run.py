@@ -176,7 +176,8 @@ def _finish_matcher(
 
     def of_set(variant: str) -> Baseline:
         copies = _copies(pairings.get(COPIES), variant)
-        return replace(baseline, comparisons=comparisons_of(work, pairing, variant), copies=copies)
+        comparisons = comparisons_of(work, pairing, variant)
+        return replace(baseline, comparisons=comparisons, copies=copies, matcher=str(work.matcher["name"]))
 
     if len(work.series) > 1:
         return write_series(folder, work, baseline, of_set, key, tell)

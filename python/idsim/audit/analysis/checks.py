@@ -110,7 +110,7 @@ def _declared_checks(context: Context) -> list[Finding]:
             generator,
             split=holdout.split,
         ),
-        matcher_training_finding(answer, config.matcher.label or "the matcher"),
+        matcher_training_finding(answer, context.baseline.matcher),
         mirror_finding(mirrored, config.training.mirrored or config.matcher.mirror),
         psi_finding(psi) if psi else None,
         sampling_finding(
