@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import mmap
 
 import numpy as np
@@ -100,6 +101,7 @@ def test_the_budget_decides(rows):
 def test_the_memory_decides(rows, monkeypatch):
     queries, gallery = rows
     expected = idsim.search(queries, gallery, 3, device="cpu")
+    gc.collect()  # what earlier tests left behind is on the device too
     for memory, place in ((2_500_000, "device"), (800_000, "mapped")):
         monkeypatch.setenv("IDSIM_EMULATED_MEMORY", str(memory))
         index = idsim.Index(gallery, device="cuda")
