@@ -54,6 +54,18 @@ def test_the_summary_is_valid_json_without_infinities(found):
     assert all(math.isfinite(number) for number in numbers(json.loads(text)))
 
 
+def test_membership_is_told_by_density_and_by_the_number_of_images(found):
+    analysis = found.summary["analysis"]
+    assert analysis["density_ratio"]["reference"] == "half of the holdout"
+    assert analysis["density_ratio"]["non_members"] == 200
+    points = analysis["membership_by_images"]["points"]
+    assert [point["clusters"] for point in points] == [37, 75, 150, 300]
+    assert points[-1]["auc"]["value"] == analysis["membership"]["auc"]["value"]
+    kept = found.summary["calibration"]["analysis"]["separation"]
+    assert kept["auc"]["value"] > 0.99
+    assert kept["eer"]["value"] < 0.05
+
+
 def test_leaks_show_in_every_analysis(found):
     analysis = found.summary["analysis"]
     assert analysis["exposure"]["excess"]["low"] > 0
@@ -119,6 +131,7 @@ def test_probes_tell_the_bias_of_the_matcher(tmp_path):
     assert found["low"] > 0
     assert abs(found["excess_probes"]["rate"]) < 0.05
     assert analysis["identities"]["real_probes"]["calibration"] == "probes"
+    assert analysis["density_ratio"]["reference"] == "probes"
 
 
 def test_analyses_can_be_left_out(tmp_path):
@@ -153,10 +166,32 @@ def test_near_copies_are_told_from_look_alikes(tmp_path, monkeypatch):
     assert copies["excess"]["low"] > 0
 
 
-def copied(folder, monkeypatch):
+def test_mirror_images_of_one_picture_are_one_near_copy(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    monkeypatch.setattr("idsim.audit.persons.thumbnails.COPY_SHARE", 0.05)
+    half = rng.integers(1, 256, (3, 80, 16, 8, 3))
+    for name, stack in zip(
+        ("synthetic", "training", "holdout"), np.concatenate([half, half[:, :, :, ::-1]], 3), strict=True
+    ):
+        (tmp_path / name).mkdir()
+        for number, pixels in enumerate(stack):  # every picture is its own mirror image
+            Image.fromarray(np.kron(pixels, np.ones((2, 2, 1))).astype(np.uint8)).save(
+                tmp_path / name / f"{number:02d}.png"
+            )
+    for number in range(20):
+        Image.open(tmp_path / "training" / f"{number:02d}.png").save(
+            tmp_path / "synthetic" / f"{number:02d}.png"
+        )
+    found = [copied(tmp_path, monkeypatch, more)["near_copies"] for more in ("", "mirrored = true\n")]
+    assert found[1]["training"]["pairs"] == found[0]["training"]["pairs"]
+    assert found[1]["training"]["images"] == found[0]["training"]["images"] >= 20
+
+
+def copied(folder, monkeypatch, more=""):
     use(monkeypatch, GridMatcher())
-    sets = "".join(f'[{name}]\nimages = "{name}"\n' for name in ("synthetic", "training", "holdout"))
+    names = {"synthetic": "", "training": more, "holdout": more}
+    sets = "".join(f'[{name}]\nimages = "{name}"\n{line}' for name, line in names.items())
     (folder / "scan.toml").write_text(
-        f'[run]\nname = "run"\ndir = "."\n{sets}[calibration]\nfpir = [0.1]\nfmr = [0.01]\n{LINES}'
+        f'[run]\nname = "run{len(more)}"\ndir = "."\n{sets}[calibration]\nfpir = [0.1]\nfmr = [0.01]\n{LINES}'
     )
     return scan(folder / "scan.toml").summary["analysis"]

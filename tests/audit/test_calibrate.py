@@ -25,7 +25,7 @@ TARGETS = (Target("fpir", 0.05), Target("fmr", 1e-3), Target("threshold", 0.5))
 
 @pytest.fixture(autouse=True)
 def _few_samples(monkeypatch):
-    monkeypatch.setattr(calibration_set, "SAMPLED_PAIRS", 1 << 16)
+    monkeypatch.setattr("idsim.audit.thresholds.sampled_impostors.SAMPLED_PAIRS", 1 << 16)
 
 
 def silent(done, total, note=""):

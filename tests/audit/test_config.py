@@ -42,6 +42,8 @@ def test_the_primary_point_comes_first(tmp_path):
         ({"run": {"name": "a", "seed": -1}}, "seed must be at least 0"),
         ({"run": {"name": "a", "seed": True}}, "must be a whole number"),
         ({"run": {"name": "a", "seed": "0"}}, "must be a whole number"),
+        ({"source": {}}, r"\[source\] is not known"),
+        ({"base": {}}, r"\[base\] is not known"),
         ({"schema": 2}, "schema 2 is not known"),
         ({"synthetic": {}}, "either images, a generator, embeddings or ids"),
         ({"synthetic": {"images": "x", "embeddings": "y"}}, "either images, a generator, embeddings or ids"),

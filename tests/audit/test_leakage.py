@@ -7,7 +7,7 @@ import pytest
 
 from audit.makers import face_set, unit
 from idsim.audit.pairs.comparing import VectorComparisons
-from idsim.audit.rates.leakage import Resampling, closer_share, measure
+from idsim.audit.rates.leakage import Resampling, measure
 
 QUICK = Resampling(bootstrap=400, permutations=999, draws=20)
 
@@ -115,14 +115,6 @@ def test_the_same_seed_gives_the_same_numbers(rng):
     assert measure(*given, 0.6, VectorComparisons("cosine"), QUICK) == measure(
         *given, 0.6, VectorComparisons("cosine"), QUICK
     )
-
-
-def test_closer_share_splits_ties():
-    left = np.array([0.9, 0.5, 0.1], np.float32)
-    right = np.array([0.1, 0.5, 0.9], np.float32)
-    share = closer_share(left, right, (300, 100), "cosine")
-    assert share == {"share": 0.5, "expected_without_leakage": 0.75, "images": 3}
-    assert closer_share(left[:1], right[:1], (1, 1), "l2")["share"] == 0
 
 
 @pytest.mark.slow

@@ -68,7 +68,7 @@ def test_scores_give_what_their_embeddings_give(tmp_path, metric, against, monke
     )
     found = scanned(folder, config_text(write_all(folder, scores, ids, ".npy"), more=more, tail=tail)).summary
     same_rates(expected, found)
-    assert found["closer_to_training"] == expected["closer_to_training"]
+    assert found["analysis"]["closeness"] == expected["analysis"]["closeness"]
     assert [pair["score"] for pair in found["top_pairs"]] == [pair["score"] for pair in expected["top_pairs"]]
     assert [pair["calibration_share"] for pair in found["top_pairs"]] == [
         pair["calibration_share"] for pair in expected["top_pairs"]
@@ -100,7 +100,7 @@ def test_thresholded_scores_support_thresholds_from_their_floor_on(made):
     }
     refused = next(point for point in summary["operating_points"] if point["name"] == "threshold=0.2")
     assert "complete from 0.3 on" in refused["refused"]
-    assert summary["closer_to_training"]["share"] is None
+    assert "not complete" in summary["analysis"]["closeness"]["refused"]
     json.dumps(summary, allow_nan=False)
 
 

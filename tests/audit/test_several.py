@@ -192,7 +192,7 @@ def test_other_levels_give_the_same_results(made_up, monkeypatch):
         found = json.loads(contents(scan(config).folder)["summary.json"])
         expected = json.loads(before["summary.json"])
         assert found["operating_points"] == expected["operating_points"]
-        assert found["closer_to_training"] == expected["closer_to_training"]
+        assert found["analysis"]["closeness"] == expected["analysis"]["closeness"]
 
 
 def test_processes_on_devices_share_a_scan(made_up):

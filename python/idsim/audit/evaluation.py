@@ -12,7 +12,8 @@ from idsim.audit.analysis.impostors import calibration_analyses
 from idsim.audit.diagnostics.inputs import equal_files, without_shared
 from idsim.audit.faces import FaceSet, encode_labels, require_faces
 from idsim.audit.pairs.tails import UnsupportedError
-from idsim.audit.rates.leakage import Leakage, Resampling, closer_share, measure
+from idsim.audit.rates.edges import distinct
+from idsim.audit.rates.leakage import Leakage, Resampling, measure
 from idsim.audit.thresholds.calibration import Calibrator, ClaimedThresholds, OperatingPoint
 
 if TYPE_CHECKING:
@@ -151,7 +152,6 @@ class Evaluation:
     points: list[PointResult]
     training: Matches
     holdout: Matches
-    closer: dict[str, Any]
     analysis: Analysis
     checks: list[dict[str, Any]] = field(default_factory=list)
 
@@ -231,7 +231,6 @@ def evaluate(
         points=points,
         training=training,
         holdout=holdout,
-        closer=_closer(training, holdout, baseline),
         analysis=analysis,
         checks=[*baseline.shared, *equal_files(list(sets.faces.values())), *analysis.findings],
     )
@@ -298,21 +297,13 @@ def _cross(training: FaceSet, holdout: FaceSet, threshold: float, comparisons: C
     found = comparisons.reaching(training, holdout, threshold)
     if found is None:
         return None
-    persons = set(zip(enrolled[found.rows].tolist(), others[found.columns].tolist(), strict=True))
+    persons = distinct(enrolled[found.rows] * (int(others.max()) + 1) + others[found.columns])
     return Cross(
         len(found.rows),
         len(enrolled) * len(others),
         len(persons),
         len(np.unique(enrolled)) * len(np.unique(others)),
     )
-
-
-def _closer(training: Matches, holdout: Matches, baseline: Baseline) -> dict[str, Any]:
-    best = training.scores[:, 0], holdout.scores[:, 0]
-    share = closer_share(*best, baseline.persons, baseline.comparisons.metric)
-    if baseline.comparisons.complete:
-        return share
-    return share | {"share": None, "refused": "the scores are not complete"}
 
 
 def _matches(synthetic: FaceSet, real: FaceSet, count: int, baseline: Baseline) -> Matches:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -32,9 +32,12 @@ __all__ = [
     "BOX_COLUMNS",
     "RECORD_COLUMNS",
     "ImageInput",
+    "StoredVectors",
+    "content_hash",
     "given_labels",
     "load_embeddings",
     "read_images",
+    "read_vectors",
     "tree_hash",
 ]
 
@@ -193,6 +196,68 @@ def _image_labels(name: str, source: ImageSource, rule: str) -> list[str]:
 # --- embeddings -----------------------------------------------------------------------------------
 
 
+class StoredVectors(NamedTuple):
+    """What a file or folder of embeddings holds.
+
+    Attributes
+    ----------
+    vectors : ndarray
+        float32 ``[n, d]``.
+    finite : ndarray
+        bool ``[n]``: whether a row has neither NaN nor infinity.
+    items : list of str
+        Ids; row numbers where there are none.
+    groups, more : list of str
+        The group column, and another one that was asked for; empty where there is none.
+    records : list of dict
+        What is known of pictures; empty where nothing is.
+    """
+
+    vectors: NDArray[np.float32]
+    finite: NDArray[np.bool_]
+    items: list[str]
+    groups: list[str]
+    more: list[str]
+    records: list[dict[str, Any]]
+
+
+def read_vectors(path: Path, *, key: str | None = None, more: str = "") -> StoredVectors:
+    """Read embeddings into memory, from any format that galleries are built from.
+
+    Parameters
+    ----------
+    path : Path
+        File or folder.
+    key : str, optional
+        Which matrix, where there are several.
+    more : str
+        A column to read beside id and group.
+
+    Raises
+    ------
+    GalleryError
+        The files are damaged, or of no format that is read.
+    """
+    source = open_source(path, key=key)
+    vectors = np.empty((source.rows, source.dim), np.float32)
+    finite = np.empty(source.rows, np.bool_)
+    names: list[str] = []
+    found = StoredVectors(vectors, finite, names, [], [], [])
+    done = 0
+    for batch in source.batches(65_536):
+        block = widen(batch.stored, source.dtype)
+        vectors[done : done + len(block)] = block
+        finite[done : done + len(block)] = np.isfinite(block).all(axis=1)
+        done += len(block)
+        if batch.table is not None:
+            names += _column(batch.table, "id")
+            found.groups.extend(_column(batch.table, "group"))
+            found.more.extend(_column(batch.table, more, null=""))
+            found.records.extend(_known_records(batch.table))
+    items = names if len(names) == source.rows else [str(row) for row in range(source.rows)]
+    return found._replace(items=items)
+
+
 def load_embeddings(name: str, part: SetConfig, config: ScanConfig) -> tuple[FaceSet, dict[str, Any]]:
     """Read the embeddings of a set into memory, and what tells this input from another.
 
@@ -207,40 +272,27 @@ def load_embeddings(name: str, part: SetConfig, config: ScanConfig) -> tuple[Fac
         There are no rows, or the labels do not fit them.
     """
     path = config.place(part.embeddings)
-    source = open_source(path)
-    if not source.rows:
+    stored = read_vectors(path, more=part.strata)
+    vectors, finite, items, known = stored.vectors, stored.finite, stored.items, stored.records
+    if not len(vectors):
         raise ValueError(f"[{name}] embeddings: {path} has no rows")
-    vectors = np.empty((source.rows, source.dim), np.float32)
-    finite = np.empty(source.rows, np.bool_)
-    names: list[str] = []
-    groups: list[str] = []
-    strata: list[str] = []
-    known: list[dict[str, Any]] = []
-    done = 0
-    for batch in source.batches(65_536):
-        block = widen(batch.stored, source.dtype)
-        vectors[done : done + len(block)] = block
-        finite[done : done + len(block)] = np.isfinite(block).all(axis=1)
-        done += len(block)
-        if batch.table is not None:
-            names += _column(batch.table, "id")
-            groups += _column(batch.table, "group")
-            strata += _column(batch.table, part.strata, null="")
-            known += _known_records(batch.table)
-    items = names if len(names) == source.rows else [str(row) for row in range(source.rows)]
-    labels = given_labels(name, part, config, items, groups)
-    if len(known) == source.rows:
+    labels = given_labels(name, part, config, items, stored.groups)
+    if len(known) == len(vectors):
         for record, good in zip(known, finite.tolist(), strict=True):
             record["status"] = "ok" if good else record.get("status", "no_face")
     else:  # one record for all of a kind: there may be millions
         good_one, bad_one = ({"route": "", "faces": 1, "status": status} for status in ("ok", "no_face"))
         known = [good_one if good else bad_one for good in finite.tolist()]
     rows = np.flatnonzero(finite).astype(np.int64)
-    fingerprint = {"rows": source.rows, "dim": source.dim, "sha256": _content(vectors, labels, items)}
+    fingerprint = {
+        "rows": len(vectors),
+        "dim": vectors.shape[1],
+        "sha256": content_hash(vectors, labels, items),
+    }
     kept = vectors if finite.all() else vectors[rows]
     faces = FaceSet(name, items, labels, kept, rows, known)
     if part.strata:
-        faces.strata = _given_strata(name, part, config, items, strata)
+        faces.strata = _given_strata(name, part, config, items, stored.more)
         fingerprint["strata"] = strata_hash(faces.strata)
     return faces, fingerprint
 
@@ -289,7 +341,8 @@ def given_labels(
     return one_per_item(f"[{name}] labels", config.place(part.labels), len(items))
 
 
-def _content(vectors: NDArray[np.float32], labels: list[str], items: list[str]) -> str:
+def content_hash(vectors: NDArray[np.float32], labels: list[str], items: list[str]) -> str:
+    """Return one SHA-256 over embeddings, labels and names."""
     digest = hashlib.sha256(np.ascontiguousarray(vectors).data)
     digest.update(json.dumps([labels, items]).encode())
     return digest.hexdigest()

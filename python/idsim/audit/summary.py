@@ -73,7 +73,6 @@ def make_summary(
             point_entry(result, number == 0, config.statistics.confidence)
             for number, result in enumerate(evaluation.points)
         ],
-        "closer_to_training": evaluation.closer,
         "analysis": evaluation.analysis.entries,
         "checks": evaluation.checks,
         "top_pairs": _top_pairs(config, evaluation, key),

@@ -39,7 +39,7 @@ def series(clean, leaking):
         row["checks"] = []
     rows[1]["checks"] = [finding("low psi", "warning")]
     summary = copy.deepcopy(clean)
-    del summary["top_pairs"], summary["closer_to_training"]
+    del summary["top_pairs"], summary["analysis"]
     for point in summary["operating_points"]:
         for rate in ("leak_rate_training", "leak_rate_holdout", "excess_leak_rate", "matched_galleries"):
             point.pop(rate, None)

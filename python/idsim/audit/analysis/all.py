@@ -9,7 +9,7 @@ from idsim.audit.analysis.checks import findings_of
 from idsim.audit.analysis.context import Context
 from idsim.audit.analysis.literature import listed_pairs, published
 from idsim.audit.analysis.manifold import face_manifold, repetition
-from idsim.audit.analysis.persons import exposure, membership, persons_of
+from idsim.audit.analysis.persons import density, exposure, membership, membership_by_images, persons_of
 from idsim.audit.analysis.significance import (
     closeness,
     difference_in_differences,
@@ -79,6 +79,8 @@ def analyse(
     context = Context(config, baseline, sets, points)
     steps: list[tuple[str, Callable[[Context], dict[str, Any]]]] = [
         ("membership", membership),
+        ("density_ratio", density),
+        ("membership_by_images", membership_by_images),
         ("tail_lift_curve", lift),
         ("by_gallery_size", by_gallery_size),
         ("closeness", closeness),

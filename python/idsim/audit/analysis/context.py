@@ -86,10 +86,15 @@ class Context:
         """Pairs that an analysis compares which searches every set in itself and in the others."""
         return sum(len(faces.rows) for faces in self.sets.faces.values()) ** 2
 
+    @property
+    def small(self) -> bool:
+        """Whether the sets may be searched in each other once more without being asked."""
+        return self._pairs <= MOST_PAIRS
+
     def affordable(self, analysis: str) -> bool:
         """Whether an analysis that needs many more comparisons is to be made."""
         wanted = getattr(self.config.analysis, analysis)
-        return bool(wanted == "yes" or (wanted == "auto" and self._pairs <= MOST_PAIRS))
+        return bool(wanted == "yes" or (wanted == "auto" and self.small))
 
     def too_much(self, analysis: str) -> str:
         """Return why an analysis is left out."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from idsim.audit.rates.dependence import pairs_of
+from idsim.audit.rates.intervals import rule_of_three
 from idsim.audit.rates.resampling import image_counts
 from idsim.audit.thresholds.contamination import (
     choose_cut,
@@ -16,6 +17,8 @@ from idsim.audit.thresholds.contamination import (
 )
 from idsim.audit.thresholds.extremes import extrapolate, fit_tail, tail_entry
 from idsim.audit.thresholds.gumbel import fit_gumbel, growth_entry
+from idsim.audit.thresholds.roc import fmr_grid, separate, separation_entry
+from idsim.audit.thresholds.sampled_impostors import binned_with_sample, mated_scores, sample_impostors
 from idsim.audit.thresholds.tail_impostors import TailImpostors
 from idsim.audit.thresholds.vertex_bootstrap import bootstrap_entry, bootstrap_false_match_rate
 
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
     from idsim.audit.configuration.config import ScanConfig
     from idsim.audit.evaluation import Baseline
+    from idsim.audit.faces import FaceSet
     from idsim.audit.pairs.compared import Compared
     from idsim.audit.thresholds.extremes import TailFit
 
@@ -59,6 +63,8 @@ def calibration_analyses(config: ScanConfig, baseline: Baseline) -> dict[str, An
             else "no pair is listed"
         ),
     }
+    if holdout.vectors.shape[1]:
+        result["separation"] = _separation(config, holdout, own)
     if config.calibration.extrapolate:
         fit = _tail(config, own, persons, keep)
         wanted = [] if isinstance(fit, str) else extrapolate(fit, list(config.calibration.extrapolate))
@@ -83,6 +89,19 @@ def _bootstrap(
             first, second, image_counts(persons), rng, statistics.confidence, statistics.bootstrap
         )
     )
+
+
+def _separation(config: ScanConfig, holdout: FaceSet, own: Compared) -> dict[str, Any]:
+    """Return DET, EER, AUC, KS and d' of mated against impostor scores of the holdout."""
+    metric: Any = own.metric
+    persons = holdout.codes()[0]
+    images = image_counts(persons)
+    mated, whose = mated_scores(holdout, metric)
+    sample = sample_impostors(holdout.vectors, persons, metric)
+    impostors, sampled = binned_with_sample(own, sample, pairs_of(images))
+    rates = fmr_grid(rule_of_three(len(images) * (len(images) - 1) // 2))
+    found = separate(mated, whose, impostors, rates, config.statistics.confidence)
+    return separation_entry(found) | {"sampled_impostors": sampled or None}
 
 
 def _tail(

@@ -7,14 +7,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from idsim.audit.analysis.context import Context, refused
+from idsim.audit.persons.density_ratio import density_ratios, reference_half
 from idsim.audit.persons.exposure import PersonExposure, Reached, exposure_entry, measure_exposure
 from idsim.audit.persons.membership import infer_membership, membership_entry, person_scores
+from idsim.audit.persons.membership_curve import (
+    best_within,
+    membership_curve,
+    membership_curve_entry,
+    nested_subsets,
+)
 from idsim.audit.persons.person_table import person_table
+from idsim.search import search
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["exposure", "membership", "persons_of"]
+    from idsim.audit.pairs.compared import Compared
+
+__all__ = ["density", "exposure", "membership", "membership_by_images", "persons_of"]
+
+HALVINGS = 3
 
 
 def membership(context: Context) -> dict[str, Any]:
@@ -29,6 +41,85 @@ def membership(context: Context) -> dict[str, Any]:
     return membership_entry(
         infer_membership(scores[0], scores[1], permutations, context.rng(0), context.confidence)
     )
+
+
+def density(context: Context) -> dict[str, Any]:
+    """Return membership by the ratio of synthetic to real density around each face (P5).
+
+    Real density is that of the probes, or of a random half of the holdout's people, who are then no non-members.
+    """
+    sides = _real_in_synthetic(context)
+    if isinstance(sides, str):
+        return refused(sides)
+    keep = {name: np.ones(len(compared.scores), np.bool_) for name, compared in sides.items()}
+    probes, holdout = context.baseline.probes, context.sets.holdout
+    if probes is None:
+        chosen = reference_half(context.persons("holdout"), context.rng(7))
+        keep["holdout"], reference = ~chosen, holdout.vectors[chosen]
+    else:
+        reference = probes.vectors
+    k = min(compared.scores.shape[1] for compared in sides.values())
+    if len(reference) < k or not keep["holdout"].any():
+        return refused(f"the reference has {len(reference)} faces, and {k} neighbours are needed")
+    metric: Any = context.metric
+    scores = []
+    for name, compared in sides.items():
+        vectors = context.sets.faces[name].vectors[keep[name]]
+        near, _ = search(vectors, reference, k, metric=metric)
+        ratios = density_ratios(compared.scores[keep[name], k - 1], np.asarray(near)[:, -1], metric)
+        _, codes = np.unique(context.persons(name)[keep[name]], return_inverse=True)
+        scores.append(person_scores(ratios, codes.reshape(-1), "score"))
+    found = infer_membership(
+        scores[0],
+        scores[1],
+        context.permutations(sum(len(side.scores) for side in scores)),
+        context.rng(8),
+        context.confidence,
+    )
+    about = {"reference": "half of the holdout" if probes is None else "probes", "neighbour": k}
+    return membership_entry(found) | about
+
+
+def membership_by_images(context: Context) -> dict[str, Any]:
+    """Return membership with an eighth, a quarter, half and all of the synthetic clusters (P5)."""
+    sides = _real_in_synthetic(context)
+    if isinstance(sides, str):
+        return refused(sides)
+    metric: Any = context.metric
+    synthetic = context.sets.synthetic.vectors
+
+    def best(keep: NDArray[np.bool_]) -> tuple[NDArray[Any], NDArray[Any]]:
+        found = []
+        for name, compared in sides.items():
+            scores, known = best_within(compared, keep)
+            if not known.all():
+                missing = context.sets.faces[name].vectors[~known]
+                scores[~known] = np.asarray(search(missing, synthetic[keep], 1, metric=metric).scores)[:, 0]
+            found.append(scores)
+        return found[0], found[1]
+
+    persons = context.persons("training"), context.persons("holdout")
+    permutations = context.permutations(4 * sum(context.baseline.persons))
+    subsets = nested_subsets(context.persons("synthetic"), HALVINGS, context.rng(9))
+    points = membership_curve(
+        subsets, best, persons, metric, permutations, context.rng(10), context.confidence
+    )
+    return {"points": membership_curve_entry(points)}
+
+
+def _real_in_synthetic(context: Context) -> dict[str, Compared] | str:
+    """Return the comparisons of the real sets with the synthetic one, where more searches are affordable."""
+    if not context.has_vectors:
+        return "the matcher gives scores, and this needs embeddings"
+    if not context.small:
+        return "it needs further searches, which are made for smaller sets only"
+    found = {}
+    for name in ("training", "holdout"):
+        compared = context.compared(name, "synthetic")
+        if compared is None or not compared.scores.shape[1]:
+            return f"{name} was not compared with the synthetic set"
+        found[name] = compared
+    return found
 
 
 def exposure(context: Context) -> PersonExposure | str:

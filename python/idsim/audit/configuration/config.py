@@ -5,8 +5,6 @@ Everything a scan depends on is a field here; docs/scan.md explains them one by 
 
 from __future__ import annotations
 
-import difflib
-import tomllib
 from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from pathlib import Path
 from types import UnionType
@@ -15,6 +13,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 from idsim.audit.configuration.config_check import check_config
 from idsim.audit.configuration.matcher_config import MatcherConfig
 from idsim.audit.configuration.set_config import SetConfig, SyntheticConfig
+from idsim.audit.configuration.toml_text import read_toml, suggestion
 from idsim.audit.scores.score_config import ScoresConfig  # noqa: TC001 - its hints are read
 from idsim.audit.thresholds.calibration import Target
 
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["SCHEMA", "ScanConfig", "SetConfig", "SyntheticConfig", "read_config"]
 
 SCHEMA = 1
-MAX_BYTES = 1 << 20
 NO_TABLES = ("base", "source")  # fields of a scan that are no tables of its file
 
 
@@ -251,15 +249,7 @@ def read_config(path: str | os.PathLike[str]) -> ScanConfig:
         The file cannot be read.
     """
     place = Path(path)
-    with place.open("rb") as file:
-        data = file.read(MAX_BYTES + 1)
-    if len(data) > MAX_BYTES:
-        raise ValueError(f"{place} is larger than {MAX_BYTES} bytes: this is no scan configuration")
-    try:
-        tables = tomllib.loads(data.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{place} is not valid TOML: {error}") from error
-    return from_tables(tables, place)
+    return from_tables(read_toml(place, "scan configuration"), place)
 
 
 def from_tables(tables: dict[str, Any], source: Path) -> ScanConfig:
@@ -268,11 +258,13 @@ def from_tables(tables: dict[str, Any], source: Path) -> ScanConfig:
     if schema != SCHEMA:
         raise ValueError(f"{source}: schema {schema!r} is not known: this version reads schema {SCHEMA}")
     hints = {
-        name: kind for name, kind in get_type_hints(ScanConfig).items() if name not in ("base", "matchers")
+        name: kind
+        for name, kind in get_type_hints(ScanConfig).items()
+        if name not in (*NO_TABLES, "matchers")
     }
     for name in tables:
         if name not in hints:
-            raise ValueError(f"{source}: [{name}] is not known{_suggestion(name, hints)}")
+            raise ValueError(f"{source}: [{name}] is not known{suggestion(name, hints)}")
     parts: dict[str, Any] = {}
     for name, kind in hints.items():
         part, table = _present(kind), tables.get(name)
@@ -302,7 +294,7 @@ def _part(kind: type[Any], table: dict[str, Any], place: str) -> Any:
     values = {}
     for key, value in table.items():
         if key not in hints:
-            raise ValueError(f"{place} {key} is not known{_suggestion(key, hints)}")
+            raise ValueError(f"{place} {key} is not known{suggestion(key, hints)}")
         values[key] = _value(hints[key], value, f"{place} {key}")
     return kind(**values)
 
@@ -329,8 +321,3 @@ def _value(kind: Any, value: Any, place: str) -> Any:
 
 
 _KINDS = {str: "a string", int: "a whole number", float: "a number", bool: "true or false"}
-
-
-def _suggestion(name: str, known: Any) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f" (did you mean {close[0]}?)" if close else f": known are {', '.join(known)}"

@@ -1,10 +1,45 @@
-"""TOML of plain values: equal values give equal bytes."""
+"""TOML of plain values: read from files, and written so that equal values give equal bytes."""
 
 from __future__ import annotations
 
-from typing import Any
+import difflib
+import tomllib
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["to_toml"]
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+__all__ = ["read_toml", "suggestion", "to_toml"]
+
+MAX_BYTES = 1 << 20
+
+
+def read_toml(path: Path, what: str) -> dict[str, Any]:
+    """Return the tables of a TOML file; `what` it should be is named in errors.
+
+    Raises
+    ------
+    ValueError
+        It is no TOML, or larger than 1 MiB.
+    OSError
+        The file cannot be read.
+    """
+    with path.open("rb") as file:
+        data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise ValueError(f"{path} is larger than {MAX_BYTES} bytes: this is no {what}")
+    try:
+        return tomllib.loads(data.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not valid TOML: {error}") from error
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """Return the end of a sentence that refuses a name: the known one that is near it, or all known ones."""
+    names = list(known)
+    close = difflib.get_close_matches(name, names, n=1)
+    return f" (did you mean {close[0]}?)" if close else f": known are {', '.join(names)}"
 
 
 def to_toml(tables: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ from idsim.audit.pairs.pair_names import sets_of
 from idsim.audit.pairs.stored import StoredComparisons
 
 if TYPE_CHECKING:
+    from idsim.audit.pairs.compared import Compared
     from idsim.audit.pairs.comparing import Comparisons
     from idsim.audit.pairs.pairing import Pairing
     from idsim.audit.work import Work
@@ -16,7 +17,7 @@ __all__ = ["comparisons_of"]
 
 
 def comparisons_of(work: Work, pairing: Pairing | None, variant: str) -> Comparisons:
-    """Return the scores between the real sets and one synthetic set, by its name.
+    """Return the scores between the real sets and one synthetic set, by its name; each is read when it is asked for.
 
     Parameters
     ----------
@@ -30,6 +31,10 @@ def comparisons_of(work: Work, pairing: Pairing | None, variant: str) -> Compari
     if pairing is None:
         assert work.comparisons is not None, "a matcher has vectors or scores"
         return work.comparisons
-    found = {sets_of(pair): pairing.compared(pair, variant) for pair in work.pairs()}
-    stored = {names: compared for names, compared in found.items() if compared is not None}
-    return StoredComparisons(pairing.metric, stored)
+    names = {sets_of(pair): pair for pair in work.pairs()}
+
+    def load(rows: str, columns: str) -> Compared | None:
+        pair = names.get((rows, columns))
+        return None if pair is None else pairing.compared(pair, variant)
+
+    return StoredComparisons(pairing.metric, load)

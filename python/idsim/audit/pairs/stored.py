@@ -11,7 +11,7 @@ from idsim.audit.pairs.comparing import VectorComparisons, VectorImpostors
 from idsim.results import Pairs
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from idsim.options import Metric
 
 __all__ = ["StoredComparisons"]
-
-Names = tuple[str, str]
 
 # Where a larger share of the faces has no listed match, each is searched for again: such pairs are few in number.
 FEW_KNOWN = 0.5
@@ -33,19 +31,26 @@ class StoredComparisons(VectorComparisons):
     ----------
     metric : {"cosine", "l2"}
         How embeddings are compared.
-    stored : mapping
-        By the names of rows and columns.
+    load : callable
+        Returns the comparison of two sets, by the names of rows and columns, or None; asked once for each.
     """
 
-    def __init__(self, metric: Metric, stored: Mapping[Names, Compared]) -> None:
+    def __init__(self, metric: Metric, load: Callable[[str, str], Compared | None]) -> None:
         super().__init__(metric)
-        self.stored = dict(stored)
+        self._load = load
+        self._known: dict[tuple[str, str], Compared | None] = {}
+
+    def stored(self, rows: str, columns: str) -> Compared | None:
+        """Return the comparison of two sets, by their names; None where it was not made."""
+        if (rows, columns) not in self._known:
+            self._known[rows, columns] = self._load(rows, columns)
+        return self._known[rows, columns]
 
     def best(
         self, queries: FaceSet, gallery: FaceSet, count: int
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Return scores and numbers of the best matches."""
-        found = self.stored.get((queries.name, gallery.name))
+        found = self.stored(queries.name, gallery.name)
         wanted = min(count, len(gallery.rows))
         if found is None or queries.name == gallery.name or found.scores.shape[1] < wanted:
             return super().best(queries, gallery, count)
@@ -53,14 +58,14 @@ class StoredComparisons(VectorComparisons):
 
     def compared(self, queries: FaceSet, gallery: FaceSet) -> Compared | None:
         """Return a whole comparison; None where it was not made."""
-        return self.stored.get((queries.name, gallery.name))
+        return self.stored(queries.name, gallery.name)
 
     def reaching(self, queries: FaceSet, gallery: FaceSet, threshold: float) -> Pairs | None:
         """Return the pairs that reach a threshold; None where the sets were not compared."""
-        found = self.stored.get((queries.name, gallery.name))
+        found = self.stored(queries.name, gallery.name)
         if found is not None and found.holds(threshold):
             return found.reaching(threshold)
-        turned = self.stored.get((gallery.name, queries.name))
+        turned = self.stored(gallery.name, queries.name)
         if turned is not None and turned.holds(threshold):
             return _turned(turned.reaching(threshold))
         if found is None and turned is None:
@@ -71,11 +76,11 @@ class StoredComparisons(VectorComparisons):
         self, faces: FaceSet, codes: NDArray[np.int64], searched: tuple[FaceSet, NDArray[np.int64]] | None
     ) -> VectorImpostors:
         """Return the comparisons of persons of a set."""
-        own = self.stored.get((faces.name, faces.name))
+        own = self.stored(faces.name, faces.name)
         if own is None:
             return super().impostors(faces, codes, searched)
         others = None if searched is None else (searched[0].vectors, searched[1])
-        best = own if searched is None else self.stored.get((faces.name, searched[0].name))
+        best = own if searched is None else self.stored(faces.name, searched[0].name)
         return _StoredImpostors(faces.vectors, codes, self.metric, others, own, best)
 
 

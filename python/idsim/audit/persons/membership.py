@@ -169,7 +169,7 @@ def infer_membership(
 ) -> Membership | str:
     """Return how well the scores tell members from non-members; a sentence where that cannot be said.
 
-    Every permutation costs a shuffle and a cumulative sum over all persons: some 0.1 s per million of them.
+    Every permutation costs a shuffle and a cumulative sum over all persons.
 
     Parameters
     ----------

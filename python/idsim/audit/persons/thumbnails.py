@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from idsim.audit.faces import encode_labels
 from idsim.audit.persons.near_copies import (
     Gallery,
     copies_entry,
@@ -16,11 +15,11 @@ from idsim.audit.persons.near_copies import (
     measure_copies,
 )
 from idsim.audit.persons.perceptual import THUMBNAIL_SIDE, thumbnail
-from idsim.audit.thresholds.tail_impostors import pairs_at
 from idsim.matchers.base import Representation
 from idsim.results import Pairs
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from idsim.audit.analysis.context import Context
@@ -83,15 +82,17 @@ def near_copies(context: Context, scores: CopyScores | None) -> dict[str, Any]:
     threshold = found_threshold.threshold
     if threshold is None:
         return copies_entry(found_threshold, None)
+    # A mirrored set holds every picture twice: a pair with either counts once.
+    copies = 2 if context.config.training.mirrored else 1
     listed = {
-        name: _pictures(compared, threshold, scores.sets[name], scores.sets["synthetic"])
+        name: _pictures(compared, threshold, scores.sets[name], scores.sets["synthetic"], copies)
         for name, compared in (("training", scores.training), ("holdout", scores.holdout))
     }
     if any(pairs is None for pairs in listed.values()):
         return {"refused": "so many pictures look alike that the pairs cannot be listed"}
     clusters = context.item_clusters()
     galleries = [
-        Gallery(_codes(scores.sets[name].labels), pairs)
+        Gallery(encode_labels(scores.sets[name].labels[::copies])[0], pairs)
         for name, pairs in listed.items()
         if pairs is not None
     ]
@@ -100,28 +101,26 @@ def near_copies(context: Context, scores: CopyScores | None) -> dict[str, Any]:
         galleries[0], galleries[1], clusters, permutations, context.rng(6), context.confidence
     )
     entry = copies_entry(found_threshold, found)
-    return entry | {"with_persons": _joint(context, galleries[0].pairs)}
+    return entry | {"with_persons": _joint(context, galleries[0].pairs, copies)}
 
 
-def _joint(context: Context, photographs: Pairs) -> dict[str, Any] | None:
+def _joint(context: Context, photographs: Pairs, copies: int) -> dict[str, Any] | None:
     """Return how often the same person and the same photograph go together, at the primary operating point."""
     threshold = context.threshold
     pairs = None if threshold is None else context.reaching("synthetic", "training", threshold)
     if pairs is None:
         return None
     synthetic, training = context.sets.synthetic, context.sets.training
-    persons = Pairs(synthetic.rows[pairs.rows], training.rows[pairs.columns], pairs.scores)
-    return joint_entry(joint_table(persons, photographs, len(synthetic.items), len(training.items)))
+    persons = Pairs(synthetic.rows[pairs.rows], training.rows[pairs.columns] // copies, pairs.scores)
+    real = len(training.items) // copies
+    return joint_entry(joint_table(persons, photographs, len(synthetic.items), real))
 
 
-def _pictures(compared: Compared, threshold: float, real: FaceSet, synthetic: FaceSet) -> Pairs | None:
-    """Return the pairs that reach a threshold, by numbers of pictures."""
+def _pictures(
+    compared: Compared, threshold: float, real: FaceSet, synthetic: FaceSet, copies: int
+) -> Pairs | None:
+    """Return the pairs that reach a threshold, by numbers of pictures; None where not all are listed."""
     if not compared.holds(threshold):
         return None
-    pairs = pairs_at(compared.tail, compared.tail.scores >= np.float32(threshold))
-    return Pairs(synthetic.rows[pairs.rows], real.rows[pairs.columns], pairs.scores)
-
-
-def _codes(labels: list[str]) -> NDArray[np.int64]:
-    _, codes = np.unique(np.asarray(labels), return_inverse=True)
-    return codes.reshape(-1).astype(np.int64)
+    pairs = compared.reaching(threshold)
+    return Pairs(synthetic.rows[pairs.rows], real.rows[pairs.columns] // copies, pairs.scores)

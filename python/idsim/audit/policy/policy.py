@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import math
-import tomllib
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
+from idsim.audit.configuration.toml_text import read_toml, suggestion
 from idsim.audit.diagnostics.findings import SEVERITIES
 
 if TYPE_CHECKING:
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["BOUNDS", "SCHEMA", "Acceptance", "Bound", "Policy", "policy_of", "read_policy"]
 
 SCHEMA = 1
-MAX_BYTES = 1 << 20
 
 Bound = Literal["upper", "estimate", "lower"]
 BOUNDS: tuple[Bound, ...] = ("upper", "estimate", "lower")
@@ -112,15 +110,7 @@ def read_policy(path: str | os.PathLike[str]) -> Policy:
         The file cannot be read.
     """
     place = Path(path)
-    with place.open("rb") as file:
-        data = file.read(MAX_BYTES + 1)
-    if len(data) > MAX_BYTES:
-        raise ValueError(f"{place} is larger than {MAX_BYTES} bytes: this is no policy")
-    try:
-        tables = tomllib.loads(data.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{place} is not valid TOML: {error}") from error
-    return policy_of(tables, str(place))
+    return policy_of(read_toml(place, "policy"), str(place))
 
 
 def policy_of(tables: dict[str, Any], source: str = "policy") -> Policy:
@@ -136,14 +126,14 @@ def policy_of(tables: dict[str, Any], source: str = "policy") -> Policy:
         raise ValueError(f"{source}: schema {schema!r} is not known: this version reads schema {SCHEMA}")
     for name in tables:
         if name not in ("schema", "gate"):
-            raise ValueError(f"{source}: [{name}] is not known{_suggestion(name, ('gate',))}")
+            raise ValueError(f"{source}: [{name}] is not known{suggestion(name, ('gate',))}")
     given = tables.get("gate")
     if not isinstance(given, dict):
         raise ValueError(f"{source}: the table [gate] is missing")
     values: dict[str, Any] = {}
     for key, value in given.items():
         if key not in _READERS:
-            raise ValueError(f"{source}: [gate] {key} is not known{_suggestion(key, _READERS)}")
+            raise ValueError(f"{source}: [gate] {key} is not known{suggestion(key, _READERS)}")
         values[key] = _READERS[key](value, _Place(source, f"[gate] {key}"))
     policy = Policy(**values)
     if not any(_asks(values.get(rule)) for rule in RULES):
@@ -175,11 +165,6 @@ class _Place:
 
     def below(self, key: str) -> _Place:
         return _Place(self.source, f"{self.key} {key}")
-
-
-def _suggestion(name: str, known: Any) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f" (did you mean {close[0]}?)" if close else f": known are {', '.join(known)}"
 
 
 def _text(value: Any, place: _Place) -> str:
@@ -239,7 +224,7 @@ def _acceptance(entry: Any, place: _Place) -> Acceptance:
     readers = {"check": _text, "reason": _text, "expires": _day, "scope": _text}
     for key in entry:
         if key not in readers:
-            raise ValueError(f"{place.source}: {place.key} {key} is not known{_suggestion(key, readers)}")
+            raise ValueError(f"{place.source}: {place.key} {key} is not known{suggestion(key, readers)}")
     for key in ("check", "reason", "expires"):
         if key not in entry:
             raise ValueError(f"{place.source}: {place.key} has no {key}: what is accepted needs one")

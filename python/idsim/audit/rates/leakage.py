@@ -8,7 +8,7 @@ is ``ELR = LR_T - LR_H`` over galleries of equal numbers of persons and images.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,13 +18,11 @@ from idsim.audit.rates.excess import Gallery, Rate, Resampling, measure_excess
 from idsim.audit.rates.resampling import image_counts
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from idsim.audit.pairs.comparing import Comparisons
     from idsim.audit.rates.excess import Excess
     from idsim.audit.rates.intervals import Interval
 
-__all__ = ["Exposure", "Leakage", "Rate", "Resampling", "closer_share", "measure"]
+__all__ = ["Exposure", "Leakage", "Rate", "Resampling", "measure"]
 
 
 @dataclass(frozen=True)
@@ -142,23 +140,3 @@ def _tail_lift(training: Exposure, holdout: Exposure) -> float | None:
     if not holdout.pairs or not training.compared or not holdout.compared:
         return None
     return (training.pairs / training.compared) / (holdout.pairs / holdout.compared)
-
-
-def closer_share(
-    training: NDArray[np.float32], holdout: NDArray[np.float32], sizes: tuple[int, int], metric: str
-) -> dict[str, Any]:
-    """Return the share of synthetic images nearer to training than to holdout, ties split.
-
-    Parameters
-    ----------
-    training, holdout : ndarray
-        float32 ``[m]``: best score of every synthetic image against either gallery.
-    sizes : tuple of int
-        Persons in either gallery: if nothing leaks, the expected share is ``sizes[0] / sum(sizes)``.
-    metric : str
-        ``l2``: lower is better.
-    """
-    left, right = training.astype(np.float64), holdout.astype(np.float64)
-    nearer = left < right if metric == "l2" else left > right
-    share = float((nearer + 0.5 * (left == right)).mean()) if len(left) else None
-    return {"share": share, "expected_without_leakage": sizes[0] / sum(sizes), "images": len(left)}

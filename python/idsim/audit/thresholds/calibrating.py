@@ -17,7 +17,7 @@ from idsim.audit.rates.dependence import pairs_of
 from idsim.audit.rates.intervals import rule_of_three
 from idsim.audit.summary import rounded
 from idsim.audit.thresholds.calibration import Calibrator, OperatingPoint, Target
-from idsim.audit.thresholds.calibration_set import compare_with_itself, mated_scores
+from idsim.audit.thresholds.calibration_set import compare_with_itself
 from idsim.audit.thresholds.contamination import (
     Contamination,
     choose_cut,
@@ -28,6 +28,7 @@ from idsim.audit.thresholds.contamination import (
 from idsim.audit.thresholds.extremes import extrapolate, fit_tail, tail_entry
 from idsim.audit.thresholds.gumbel import fit_gumbel, growth_entry
 from idsim.audit.thresholds.roc import fmr_grid, impostor_quantiles, miss_interval, separate, separation_entry
+from idsim.audit.thresholds.sampled_impostors import mated_scores
 from idsim.audit.thresholds.sized_searches import sized_entry, sized_points
 from idsim.audit.thresholds.tail_impostors import TailImpostors
 from idsim.audit.thresholds.vertex_bootstrap import bootstrap_entry, bootstrap_false_match_rate
@@ -193,7 +194,7 @@ class _Statistics:
         self.images = np.bincount(self.persons).astype(np.int64)
         self.tail = TailImpostors(self.compared, self.persons)
         self.calibrator = Calibrator(self.tail, request.confidence)
-        self.mated, self.mated_persons = mated_scores(data, request.metric)
+        self.mated, self.mated_persons = mated_scores(data.faces, request.metric)
         self.cut = choose_cut(
             self.compared, self.persons, self.mated, len(np.unique(self.mated_persons)), request.cut
         )

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from idsim import reference
 from idsim.audit.faces import FaceSet
+from idsim.audit.inputs import StoredVectors, content_hash, read_vectors
 from idsim.audit.pairs.compared import Compared
-from idsim.audit.pairs.comparing import MAX_MATED_PAIRS, VectorImpostors, mated_pairs
+from idsim.audit.pairs.comparing import VectorImpostors
 from idsim.audit.pairs.tails import MAX_PAIRS
 from idsim.audit.rates.dependence import pairs_of
+from idsim.audit.strata_files import one_per_item
 from idsim.audit.thresholds.calibration import strictest
 from idsim.audit.thresholds.roc import ImpostorScores
+from idsim.audit.thresholds.sampled_impostors import BINS, binned_with_sample, sample_impostors
 from idsim.distribution import score_distribution
-from idsim.gallery import open_source
-from idsim.gallery.elements import widen
 from idsim.search import search
 from idsim.tails import pairs_above
 
@@ -32,13 +30,10 @@ if TYPE_CHECKING:
     from idsim.audit.thresholds.calibration import Target
     from idsim.options import Metric
 
-__all__ = ["CalibrationSet", "SelfComparison", "compare_with_itself", "mated_scores", "read_calibration_set"]
+__all__ = ["CalibrationSet", "SelfComparison", "compare_with_itself", "read_calibration_set"]
 
 MATCHES = 4  # kept per face: with persons taken out, the next best is still there
 LEAST_LISTED = 20_000  # pairs: enough to see a valley of the tail, or to fit it
-BINS = 1 << 14
-SAMPLED_PAIRS = 1 << 18  # of distances, where nothing counts all pairs in bins
-SAMPLE_BLOCK = 1 << 14
 
 
 class Tell(Protocol):
@@ -112,57 +107,29 @@ def read_calibration_set(path: Path, labels: str = "group", key: str | None = No
     ValueError
         There is no row with numbers, or the labels do not fit the rows.
     """
-    source = open_source(path, key=key)
-    vectors = np.empty((source.rows, source.dim), np.float32)
-    columns: dict[str, list[str]] = {"id": [], "group": []}
-    done = 0
-    for batch in source.batches(65_536):
-        block = widen(batch.stored, source.dtype)
-        vectors[done : done + len(block)] = block
-        done += len(block)
-        for name, values in columns.items():
-            if batch.table is not None and name in batch.table.column_names:
-                values += [str(value) for value in batch.table.column(name).to_pylist()]
-    items = columns["id"] if len(columns["id"]) == source.rows else [str(row) for row in range(source.rows)]
-    given, rule = _labels(path, labels, items, columns["group"])
-    rows = np.flatnonzero(np.all(np.isfinite(vectors), axis=1)).astype(np.int64)
+    stored = read_vectors(path, key=key)
+    given, rule = _labels(path, labels, stored)
+    rows = np.flatnonzero(stored.finite).astype(np.int64)
     if not len(rows):
-        raise ValueError(f"{path} has {source.rows} rows, and none of them is an embedding")
-    digest = hashlib.sha256(np.ascontiguousarray(vectors).data)
-    digest.update(json.dumps([given, items]).encode())
-    faces = FaceSet("calibration", items, given, vectors[rows], rows)
+        raise ValueError(f"{path} has {len(stored.vectors)} rows, and none of them is an embedding")
+    digest = content_hash(stored.vectors, given, stored.items)
+    vectors = stored.vectors if stored.finite.all() else stored.vectors[rows]
+    faces = FaceSet("calibration", stored.items, given, vectors, rows)
     persons, names = faces.codes()
-    return CalibrationSet(faces, persons, names, rule, digest.hexdigest())
+    return CalibrationSet(faces, persons, names, rule, digest)
 
 
-def _labels(path: Path, labels: str, items: list[str], groups: list[str]) -> tuple[list[str], str]:
+def _labels(path: Path, labels: str, stored: StoredVectors) -> tuple[list[str], str]:
     if labels == "each":
-        return items, "each"
-    if labels == "group":
-        if len(groups) != len(items):
-            raise ValueError(
-                f"{path} has no group column that says who is in its rows: give labels as a .npy file, or 'each' if "
-                "no person is there twice"
-            )
-        return groups, "group"
-    place = Path(labels)
-    try:
-        given = np.load(place, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise ValueError(f"{place} is no .npy file of labels ({error})") from error
-    if not isinstance(given, np.ndarray) or given.shape != (len(items),) or given.dtype.kind not in "iuU":
-        what = f"{given.dtype} {list(given.shape)}" if isinstance(given, np.ndarray) else "an archive"
-        raise ValueError(f"{place} must hold {len(items)} integers or strings, not {what}")
-    return [str(label) for label in given.tolist()], "file"
-
-
-def mated_scores(data: CalibrationSet, metric: Metric) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Return the scores of up to 100,000 pairs of images of one person, and whose they are."""
-    left, right, _ = mated_pairs(data.faces, MAX_MATED_PAIRS)
-    if not len(left):
-        return np.empty(0, np.float32), np.empty(0, np.int64)
-    vectors = data.faces.vectors
-    return reference.paired_scores(vectors[left], vectors[right], metric), data.persons[left]
+        return stored.items, "each"
+    if labels != "group":
+        return one_per_item("labels", Path(labels), len(stored.items)), "file"
+    if len(stored.groups) != len(stored.items):
+        raise ValueError(
+            f"{path} has no group column that says who is in its rows: give labels as a .npy file, or 'each' if no "
+            "person is there twice"
+        )
+    return stored.groups, "group"
 
 
 # --- comparing ------------------------------------------------------------------------------------
@@ -221,7 +188,7 @@ def compare_with_itself(
     count = max(wanted, LEAST_LISTED, *(_pairs_needed(target, comparisons) for target in targets))
     count = min(count, comparisons, MAX_PAIRS)
     bins = _distribution(data, tell, engine) if metric == "cosine" else None
-    sample = _sample(data) if bins is None else np.empty(0, np.float32)
+    sample = sample_impostors(vectors, persons, metric) if bins is None else np.empty(0, np.float32)
     level = _level(data, metric, count, bins)
     for target in targets:
         level = _looser(level, _needed(target, scores[:, 0], metric), metric)
@@ -241,7 +208,7 @@ def compare_with_itself(
     if bins is not None:
         edges, counts, slack = bins
         return SelfComparison(compared, ImpostorScores(edges, counts, tail.scores, level, metric, slack), 0)
-    return _with_sample(compared, sample, comparisons)
+    return SelfComparison(compared, *binned_with_sample(compared, sample, comparisons))
 
 
 def _pairs_needed(target: Target, comparisons: int) -> int:
@@ -297,30 +264,3 @@ def _level(
 def _above(bins: tuple[NDArray[np.float64], NDArray[np.int64], float], level: float) -> int:
     edges, counts, slack = bins
     return int(counts[np.searchsorted(edges[:-1], level + slack) :].sum())
-
-
-def _sample(data: CalibrationSet) -> NDArray[np.float32]:
-    """Return the distances of pairs of different persons, drawn at random."""
-    rng = np.random.default_rng(0)
-    vectors, persons = data.faces.vectors, data.persons
-    parts = []
-    for _ in range(SAMPLED_PAIRS // SAMPLE_BLOCK):
-        left, right = rng.integers(0, len(vectors), (2, SAMPLE_BLOCK))
-        apart = persons[left] != persons[right]
-        parts.append(reference.paired_scores(vectors[left[apart]], vectors[right[apart]], "l2"))
-    return np.concatenate(parts)
-
-
-def _with_sample(compared: Compared, sample: NDArray[np.float32], comparisons: int) -> SelfComparison:
-    """Return distances in bins: the tail counted, the rest estimated by the sample."""
-    listed = compared.tail.scores
-    rest = sample[sample > compared.level]
-    top = float(max(sample.max(initial=0), listed.max(initial=0)))
-    counts, edges = np.histogram(listed, BINS, (0.0, top or 1.0))
-    missing = comparisons - len(listed)
-    if len(rest) and missing:
-        # Cumulated shares, rounded once, so that the bins sum to the comparisons exactly.
-        shares = np.cumsum(np.histogram(rest, edges)[0]) / len(rest)
-        counts = counts + np.diff(np.round(shares * missing).astype(np.int64), prepend=0)
-    impostors = ImpostorScores(edges, counts, listed, compared.level, compared.metric)
-    return SelfComparison(compared, impostors, len(rest))
