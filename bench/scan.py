@@ -88,7 +88,9 @@ def measure(config: Path) -> dict[str, Any]:
         "--quiet",
         "--json",
     ]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"idsim scan ended with exit code {done.returncode}")
     seconds = time.perf_counter() - started
     summary = json.loads(done.stdout)
     folder = config.parent / "run"

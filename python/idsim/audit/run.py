@@ -112,7 +112,9 @@ def scan(
     with contextlib.ExitStack() as stack:
         pictures = any(alone.uses_images for alone in settings.alone().values())
         pool = stack.enter_context(contextlib.closing(DecoderPool())) if pictures else None
-        prepared = set_up(settings, folder, pool, devices[0] if devices else "", tell)
+        times = Times()
+        with times.measured("set up"):
+            prepared = set_up(settings, folder, pool, devices[0] if devices else "", tell)
         stack.enter_context(locked(folder, shared=part.count > 1))
         open_folder(folder, settings.resolved(), prepared.provenance)
         if prepared.known:
@@ -123,7 +125,6 @@ def scan(
         if done.exists():
             return ScanResult(folder, json.loads(done.read_bytes()), resumed=True)
         write_plan(folder, settings, prepared.all_works)
-        times = Times()
         if len(devices) > 1:
             run_on_devices(settings, folder, devices, prepared.all_works, part, tell)
         pairings = Execution(prepared.all_works, part, tell, times).run()
@@ -131,7 +132,7 @@ def scan(
             stack.enter_context(locked(folder, name=".merge"))
             if done.exists():
                 return ScanResult(folder, json.loads(done.read_bytes()), resumed=True)
-        result = _finish(settings, folder, prepared, pairings, tell)
+        result = _finish(settings, folder, prepared, pairings, tell, times)
         times.write(folder)
         return result
 
@@ -141,37 +142,44 @@ def _silent(stage: str, done: int, total: int) -> None:
 
 
 def _finish(
-    config: ScanConfig, folder: Path, prepared: SetUp, pairings: dict[str, Pairing], tell: Progress
+    config: ScanConfig,
+    folder: Path,
+    prepared: SetUp,
+    pairings: dict[str, Pairing],
+    tell: Progress,
+    times: Times,
 ) -> ScanResult:
     """Compute the statistics and write the final files; the summary comes last and marks the run finished."""
     key = hashlib.sha256((folder / PROVENANCE).read_bytes()).digest()
     if not config.matchers:
         (work,) = prepared.works
-        summary = _finish_matcher(work, pairings, folder, key, tell)
+        summary = _finish_matcher(work, pairings, folder, key, tell, times)
     else:
         for work in prepared.works:
             place = folder / MATCHERS / work.label
             place.mkdir(parents=True, exist_ok=True)
             if not (place / SUMMARY).exists():
-                _finish_matcher(work, pairings, place, key, tell)
-        summary = write_several(
-            config,
-            folder,
-            prepared.works,
-            lambda work, variant: comparisons_of(work, pairings.get(work.label), variant),
-        )
+                _finish_matcher(work, pairings, place, key, tell, times)
+        with times.measured("all matchers together"):
+            summary = write_several(
+                config,
+                folder,
+                prepared.works,
+                lambda work, variant: comparisons_of(work, pairings.get(work.label), variant),
+            )
     tell("statistics", 1, 1)
     return ScanResult(folder, summary)
 
 
 def _finish_matcher(
-    work: Work, pairings: dict[str, Pairing], folder: Path, key: bytes, tell: Progress
+    work: Work, pairings: dict[str, Pairing], folder: Path, key: bytes, tell: Progress, times: Times
 ) -> dict[str, Any]:
     config, pairing = work.config, pairings.get(work.label)
     training, holdout = work.real["training"].faces(), work.real["holdout"].faces()
     probes = work.real["probes"].faces() if "probes" in work.real else None
     tell("calibration", 0, 1)
-    baseline = measure_baseline(config, training, holdout, comparisons_of(work, pairing, ""), probes)
+    with times.measured("calibration"):
+        baseline = measure_baseline(config, training, holdout, comparisons_of(work, pairing, ""), probes)
     tell("calibration", 1, 1)
 
     def of_set(variant: str) -> Baseline:
@@ -180,10 +188,13 @@ def _finish_matcher(
         return replace(baseline, comparisons=comparisons, copies=copies, matcher=str(work.matcher["name"]))
 
     if len(work.series) > 1:
-        return write_series(folder, work, baseline, of_set, key, tell)
+        with times.measured("statistics of the series"):
+            return write_series(folder, work, baseline, of_set, key, tell)
     ((variant, part),) = work.series.items()
-    evaluation = evaluate(config, of_set(variant), part.faces(), work.skipped, key, tell)
-    return write_evaluation(config, folder, evaluation, work.matcher, key)
+    with times.measured("statistics"):
+        evaluation = evaluate(config, of_set(variant), part.faces(), work.skipped, key, tell)
+    with times.measured("files"):
+        return write_evaluation(config, folder, evaluation, work.matcher, key)
 
 
 def _copies(pairing: Pairing | None, variant: str) -> CopyScores | None:

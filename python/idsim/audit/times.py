@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import resource
 import threading
 import time
@@ -13,6 +14,7 @@ from idsim.audit.tables import write_json
 from idsim.options import resolve_threads
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 __all__ = ["TIMES", "Times"]
@@ -30,11 +32,20 @@ class Times:
         self._started = time.perf_counter()
 
     def add(self, stage: str, seconds: float, amount: int) -> None:
-        """Take note of work: of pictures, or of pairs compared."""
+        """Take note of work: pictures, pairs compared, or items measured."""
         with self._lock:
             entry = self._noted.setdefault(stage, [0.0, 0])
             entry[0] += seconds
             entry[1] += amount
+
+    @contextlib.contextmanager
+    def measured(self, stage: str, amount: int = 0) -> Iterator[None]:
+        """Take note of the time of a block."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.add(stage, time.perf_counter() - started, amount)
 
     def entries(self) -> dict[str, Any]:
         """Return what was noted; stages overlap, so that they may be longer together than the whole."""
