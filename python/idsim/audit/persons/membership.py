@@ -36,6 +36,9 @@ FEW_ERRORS = 30  # rule of 30, as in the calibration
 # Room for the last bits of sums of weights: k / n is not always k times 1 / n.
 ROUNDING = 1e-12
 
+# Memberships exchanged at a time: 8 MiB of float64.
+BLOCK = 1 << 20
+
 
 @dataclass(frozen=True)
 class PersonScores:
@@ -309,28 +312,29 @@ class _Ranking:
             # Sum over members = area under the curve of the stratum, in its share, plus a constant.
             self.rank[places] = _placements(ranked[places], ranked[places]) / len(others)
             self.rank[places] *= len(places) * weights[0][inside[0]]
-        self.room = np.empty(len(order))
-        self.advantage, self.area = self._statistics(self.member)
+        self.advantage, self.area = map(float, self._statistics(self.member[None])[0])
 
-    def _statistics(self, member: NDArray[np.bool_]) -> tuple[float, float]:
-        self.room[:] = member
-        area = float(self.rank @ self.room)
-        self.room *= self.gain + self.loss
-        self.room -= self.loss
-        gaps = np.cumsum(self.room, out=self.room)[self.ends]
-        return min(1.0, max(0.0, float(gaps.max()))), area
+    def _statistics(self, member: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Return advantage and area for every row of bool ``[n, persons]``: float64 ``[n, 2]``."""
+        room = member.astype(np.float64)
+        areas = room @ self.rank
+        room *= self.gain + self.loss
+        room -= self.loss
+        gaps = np.cumsum(room, axis=1, out=room)[:, self.ends]
+        return np.stack([np.clip(gaps.max(axis=1), 0.0, 1.0), areas], axis=1)
 
     def permutation_p(self, permutations: int, rng: np.random.Generator) -> tuple[float, float]:
         """Return the p-values of area and advantage."""
         reached = np.zeros(2, np.int64)
-        exchanged = self.member.copy()
-        for _ in range(permutations):
+        block = max(1, BLOCK // len(self.member))
+        for start in range(0, permutations, block):
+            exchanged = np.tile(self.member, (min(block, permutations - start), 1))
             for places in self.places:
-                exchanged[places] = rng.permutation(self.member[places])
-            advantage, area = self._statistics(exchanged)
+                exchanged[:, places] = rng.permuted(exchanged[:, places], axis=1)
             # Sums in another order differ in their last bits: equal statistics must count as reached.
-            reached += (area >= self.area - 1e-9, advantage >= self.advantage - 1e-9)
-        area_p, advantage_p = (1 + reached) / (permutations + 1)
+            limits = np.array([self.advantage, self.area]) - 1e-9
+            reached += (self._statistics(exchanged) >= limits).sum(axis=0)
+        advantage_p, area_p = (1 + reached) / (permutations + 1)
         return float(area_p), float(advantage_p)
 
 

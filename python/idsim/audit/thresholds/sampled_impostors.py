@@ -36,7 +36,14 @@ def mated_scores(faces: FaceSet, metric: Metric) -> tuple[NDArray[np.float32], N
 def sample_impostors(
     vectors: NDArray[np.float32], persons: NDArray[np.int64], metric: Metric
 ) -> NDArray[np.float32]:
-    """Return the scores of some 260,000 pairs of different persons, drawn at random; always the same ones."""
+    """Return the scores of some 260,000 pairs of different persons, drawn at random; always the same ones.
+
+    Sets that have no more pairs give all of them, once.
+    """
+    if len(vectors) * (len(vectors) - 1) // 2 <= SAMPLED_PAIRS:
+        left, right = np.triu_indices(len(vectors), 1)
+        apart = persons[left] != persons[right]
+        return reference.paired_scores(vectors[left[apart]], vectors[right[apart]], metric)
     rng = np.random.default_rng(0)
     parts = []
     for _ in range(SAMPLED_PAIRS // SAMPLE_BLOCK):
