@@ -18,7 +18,7 @@ __all__ = ["app", "run"]
 # Command -> (module in idsim.cli, its function or sub-app, the line that `idsim --help` shows). A module is
 # imported when its command runs, so that help and completion stay instant.
 COMMANDS: dict[str, tuple[str, str, str]] = {
-    "demo": ("demo", "demo", "Run the audit on made-up embeddings with planted leaks."),
+    "demo": ("demo", "demo", "Find the leaks of a small generator of drawn faces, and none of another."),
     "scan": ("scan", "scan", "Measure whether synthetic faces resemble people of the training set."),
     "status": ("runs", "status", "Say how far a scan is."),
     "merge": ("runs", "merge", "Write the results of a scan that several jobs shared."),

@@ -1,0 +1,138 @@
+"""Scans of the drawn world: two generators, each against its own training set and a holdout of other people."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from idsim.demo_world.folders import draw
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable
+
+__all__ = ["GENERATORS", "HOLDOUT", "MATCHERS", "DrawnSet", "Trained", "write_world"]
+
+
+@dataclass(frozen=True)
+class DrawnSet:
+    """Portraits of the first people of a population."""
+
+    population: str
+    people: int
+    images: int
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A generator and what it was trained on.
+
+    Attributes
+    ----------
+    name : str
+        Of the generator, and of its scan.
+    file : str
+        Of its weights, in this package.
+    training : DrawnSet
+        The portraits that it saw.
+    truth : str
+        What is known of it, in a sentence.
+    """
+
+    name: str
+    file: str
+    training: DrawnSet
+    truth: str
+
+
+GENERATORS = (
+    Trained(
+        "few",
+        "few.safetensors",
+        DrawnSet("training-few", 48, 16),
+        "was trained on 48 people until it knew them by heart",
+    ),
+    Trained(
+        "many",
+        "many.safetensors",
+        DrawnSet("training-many", 3000, 1),
+        "was trained on 3,000 people, one picture each",
+    ),
+)
+HOLDOUT = DrawnSet("holdout", 3000, 1)
+MATCHERS = {"arcface": "arcface.onnx", "sphereface": "sphereface.onnx"}
+LICENCE = "Apache-2.0"
+
+
+def write_world(
+    folder: str | os.PathLike[str], seeds: int = 2000, tell: Callable[[int, int], None] | None = None
+) -> dict[str, Path]:
+    """Draw training sets and holdout, and describe the scan of each generator.
+
+    Parameters
+    ----------
+    folder : path
+        A new folder: ``pictures/POPULATION``, ``weights``, ``few.toml``, ``many.toml``.
+    seeds : int
+        Pictures to draw of each generator.
+    tell : callable, optional
+        Called with the sets drawn and their number.
+
+    Returns
+    -------
+    dict
+        Name of the generator -> the TOML file of its scan (docs/scan.md).
+    """
+    place = Path(folder)
+    sets = [*(generator.training for generator in GENERATORS), HOLDOUT]
+    weights = [*(generator.file for generator in GENERATORS), *MATCHERS.values()]
+    (place / "weights").mkdir(parents=True)
+    for name in weights:
+        with as_file(files("idsim.demo_world") / name) as path:
+            (place / "weights" / name).write_bytes(path.read_bytes())
+    for number, drawn in enumerate(sets):
+        if tell is not None:
+            tell(number, len(sets))
+        draw(place / "pictures" / drawn.population, drawn.population, drawn.people, drawn.images)
+    if tell is not None:
+        tell(len(sets), len(sets))
+    return {generator.name: _describe(place, generator, seeds) for generator in GENERATORS}
+
+
+def _describe(folder: Path, generator: Trained, seeds: int) -> Path:
+    lines = [
+        "[run]",
+        f"name = {json.dumps(generator.name)}",
+        'dir = "runs"',
+        "",
+        "[synthetic]",
+        f'generator = "weights/{generator.file}"',
+        f'seeds = "0-{seeds - 1}"',
+        "",
+        "[training]",
+        f'images = "pictures/{generator.training.population}"',
+        'labels = "folder"',
+        "",
+        "[holdout]",
+        f'images = "pictures/{HOLDOUT.population}"',
+        'labels = "folder"',
+    ]
+    for name, file in MATCHERS.items():
+        lines += ["", "[[matcher]]", f'name = "{name}"', f'kind = "weights/{file}"', 'align = "none"']
+    lines += [
+        "",
+        "[calibration]",
+        "fpir = [0.01]",
+        "fmr = [1e-4]",
+        "",
+        "[declared]",
+        'matcher_saw_training = "no"',
+        'generator_mirrored = "no"',
+        f"generator = {json.dumps('StyleGAN2, 32 pixels; ' + generator.truth)}",
+    ]
+    path = folder / f"{generator.name}.toml"
+    path.write_text("\n".join(lines) + "\n")
+    return path
