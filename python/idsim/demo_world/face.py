@@ -34,7 +34,7 @@ class Face:
     def at(self, right: float, down: float) -> tuple[float, float]:
         """Where a point of the face lies after the head has turned: that of a ball seen from far away."""
         wide, yaw = self.person.width, self.scene.yaw
-        depth = sqrt(max(0.0, 1 - (right / wide) ** 2)) * wide
+        depth = sqrt(max(0.0, 1 - right * right / (wide * wide))) * wide
         return right * sqrt(
             1 - yaw * yaw
         ) + 0.75 * depth * yaw, down + self.scene.pitch * self.person.height * 0.8
@@ -151,7 +151,7 @@ def paint_beard(face: Face) -> None:
     """Paint hair on the lower face; the mouth is painted over it."""
     who, canvas = face.person, face.canvas
     x, y = face.at(0, who.mouth_height)
-    colour = shaded(who.hair, 0.85)
+    colour = shaded(who.grown, 0.85)
     if who.beard in ("full", "stubble"):
         jaw = Blob(0, who.height * 0.45, who.width * 1.1, who.height * 0.66, square=True)
         cheeks = Blob(x, y - 0.30, who.width * 0.86, 0.32)
