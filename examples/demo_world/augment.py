@@ -11,11 +11,21 @@ import torch  # noqa: TID253 - a script
 from torch import Tensor  # noqa: TID253
 from torch.nn import functional as F  # noqa: N812, TID253
 
-TURN, ZOOM, SHIFT = 0.08, 0.06, 0.06  # Radians, share, and share of half a side; standard deviations or ends below.
-GAIN, OFFSET = 0.12, 12.0  # Of every channel for itself: standard deviation of the logarithm, and of levels of 255.
+TURN, ZOOM, SHIFT = (
+    0.08,
+    0.06,
+    0.06,
+)  # Radians, share, and share of half a side; standard deviations or ends below.
+GAIN, OFFSET = (
+    0.12,
+    12.0,
+)  # Of every channel for itself: standard deviation of the logarithm, and of levels of 255.
 GREY = 0.5  # Share of the pictures that lose some of their colours.
 BLURRED, NOISY, QUANTISED = 0.5, 0.5, 0.25  # Shares of the pictures.
-NOISE, STEP = 10.0, 24.0  # Largest standard deviation, and largest step of the frequencies' amplitudes, in levels.
+NOISE, STEP = (
+    10.0,
+    24.0,
+)  # Largest standard deviation, and largest step of the frequencies' amplitudes, in levels.
 
 
 def augmented(pictures: Tensor, random: torch.Generator) -> Tensor:

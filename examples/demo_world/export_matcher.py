@@ -56,14 +56,18 @@ def export(network: nn.Module, name: str, output: Path) -> nn.Module:
     with tempfile.TemporaryDirectory() as folder:
         plain, spec, carrying = (Path(folder) / file for file in ("plain.onnx", "spec.toml", "carrying.onnx"))
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # This exporter is deprecated, and the other needs one package more.
+            warnings.simplefilter(
+                "ignore"
+            )  # This exporter is deprecated, and the other needs one package more.
             torch.onnx.export(
                 rounded, torch.zeros(1, 3, SIDE, SIDE), plain, dynamo=False, opset_version=OPSET,
                 input_names=["pictures"], output_names=["embeddings"],
                 dynamic_axes={"pictures": {0: "n"}, "embeddings": {0: "n"}},
             )  # fmt: skip
         onnx.save(with_halves(onnx.load(plain)), plain)
-        spec.write_text(SPEC.format(name=name, loss=LOSSES[name], side=SIDE, dim=rounded.dim), encoding="utf-8")
+        spec.write_text(
+            SPEC.format(name=name, loss=LOSSES[name], side=SIDE, dim=rounded.dim), encoding="utf-8"
+        )
         write_spec_into(plain, spec, carrying)
         output.write_bytes(carrying.read_bytes())
     return rounded

@@ -1,4 +1,4 @@
-"""Classification losses that ask for a margin between people: ArcFace's is added to an angle, SphereFace's multiplies it.
+"""Losses that ask for a margin between people: ArcFace's is added to an angle, SphereFace's multiplies it.
 
 A class is a direction. The cosine between an embedding and the direction of its own person is made smaller than it is
 before the softmax cross-entropy, so that the network must bring it nearer than plain classification needs.

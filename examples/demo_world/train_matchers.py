@@ -4,8 +4,8 @@
     python train_matchers.py drawn-sphereface runs
 
 People are those of the population "matcher-training", who are in no other set. The folder receives ``NAME.csv`` (the
-log), ``NAME.safetensors`` (the weights as they were trained) and ``NAME.onnx``; the portraits are drawn once and kept in
-a file there. With one thread, equal options give equal weights on one kind of processor.
+log), ``NAME.safetensors`` (the weights as they were trained) and ``NAME.onnx``; the portraits are drawn once and kept
+in a file there. It runs on one thread, and equal options give equal weights on one kind of processor.
 """
 
 from __future__ import annotations
@@ -114,15 +114,28 @@ def train(settings: Settings, pictures: np.ndarray, log: Path) -> nn.Module:
                 labels = torch.from_numpy(rows // images)
                 loss, hits = one_step(network, head, optimiser, flat[rows], labels, random, done, settings)
                 losses, right = losses + loss, right + hits
-            shown = [losses / steps, right / steps / settings.batch, min(1, done / settings.grow), rate_of(done, settings)]
-            writer.writerow([epoch + 1, round(time.monotonic() - started), *(f"{value:.5g}" for value in shown)])
+            shown = [
+                losses / steps,
+                right / steps / settings.batch,
+                min(1, done / settings.grow),
+                rate_of(done, settings),
+            ]
+            writer.writerow(
+                [epoch + 1, round(time.monotonic() - started), *(f"{value:.5g}" for value in shown)]
+            )
             file.flush()
     return network.eval()
 
 
 def one_step(
-    network: nn.Module, head: MarginHead, optimiser: torch.optim.Optimizer, pictures: np.ndarray, labels: Tensor,
-    random: torch.Generator, done: float, settings: Settings,
+    network: nn.Module,
+    head: MarginHead,
+    optimiser: torch.optim.Optimizer,
+    pictures: np.ndarray,
+    labels: Tensor,
+    random: torch.Generator,
+    done: float,
+    settings: Settings,
 ) -> tuple[float, int]:
     """Return the loss of a batch and how many of it are nearest to their own class, and learn from it."""
     batch = fed(augment.augmented(torch.from_numpy(pictures), random))
@@ -144,7 +157,9 @@ def main() -> None:
         parser.add_argument(f"--{key}", type=int)
     options = parser.parse_args()
     given = {key: getattr(options, key) for key in ("people", "images", "epochs", "seed")}
-    settings = replace(MATCHERS[options.name], **{key: value for key, value in given.items() if value is not None})
+    settings = replace(
+        MATCHERS[options.name], **{key: value for key, value in given.items() if value is not None}
+    )
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(mode=True)
     options.folder.mkdir(parents=True, exist_ok=True)
