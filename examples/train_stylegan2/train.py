@@ -63,6 +63,7 @@ class Settings:
     batch: int
     rate: float
     gamma: float
+    mixing: float
     ema_images: float
     mirror: bool
     seed: int
@@ -106,7 +107,7 @@ class Training:
         ws, others = (self.generator.map(z) for z in latent)
         with torch.no_grad():
             self.generator.mapping.w_avg.lerp_(ws[:, 0].mean(0), W_AVG_SHARE)
-        ws = mix_styles(ws, others)
+        ws = mix_styles(ws, others, self.settings.mixing)
         return self.generator.synthesis(ws, noise="random"), ws
 
     def advance(self, images: np.ndarray) -> dict[str, float]:
@@ -258,6 +259,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--mapping-layers", type=int, default=2)
     parser.add_argument("--rate", type=float, default=0.002, help="learning rate of both networks")
     parser.add_argument("--gamma", type=float, help="weight of R1; default 0.0002 x resolution^2 / batch")
+    parser.add_argument("--mixing", type=float, default=0.9, help="share of the batches with mixed styles")
     parser.add_argument("--ema-images", type=float, help="half-life of the average; default 312.5 x batch")
     parser.add_argument("--mirror", action="store_true", help="mirror half of the pictures")
     parser.add_argument("--seed", type=int, default=0)
@@ -274,6 +276,8 @@ def main() -> None:
         raise SystemExit(f"--resolution must be a power of two, 8 or more, not {side}")
     if min(options.batch, options.save_every) < 1:
         raise SystemExit("--batch and --save-every must be 1 or more")
+    if not 0 <= options.mixing <= 1:
+        raise SystemExit(f"--mixing must be from 0 to 1, not {options.mixing}")
     options.run.mkdir(parents=True, exist_ok=True)
     array = pictures.prepare(paths, side, options.run / f"pictures-{side}.npy")
     settings = Settings(
@@ -285,6 +289,7 @@ def main() -> None:
         batch=options.batch,
         rate=options.rate,
         gamma=options.gamma if options.gamma is not None else 0.0002 * side**2 / options.batch,
+        mixing=options.mixing,
         ema_images=options.ema_images or 312.5 * options.batch,
         mirror=options.mirror,
         seed=options.seed,

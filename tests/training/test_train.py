@@ -150,6 +150,8 @@ def test_bad_options(run):
         run("run", 4, "--resolution", "12")
     with pytest.raises(SystemExit, match="1 or more"):
         run("run", 4, "--save-every", "0")
+    with pytest.raises(SystemExit, match="--mixing must be from 0 to 1, not 2"):
+        run("run", 4, "--mixing", "2")
 
 
 def settings(train, **changes):
@@ -161,7 +163,15 @@ def settings(train, **changes):
         "mapping_layers": 2,
         "batch": 8,
     }
-    values |= {"rate": 0.002, "gamma": 0.01, "ema_images": 100.0, "mirror": False, "seed": 0, "pictures": ""}
+    values |= {
+        "rate": 0.002,
+        "gamma": 0.01,
+        "mixing": 0.9,
+        "ema_images": 100.0,
+        "mirror": False,
+        "seed": 0,
+        "pictures": "",
+    }
     return train.Settings(**(values | changes))
 
 
@@ -178,6 +188,14 @@ def test_the_networks_learn_the_colour_of_plain_pictures(train):
     assert np.abs(after - target).max() < 25
     assert losses[0]["discriminator"] == pytest.approx(2 * np.log(2), abs=0.5)
     assert training.generator.mapping.w_avg.abs().sum() > 0
+
+
+@pytest.mark.parametrize("mixing", [0.0, 1.0])
+def test_styles_are_mixed_as_often_as_told(train, mixing):
+    training = train.Training(settings(train, mixing=mixing), "cpu")
+    for _ in range(20):
+        _, ws = training.draw(2)
+        assert bool((ws[:, :1] == ws).all()) == (mixing == 0)
 
 
 def test_only_the_network_of_a_step_moves(train):

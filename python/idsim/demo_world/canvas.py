@@ -88,7 +88,9 @@ class Canvas:
     def window(self, blob: Blob) -> Window:
         """Return the rows and columns that a blob can touch."""
         (cos, sin), half = self._turn, self.side / 2
-        reach = max(blob.across * (1 + abs(blob.taper)), blob.down + abs(blob.bend) * blob.across**2)
+        reach = max(
+            blob.across * (1 + abs(blob.taper)), blob.down + abs(blob.bend) * blob.across * blob.across
+        )
         around = (1.42 * reach if blob.tilt or blob.taper or blob.square else reach) + blob.soft
         radius = around * self._scale * half + 2
         column = (1 + self._origin[0] + self._scale * (cos * blob.x - sin * blob.y)) * half
@@ -117,7 +119,12 @@ class Canvas:
         else:
             radius = np.sqrt(u + v) + TINY
             fall = radius
-        slope = np.sqrt(u * np.float32(blob.across**-2) + v * np.float32(blob.down**-2)) + TINY
+        slope = (
+            np.sqrt(
+                u * np.float32(1 / (blob.across * blob.across)) + v * np.float32(1 / (blob.down * blob.down))
+            )
+            + TINY
+        )
         distance = (radius - ONE) * fall / slope
         edge = np.float32(1 / (self._pixel + blob.soft))
         return np.asarray(np.minimum(np.maximum(HALF - distance * edge, ZERO), ONE))
@@ -132,6 +139,8 @@ class Canvas:
         strength: float = 1.0,
     ) -> None:
         """Lay a colour over what the blob covers, within one other blob and without another."""
+        if strength <= 0:
+            return
         window = self.window(blob)
         mask = self.cover(blob, window) * np.float32(strength)
         if within is not None:

@@ -34,7 +34,7 @@ class Face:
     def at(self, right: float, down: float) -> tuple[float, float]:
         """Where a point of the face lies after the head has turned: that of a ball seen from far away."""
         wide, yaw = self.person.width, self.scene.yaw
-        depth = sqrt(max(0.0, 1 - (right / wide) ** 2)) * wide
+        depth = sqrt(max(0.0, 1 - right * right / (wide * wide))) * wide
         return right * sqrt(
             1 - yaw * yaw
         ) + 0.75 * depth * yaw, down + self.scene.pitch * self.person.height * 0.8

@@ -77,7 +77,7 @@ class Person:
     freckles : bool
         Freckles on both cheeks.
     mole : tuple of float or None
-        Place of a mole, right and down of the head's centre, in halves of the head.
+        Place of a mole: right of the middle as a share of the width, and below the head's centre.
     glasses : tuple of float, float and Colour, or None
         Radius and squareness (0 or 1) of the glasses, and their colour.
     """
