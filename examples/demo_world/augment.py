@@ -20,7 +20,7 @@ GAIN, OFFSET = (
     0.12,
     12.0,
 )  # Of every channel for itself: standard deviation of the logarithm, and of levels of 255.
-GREY = 0.5  # Share of the pictures that lose some of their colours.
+GREY = 0.25  # Share of the pictures that lose some of their colours.
 BLURRED, NOISY, QUANTISED = 0.5, 0.5, 0.25  # Shares of the pictures.
 NOISE, STEP = (
     10.0,

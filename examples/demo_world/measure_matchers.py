@@ -15,9 +15,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import colour_trials
 import numpy as np
+import picture_trials
 from agreement import agreement
+from matcher_table import table
 
 from idsim.audit.thresholds.calibrating import CalibrationRequest, calibrate
 from idsim.audit.thresholds.calibration import Target
@@ -93,7 +94,7 @@ def measured(file: Path, pictures: np.ndarray, seed: int) -> tuple[dict[str, Any
         "dim": embedder.dim,
         "portraits_per_second": speed(embedder, flat[:2000]),
         **found,
-        "colours": colour_trials.trials(embedder, pictures, threshold, seed),
+        "pictures": picture_trials.trials(embedder, pictures, threshold, seed),
         "specification": specification_check(file),
     }
     return entry, vectors, threshold
@@ -117,11 +118,11 @@ def main() -> None:
         "images": options.images,
         "matchers": [entry for entry, _, _ in parts],
         "agreement": agreement(*((vectors, threshold) for _, vectors, threshold in parts)),
-        "colours_alone": colour_trials.by_colours_alone(pictures),
+        "colours_alone": picture_trials.by_colours_alone(pictures),
     }
     text = json.dumps(report, indent=1, sort_keys=True) + "\n"
     (options.output / "matchers.json").write_text(text, encoding="utf-8")
-    print(text)
+    (options.output / "matchers.md").write_text(table(report), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ class Settings:
     scale: float
     seed: int
     people: int = 4000
-    images: int = 12
+    images: int = 10
     epochs: int = 15
     batch: int = 128
     rate: float = 2e-3

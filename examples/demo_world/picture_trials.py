@@ -1,4 +1,4 @@
-"""Does a matcher know people, or colours?"""
+"""Does a matcher know people, or colours? And does it know them in softer, noisier pictures than it learned from?"""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from idsim.matchers.pair_statistics import Pair, PairScores, auc, equal_error_rate, similarity
+from idsim.matchers.pair_statistics import Estimate, Pair, PairScores, auc, equal_error_rate, similarity
 
 if TYPE_CHECKING:
     from idsim.matchers import Embedder
 
 CAST = 0.15  # Standard deviation of the logarithm of each channel's gain in a colour cast.
+NOISE = 8.0  # Standard deviation in levels of 255.
 NEIGHBOURS = 10  # People of higher number whom each is compared with.
 
 
@@ -37,6 +38,14 @@ def with_cast(pictures: np.ndarray, random: np.random.Generator) -> np.ndarray:
     return np.clip(np.rint(pictures * gains), 0, 255).astype(np.uint8)
 
 
+def worn(pictures: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Filter pictures with [1, 2, 1] / 4 in both directions and add noise: what small generators do to faces."""
+    wide = np.pad(pictures.astype(np.float64), ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
+    across = (wide[:, :, :-2] + 2 * wide[:, :, 1:-1] + wide[:, :, 2:]) / 4
+    soft = (across[:, :-2] + 2 * across[:, 1:-1] + across[:, 2:]) / 4
+    return np.clip(np.rint(soft + NOISE * random.standard_normal(soft.shape)), 0, 255).astype(np.uint8)
+
+
 def with_colours_of(pictures: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Give every picture the mean and the standard deviation of each channel of another picture."""
     mean, spread = (measure(pictures, axis=(1, 2), keepdims=True) for measure in (np.mean, np.std))
@@ -57,7 +66,8 @@ def trials(embedder: Embedder, pictures: np.ndarray, threshold: float, seed: int
     -------
     dict
         ``as_drawn``; ``cast``: both pictures have a colour cast of their own; ``exchanged``: the first picture of a
-        pair of two people has the colours of the second, that of a pair of one person has those of somebody else.
+        pair of two people has the colours of the second, that of a pair of one person has those of somebody else;
+        ``worn``: the first picture is soft and noisy.
     """
     random = np.random.default_rng(seed)
     people, images = pictures.shape[:2]
@@ -69,11 +79,13 @@ def trials(embedder: Embedder, pictures: np.ndarray, threshold: float, seed: int
     donors = np.where(same, (first + len(flat) // 2) % len(flat), second)
     cast = embedder.embed(with_cast(flat, random))
     plain = embedder.embed(flat)
+    soft = embedder.embed(worn(flat, random))
     recoloured = embedder.embed(with_colours_of(flat[first], flat[donors]))
     scored = {
         "as_drawn": (plain[first], plain[second]),
         "cast": (cast[first], cast[second]),
         "exchanged": (recoloured, plain[second]),
+        "worn": (soft[first], plain[second]),
     }
     return {name: _errors(pairs, *sides, threshold) for name, sides in scored.items()}
 
@@ -83,9 +95,15 @@ def _errors(pairs: list[Pair], a: np.ndarray, b: np.ndarray, threshold: float) -
     missed = scores.estimate(lambda same, _: float((same < threshold).mean()))
     matched = scores.estimate(lambda _, different: float((different >= threshold).mean()))
     return {
-        "fnmr": missed._replace(n=len(scores.same)).plain(),
-        "fmr": matched._replace(n=len(scores.different)).plain(),
+        "fnmr": _share(missed, len(scores.same)).plain(),
+        "fmr": _share(matched, len(scores.different)).plain(),
     }
+
+
+def _share(estimate: Estimate, n: int) -> Estimate:
+    """The estimate of a share of n pairs, with ends from 0 to 1."""
+    low, high = (float(np.clip(end, 0, 1)) for end in (estimate.low, estimate.high))
+    return estimate._replace(low=low, high=high, n=n)
 
 
 def by_colours_alone(pictures: np.ndarray) -> dict[str, Any]:
