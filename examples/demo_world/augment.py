@@ -11,15 +11,10 @@ import torch  # noqa: TID253 - a script
 from torch import Tensor  # noqa: TID253
 from torch.nn import functional as F  # noqa: N812, TID253
 
-TURN, ZOOM, SHIFT = (
-    0.08,
-    0.06,
-    0.06,
-)  # Radians, share, and share of half a side; standard deviations or ends below.
-GAIN, OFFSET = (
-    0.12,
-    12.0,
-)  # Of every channel for itself: standard deviation of the logarithm, and of levels of 255.
+# Standard deviations: radians, of the logarithm, and of halves of a side.
+TURN, ZOOM, SHIFT = 0.06, 0.05, 0.05
+# Standard deviations, of every channel for itself: of the logarithm, and in levels of 255.
+GAIN, OFFSET = 0.08, 8.0
 GREY = 0.25  # Share of the pictures that lose some of their colours.
 BLURRED, NOISY, QUANTISED = 0.5, 0.5, 0.25  # Shares of the pictures.
 NOISE, STEP = (
