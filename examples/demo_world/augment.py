@@ -17,10 +17,8 @@ TURN, ZOOM, SHIFT = 0.06, 0.05, 0.05
 GAIN, OFFSET = 0.08, 8.0
 GREY = 0.25  # Share of the pictures that lose some of their colours.
 BLURRED, NOISY, QUANTISED = 0.5, 0.5, 0.25  # Shares of the pictures.
-NOISE, STEP = (
-    10.0,
-    24.0,
-)  # Largest standard deviation, and largest step of the frequencies' amplitudes, in levels.
+# Largest standard deviation, and largest step of the amplitudes of frequencies, in levels.
+NOISE, STEP = 10.0, 24.0
 
 
 def augmented(pictures: Tensor, random: torch.Generator) -> Tensor:
