@@ -39,7 +39,8 @@ def correlation(first: np.ndarray, second: np.ndarray) -> Estimate:
     scores = [(vectors[0:-1:2, 0] * vectors[1::2, 0]).sum(1) for vectors in (first, second)]
     value = float(np.corrcoef(*scores)[0, 1])
     reach = 1.96 / math.sqrt(len(scores[0]) - 3)
-    low, high = (math.tanh(math.atanh(value) + side * reach) for side in (-1, 1))
+    middle = math.atanh(max(-1 + 1e-12, min(1 - 1e-12, value)))
+    low, high = (math.tanh(middle + side * reach) for side in (-1, 1))
     return Estimate(value, low, high, len(scores[0]))
 
 

@@ -86,6 +86,8 @@ def measured(file: Path, pictures: np.ndarray, seed: int) -> tuple[dict[str, Any
     vectors = embedder.embed(flat).reshape(*pictures.shape[:2], -1)
     found = rates(vectors, seed)
     points = {point["target"]: point for point in found["operating_points"]}
+    if points[DECIDING]["refused"]:
+        raise SystemExit(f"too few people: {points[DECIDING]['refused']}")
     threshold = float(points[DECIDING]["threshold"])
     entry = {
         "name": embedder.name,
