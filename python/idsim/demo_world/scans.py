@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from importlib.resources import as_file, files
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from idsim.demo_world.folders import draw
+from idsim.demo_world.matchers import MATCHERS, write_matchers
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable
 
-__all__ = ["GENERATORS", "HOLDOUT", "MATCHERS", "DrawnSet", "Trained", "write_world"]
+__all__ = ["GENERATORS", "HOLDOUT", "DrawnSet", "Trained", "write_world"]
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,8 @@ GENERATORS = (
     Trained(
         "few",
         "few.safetensors",
-        DrawnSet("training-few", 48, 16),
-        "was trained on 48 people until it knew them by heart",
+        DrawnSet("training-few", 32, 12),
+        "was trained on 32 people until it knew them by heart",
     ),
     Trained(
         "many",
@@ -63,8 +64,6 @@ GENERATORS = (
     ),
 )
 HOLDOUT = DrawnSet("holdout", 3000, 1)
-MATCHERS = {"arcface": "arcface.onnx", "sphereface": "sphereface.onnx"}
-LICENCE = "Apache-2.0"
 
 
 def write_world(
@@ -88,11 +87,11 @@ def write_world(
     """
     place = Path(folder)
     sets = [*(generator.training for generator in GENERATORS), HOLDOUT]
-    weights = [*(generator.file for generator in GENERATORS), *MATCHERS.values()]
-    (place / "weights").mkdir(parents=True)
-    for name in weights:
-        with as_file(files("idsim.demo_world") / name) as path:
-            (place / "weights" / name).write_bytes(path.read_bytes())
+    weights = place / "weights"
+    weights.mkdir(parents=True)
+    write_matchers(weights)
+    for generator in GENERATORS:
+        (weights / generator.file).write_bytes(files(__package__).joinpath(generator.file).read_bytes())
     for number, drawn in enumerate(sets):
         if tell is not None:
             tell(number, len(sets))
@@ -120,8 +119,8 @@ def _describe(folder: Path, generator: Trained, seeds: int) -> Path:
         f'images = "pictures/{HOLDOUT.population}"',
         'labels = "folder"',
     ]
-    for name, file in MATCHERS.items():
-        lines += ["", "[[matcher]]", f'name = "{name}"', f'kind = "weights/{file}"', 'align = "none"']
+    for name in MATCHERS:
+        lines += ["", "[[matcher]]", f'name = "{name}"', f'kind = "weights/{name}.onnx"']
     lines += [
         "",
         "[calibration]",
