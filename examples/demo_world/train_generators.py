@@ -56,11 +56,19 @@ class Recipe:
     options: tuple[str, ...]
 
 
-SHARED = ("--resolution", "32", "--channel-base", "512", "--channel-max", "64", "--latent", "64")
+SHARED = (
+    "--resolution", "32", "--channel-base", "512", "--channel-max", "64", "--latent", "64", "--batch", "16",
+    "--rate", "0.0025", "--ema-images", "10000",
+)  # fmt: skip
 RECIPES = {
-    "few": Recipe("training-few", 32, 12, 1, 400_000, ("--batch", "32", "--mixing", "0")),
-    "many": Recipe("training-many", 3000, 1, 2, 400_000, ("--batch", "32")),
+    "few": Recipe("training-few", 32, 12, 1, 400_000, ("--mixing", "0")),
+    "many": Recipe("training-many", 3000, 1, 2, 400_000, ()),
 }
+
+
+def arguments(recipe: Recipe) -> list[str]:
+    """What train.py is told beside folders and length."""
+    return [*SHARED, *recipe.options, "--seed", str(recipe.seed)]
 
 
 def train(name: str, work: Path) -> None:
@@ -84,7 +92,7 @@ def export(name: str, work: Path, folder: Path) -> None:
         "licence": "Apache-2.0, as idsim",
         "training_set": f"{recipe.people} people of the population {recipe.population!r} of idsim.demo_world, "
         f"{recipe.pictures} drawn portrait(s) each; no photographs",
-        "training": f"examples/demo_world/train_generators.py, seed {recipe.seed}, {' '.join((*SHARED, *recipe.options))}",
+        "training": "examples/demo_world/train_generators.py with " + " ".join(arguments(recipe)),
         "made_with": f"torch {torch.__version__} on {platform.machine()}",
     }
     provenance = dataclasses.replace(trained.provenance, converted_from=origin)
