@@ -33,7 +33,7 @@ def table(report: dict[str, Any]) -> str:
             entry["separation"]["eer"], entry["separation"]["eer"]["interval"]
         ),
         "area under the curve": lambda entry: _number(entry["separation"]["auc"]),
-        "d′": lambda entry: _number(entry["separation"]["d_prime"], 2),
+        "d′": lambda entry: _number(entry["pictures"]["as_drawn"]["d_prime"], 2),
         "elements": lambda entry: str(entry["dim"]),
         "bytes": lambda entry: f"{entry['bytes']:,}",
         "portraits a second on one core": lambda entry: f"{entry['portraits_per_second']:,}",

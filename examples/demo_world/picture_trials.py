@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from idsim.matchers.pair_statistics import Estimate, Pair, PairScores, auc, equal_error_rate, similarity
+from idsim.matchers.pair_statistics import (
+    Estimate,
+    Pair,
+    PairScores,
+    auc,
+    equal_error_rate,
+    separation,
+    similarity,
+)
 
 if TYPE_CHECKING:
     from idsim.matchers import Embedder
@@ -97,6 +105,7 @@ def _errors(pairs: list[Pair], a: np.ndarray, b: np.ndarray, threshold: float) -
     return {
         "fnmr": _share(missed, len(scores.same)).plain(),
         "fmr": _share(matched, len(scores.different)).plain(),
+        "d_prime": scores.estimate(separation).plain(),
     }
 
 
