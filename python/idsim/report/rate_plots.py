@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["exposure", "leak_rate_by_gallery_size", "leak_rate_by_threshold", "tail_lift"]
 
-SIDES = (("holdout", "against the holdout", "--", "s"), ("training", "against training", "-", "o"))
+# The holdout is drawn last: through its dashes the line of training shows where both agree.
+SIDES = (("training", "against training", "-", "o"), ("holdout", "against the holdout", (0, (3, 1.5)), "s"))
 
 
 def leak_rate_by_threshold(found: SetResults, identity: Identity) -> Figure | str:
@@ -183,19 +184,20 @@ def exposure(found: SetResults, identity: Identity) -> Figure | str:
 
     def draw(figure: Any) -> None:
         found_axes = axes(figure, "share of the persons, most exposed first", "clusters that reach the person")
-        most, least = 1, 1.0
+        most = 1
+        least = 0.5 / max(sum(number for _, number in reached[name]) for name, *_ in SIDES)
         for name, words, line, _ in SIDES:
-            x, y = _sorted_counts(reached[name])
+            x, y = _sorted_counts(reached[name], least)
             if not y:
                 continue
-            most, least = max(most, y[0]), min(least, x[1] if x[0] == 0 else x[0])
+            most = max(most, y[0])
             found_axes.plot(
                 x, y, color=colour(name), linestyle=line, drawstyle="steps-pre", linewidth=2.0,
                 label=f"{words.removeprefix('against ')}: {count(_exposed(reached[name]))} persons",
             )  # fmt: skip
             found_axes.plot([x[-1]] * 2, [y[-1], 0], color=colour(name), linestyle=line, linewidth=2.0)
         found_axes.set_xscale("log")
-        found_axes.set_xlim(least / 1.5, 1.0)
+        found_axes.set_xlim(least, 1.0)
         if most > 30:
             found_axes.set_yscale("symlog", linthresh=1)
         found_axes.set_ylim(0, most * 1.15)
@@ -221,16 +223,15 @@ def exposure(found: SetResults, identity: Identity) -> Figure | str:
     return identity.figure("exposure", "Exposure: how often persons are reached", caption, draw)
 
 
-def _sorted_counts(reached: list[list[int]]) -> tuple[list[float], list[int]]:
+def _sorted_counts(reached: list[list[int]], start: float) -> tuple[list[float], list[int]]:
     """Return the ends of the steps: share of persons up to it, and clusters that reach each of them."""
     total = sum(persons for _, persons in reached)
-    x, y, so_far = [0.0], [], 0
+    x, y, so_far = [start], [], 0
     for clusters, persons in sorted(reached, reverse=True):
         if clusters:
             so_far += persons
             x.append(so_far / total)
             y.append(clusters)
-    x[0] = 1e-9
     return (x, [y[0], *y]) if y else ([], [])
 
 
