@@ -30,11 +30,9 @@ SIDES = (("training", "against training", "-", "o"), ("holdout", "against the ho
 
 def leak_rate_by_threshold(found: SetResults, identity: Identity) -> Figure | str:
     """Return the figure of both leak rates along the threshold."""
-    curves = found.curves.get("leak_rate_by_threshold")
-    if curves is None:
-        return "the run has no curves.json"
-    if curves.get("refused"):
-        return str(curves["refused"])
+    curves = found.curve("leak_rate_by_threshold")
+    if isinstance(curves, str):
+        return curves
 
     def draw(figure: Any) -> None:
         found_axes = axes(figure, _threshold_label(curves["metric"]), "leak rate")
@@ -43,7 +41,7 @@ def leak_rate_by_threshold(found: SetResults, identity: Identity) -> Figure | st
             _band(found_axes, curves["thresholds"], curves[name], floor, name)
             rates = [rate or float("nan") for rate in curves[name]["rate"]]
             found_axes.plot(curves["thresholds"], rates, color=colour(name), linestyle=line, label=words)
-        known = [value if value else float("nan") for value in curves["fpir"]]
+        known = [value or float("nan") for value in curves["fpir"]]
         if any(value == value for value in known):  # noqa: PLR0124 - NaN alone differs from itself
             found_axes.plot(
                 curves["thresholds"], known, color=colour("impostor"), linewidth=1.1, linestyle=(0, (3, 1, 1, 1)),
@@ -101,7 +99,9 @@ def leak_rate_by_gallery_size(found: SetResults, identity: Identity) -> Figure |
             entry = {key: [point[key] for point in points] for key in ("low", "high")}
             _band(found_axes, x, entry, floor, name)
             rates = [point["rate"] or float("nan") for point in points]
-            found_axes.plot(x, rates, color=colour(name), linestyle=line, marker=mark, markersize=4, label=words)
+            found_axes.plot(
+                x, rates, color=colour(name), linestyle=line, marker=mark, markersize=4, label=words
+            )
         found_axes.set_xscale("log")
         found_axes.set_yscale("log")
         found_axes.set_ylim(floor, min(1.0, found_axes.get_ylim()[1]))
@@ -142,7 +142,9 @@ def tail_lift(found: SetResults, identity: Identity) -> Figure | str:
             x, [point["low"] for point in points], [point["high"] for point in points], color=colour("training"),
             alpha=0.2, linewidth=0,
         )  # fmt: skip
-        found_axes.plot(x, [point["lift"] for point in points], color=colour("training"), label="training / holdout")
+        found_axes.plot(
+            x, [point["lift"] for point in points], color=colour("training"), label="training / holdout"
+        )
         few = [point for point in points if point["flags"]]
         if few:
             found_axes.plot(
@@ -173,17 +175,17 @@ def tail_lift(found: SetResults, identity: Identity) -> Figure | str:
 
 def exposure(found: SetResults, identity: Identity) -> Figure | str:
     """Return the figure of synthetic clusters per person, most exposed persons first."""
-    reached = found.curves.get("clusters_per_person")
-    if reached is None:
-        return "the run has no curves.json"
-    if reached.get("refused"):
-        return str(reached["refused"])
+    reached = found.curve("clusters_per_person")
+    if isinstance(reached, str):
+        return reached
     if not any(clusters for name, *_ in SIDES for clusters, _ in reached[name]):
         return "no synthetic cluster reaches anybody at the primary operating point"
     name_of_point = found.summary["operating_points"][0]["name"]
 
     def draw(figure: Any) -> None:
-        found_axes = axes(figure, "share of the persons, most exposed first", "clusters that reach the person")
+        found_axes = axes(
+            figure, "share of the persons, most exposed first", "clusters that reach the person"
+        )
         most = 1
         least = 0.5 / max(sum(number for _, number in reached[name]) for name, *_ in SIDES)
         for name, words, line, _ in SIDES:

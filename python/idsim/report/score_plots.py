@@ -43,11 +43,9 @@ DET_TICKS = (
 
 def score_distributions(found: SetResults, identity: Identity) -> Figure | str:
     """Return the figure of all scores on a logarithmic axis."""
-    curves = found.curves.get("score_distributions")
-    if curves is None:
-        return "the run has no curves.json"
-    if curves.get("refused"):
-        return str(curves["refused"])
+    curves = found.curve("score_distributions")
+    if isinstance(curves, str):
+        return curves
     shown = [(curves[name], *words) for name, *words in SERIES if curves.get(name)]
 
     def draw(figure: Any) -> None:
@@ -59,11 +57,19 @@ def score_distributions(found: SetResults, identity: Identity) -> Figure | str:
             shares = [number / total if number else float("nan") for number in entry["counts"]]
             least = min([least, *(value for value in shares if value > 0)])
             found_axes.stairs(
-                shares, curves["edges"], baseline=None, color=colour(tint), linestyle=line, linewidth=1.6, label=words
+                shares,
+                curves["edges"],
+                baseline=None,
+                color=colour(tint),
+                linestyle=line,
+                linewidth=1.6,
+                label=words,
             )
             if tint == "impostor":
                 floor = [value if value > 0 else 1e-12 for value in shares]
-                found_axes.stairs(floor, curves["edges"], baseline=1e-12, fill=True, color=colour(tint), alpha=0.18)
+                found_axes.stairs(
+                    floor, curves["edges"], baseline=1e-12, fill=True, color=colour(tint), alpha=0.18
+                )
         found_axes.set_yscale("log")
         found_axes.set_ylim(least / 2, 1.0)
         mark_thresholds(found_axes, found.summary["operating_points"])
@@ -76,7 +82,7 @@ def score_distributions(found: SetResults, identity: Identity) -> Figure | str:
 
 
 def _total(entry: dict[str, Any]) -> int:
-    return int(entry.get("comparisons", entry.get("images")))
+    return int(entry["comparisons"] if "comparisons" in entry else entry["images"])
 
 
 def _distribution_caption(curves: dict[str, Any]) -> str:
@@ -175,7 +181,7 @@ def _has_both(point: dict[str, Any]) -> bool:
     """Whether an operating point has error rates that the axes can show."""
     if point["refused"] or not point.get("fmr") or not point.get("fnmr"):
         return False
-    return 0 < point["fmr"]["rate"] < 1 and point["fnmr"]["rate"] < 1
+    return bool(0 < point["fmr"]["rate"] < 1 and point["fnmr"]["rate"] < 1)
 
 
 def _deviate_ticks(axis: Any) -> None:
@@ -198,6 +204,6 @@ def _det_caption(found: SetResults, separation: dict[str, Any]) -> str:
         f"From {count(separation['mated_comparisons'])} pairs of images of {count(separation['persons'])} persons of "
         f"the holdout and {count(separation['impostor_comparisons'])} pairs of different people, on normal-deviate "
         f"axes. Band: {level:g} % intervals of the FNMR, persons being the units, at each threshold for itself. Equal "
-        f"error rate {power(eer)}. Where no pair of a person is missed, only the upper end of the band is known. Marks: "
-        "the operating points, whose FNMR counts pairs of the training set too, so that they may lie off the curve."
+        f"error rate {power(eer)}. Where no pair of a person is missed, only the upper end of the band is known. "
+        "Marks: the operating points, whose FNMR counts pairs of the training set too, so that they may lie off the curve."
     )
