@@ -73,9 +73,9 @@ def agreement(run: RunResults, identity: Identity) -> Figure | str:
     totals = {side: sum(row["pairs"] for row in entry[side]) for side in ("training", "holdout")}
     caption = (
         f"Pairs of a synthetic image and a person that the marked matchers flag and no other does, each at its own "
-        f"primary operating point: {count(totals['training'])} pairs with training, {count(totals['holdout'])} with the "
-        f"holdout, over whole galleries. Matchers err on different people: what several flag is less likely an error. "
-        f"No bands: these are counts.{more}"
+        f"primary operating point: {count(totals['training'])} pairs with training, {count(totals['holdout'])} with "
+        f"the holdout, over whole galleries. Matchers err on different people: what several flag is less likely an "
+        f"error. No bands: these are counts.{more}"
     )
     size = (4.8, 2.9 + 0.28 * len(names))
     return identity.figure("agreement", "Pairs that matchers agree on", caption, draw, size)
@@ -141,8 +141,8 @@ def consensus(run: RunResults, identity: Identity) -> Figure | str:
 
     clusters = levels[0]["clusters"] if levels else 0
     caption = (
-        f"Leak rates and excess where at least so many matchers find the same person in an image, each matcher at its own "
-        f"threshold; {count(clusters)} synthetic clusters, {count(levels[0]['persons'])} persons per gallery. Bars: "
-        f"{100 * run.confidence:g} % intervals, each for itself. The primary number of matchers decides."
+        f"Leak rates and excess where at least so many matchers find the same person in an image, each matcher at its "
+        f"own threshold; {count(clusters)} synthetic clusters, {count(levels[0]['persons'])} persons per gallery. "
+        f"Bars: {100 * run.confidence:g} % intervals, each for itself. The primary number of matchers decides."
     )
     return identity.figure("consensus", "Leak rates by number of matchers that agree", caption, draw)

@@ -111,11 +111,11 @@ def leak_rate_by_gallery_size(found: SetResults, identity: Identity) -> Figure |
 
     persons = {name: points[-1]["persons"] for name, *_, points in sides}
     caption = (
-        f"Leak rate at {primary['name']} if fewer persons were in the gallery: the mean over all galleries of that size "
-        f"from {count(persons['training'])} persons of training and {count(persons['holdout'])} of the holdout, in "
-        f"closed form. Bands: {100 * found.summary['statistics']['confidence']:g} % intervals (Wilson over effective "
-        "clusters, two-way clustered), at each size for itself. Both lines rise with the gallery; a leak is the "
-        "distance between them."
+        f"Leak rate at {primary['name']} if fewer persons were in the gallery: the mean over all galleries of that "
+        f"size from {count(persons['training'])} persons of training and {count(persons['holdout'])} of the holdout, "
+        f"in closed form. Bands: {100 * found.summary['statistics']['confidence']:g} % intervals (Wilson over "
+        "effective clusters, two-way clustered), at each size for itself. Both lines rise with the gallery; a leak is "
+        "the distance between them."
     )
     return identity.figure("leak-rate-by-gallery-size", "Leak rate by size of the gallery", caption, draw)
 
@@ -213,14 +213,14 @@ def exposure(found: SetResults, identity: Identity) -> Figure | str:
     if excess is not None:
         level = 100 * found.summary["statistics"]["confidence"]
         beyond = (
-            f" Excess of exposed persons {100 * excess['share']:.2f} % ({level:g} % interval {100 * excess['low']:.2f} to "
-            f"{100 * excess['high']:.2f} %, permutation p = {excess['permutation_p']:.2g})."
+            f" Excess of exposed persons {100 * excess['share']:.2f} % ({level:g} % interval {100 * excess['low']:.2f} "
+            f"to {100 * excess['high']:.2f} %, permutation p = {excess['permutation_p']:.2g})."
         )
     persons = {name: sum(number for _, number in reached[name]) for name, *_ in SIDES}
     caption = (
-        f"How many synthetic clusters reach a person at {name_of_point}, persons sorted by it: {count(persons['training'])} "
-        f"of training, {count(persons['holdout'])} of the holdout. The holdout, from which nothing can leak, is what "
-        f"chance does.{beyond} No bands: these are counts."
+        f"How many synthetic clusters reach a person at {name_of_point}, persons sorted by it: "
+        f"{count(persons['training'])} of training, {count(persons['holdout'])} of the holdout. The holdout, from "
+        f"which nothing can leak, is what chance does.{beyond} No bands: these are counts."
     )
     return identity.figure("exposure", "Exposure: how often persons are reached", caption, draw)
 

@@ -208,7 +208,7 @@ def _caption(rows: Sequence[ExcessRow], point: str, confidence: float, what: str
     measured = sum(row.entry is not None for row in rows)
     missing = f" {len(rows) - measured} could not be measured." if measured < len(rows) else ""
     return (
-        f"Excess leak rate (training less holdout) at {point} with its {100 * confidence:g} % interval, each {what} for "
-        f"itself (n = {count(measured)}). Filled marks: the verdict is an excess, after correction of the p-values for "
-        f"their number; intervals are not corrected.{missing}"
+        f"Excess leak rate (training less holdout) at {point} with its {100 * confidence:g} % interval, each {what} "
+        f"for itself (n = {count(measured)}). Filled marks: the verdict is an excess, after correction of the p-values "
+        f"for their number; intervals are not corrected.{missing}"
     )
