@@ -112,9 +112,7 @@ def _refused(sentence: str) -> Agreed:
     return Agreed({"refused": sentence}, {"refused": sentence})
 
 
-def _flagged(
-    hits: list[MatcherHits], persons: tuple[NDArray[np.int64], NDArray[np.int64]]
-) -> dict[str, Any]:
+def _flagged(hits: list[MatcherHits], persons: tuple[NDArray[np.int64], NDArray[np.int64]]) -> dict[str, Any]:
     names = [found.name for found in hits]
     entry: dict[str, Any] = {"matchers": names}
     for name, codes in zip(("training", "holdout"), persons, strict=True):

@@ -200,9 +200,7 @@ def measure_baseline(
     ]
     baseline = Baseline(training, holdout, comparisons, calibrator, points, shared, probes)
     found = calibration_analyses(config, baseline)
-    return replace(
-        baseline, analysis=found.entries, mated_scores=found.mated, impostor_sample=found.sample
-    )
+    return replace(baseline, analysis=found.entries, mated_scores=found.mated, impostor_sample=found.sample)
 
 
 def evaluate(

@@ -21,7 +21,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-__all__ = ["CONFIG", "CURVES", "PROVENANCE", "SCAN", "SUMMARY", "RunKind", "locked", "open_folder", "software"]
+__all__ = [
+    "CONFIG",
+    "CURVES",
+    "PROVENANCE",
+    "SCAN",
+    "SUMMARY",
+    "RunKind",
+    "locked",
+    "open_folder",
+    "software",
+]
 
 CONFIG = "config.resolved.toml"
 PROVENANCE = "provenance.json"

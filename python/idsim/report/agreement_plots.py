@@ -50,7 +50,13 @@ def agreement(run: RunResults, identity: Identity) -> Figure | str:
             )  # fmt: skip
             for place, height in enumerate(heights):
                 top.text(
-                    place + shift, height, count(height), ha="center", va="bottom", fontsize=8, color=colour("ink")
+                    place + shift,
+                    height,
+                    count(height),
+                    ha="center",
+                    va="bottom",
+                    fontsize=8,
+                    color=colour("ink"),
                 )
         top.set_ylabel("pairs flagged")
         top.margins(y=0.12)
@@ -59,13 +65,17 @@ def agreement(run: RunResults, identity: Identity) -> Figure | str:
         _dots(below, shown, names)
         legend(figure)
 
-    more = f" The first {MOST_COLUMNS} of {len(columns)} combinations are drawn." if len(columns) > MOST_COLUMNS else ""
+    more = (
+        f" The first {MOST_COLUMNS} of {len(columns)} combinations are drawn."
+        if len(columns) > MOST_COLUMNS
+        else ""
+    )
     totals = {side: sum(row["pairs"] for row in entry[side]) for side in ("training", "holdout")}
     caption = (
         f"Pairs of a synthetic image and a person that the marked matchers flag and no other does, each at its own "
-        f"primary operating point: {count(totals['training'])} pairs with training, {count(totals['holdout'])} with the "
-        f"holdout, over whole galleries. Matchers err on different people: what several flag is less likely an error. "
-        f"No bands: these are counts.{more}"
+        f"primary operating point: {count(totals['training'])} pairs with training, {count(totals['holdout'])} with "
+        f"the holdout, over whole galleries. Matchers err on different people: what several flag is less likely an "
+        f"error. No bands: these are counts.{more}"
     )
     size = (4.8, 2.9 + 0.28 * len(names))
     return identity.figure("agreement", "Pairs that matchers agree on", caption, draw, size)
@@ -76,7 +86,9 @@ def _dots(below: Any, shown: list[tuple[str, ...]], names: list[str]) -> None:
     for place, key in enumerate(shown):
         rows = [names.index(name) for name in key]
         others = [row for row in range(len(names)) if row not in rows]
-        below.plot([place] * len(others), others, linestyle="none", marker="o", markersize=6, color=colour("grid"))
+        below.plot(
+            [place] * len(others), others, linestyle="none", marker="o", markersize=6, color=colour("grid")
+        )
         below.plot([place] * len(rows), rows, marker="o", markersize=7, color=colour("ink"), linewidth=1.6)
     below.set_yticks(range(len(names)), [named(name, 20) for name in names])
     below.set_ylim(len(names) - 0.5, -0.5)
@@ -100,7 +112,9 @@ def consensus(run: RunResults, identity: Identity) -> Figure | str:
 
     def draw(figure: Any) -> None:
         total = len(entry["matchers"])
-        found_axes = axes(figure, f"matchers (of {total}) that find the same person, at least", "share of images")
+        found_axes = axes(
+            figure, f"matchers (of {total}) that find the same person, at least", "share of images"
+        )
         found_axes.axhline(0.0, color=colour("ink"), linewidth=1.0)
         parts = (
             ("leak_rate_training", "against training", "training", "o", -0.18),
@@ -127,8 +141,8 @@ def consensus(run: RunResults, identity: Identity) -> Figure | str:
 
     clusters = levels[0]["clusters"] if levels else 0
     caption = (
-        f"Leak rates and excess where at least so many matchers find the same person in an image, each matcher at its own "
-        f"threshold; {count(clusters)} synthetic clusters, {count(levels[0]['persons'])} persons per gallery. Bars: "
-        f"{100 * run.confidence:g} % intervals, each for itself. The primary number of matchers decides."
+        f"Leak rates and excess where at least so many matchers find the same person in an image, each matcher at its "
+        f"own threshold; {count(clusters)} synthetic clusters, {count(levels[0]['persons'])} persons per gallery. "
+        f"Bars: {100 * run.confidence:g} % intervals, each for itself. The primary number of matchers decides."
     )
     return identity.figure("consensus", "Leak rates by number of matchers that agree", caption, draw)

@@ -51,6 +51,15 @@ class SetResults:
         """The content of ``curves.json``; empty where the run has none, as those of early versions."""
         return _curves(self.folder)
 
+    def curve(self, name: str) -> dict[str, Any] | str:
+        """Return a curve, or the sentence why there is none."""
+        if not self.summary["operating_points"]:
+            return "no face was found"
+        found = self.curves.get(name)
+        if found is None:
+            return "the run has no curves.json"
+        return str(found["refused"]) if found.get("refused") else dict(found)
+
     @property
     def primary(self) -> dict[str, Any] | None:
         """The operating point that decides; None where it is refused or no face was found."""

@@ -121,8 +121,9 @@ def power(value: float) -> str:
 
 
 def share(value: float) -> str:
-    """Return a share in percent for a tick."""
-    return f"{100 * value:.6g} %"
+    """Return a share in percent for a tick; small ones as powers of ten without the sign."""
+    shown = f"{100 * value:.6g} %" if value == 0 or abs(value) >= 1e-4 else power(value)
+    return shown.replace("-", "\N{MINUS SIGN}")
 
 
 def score_label(metric: str) -> str:

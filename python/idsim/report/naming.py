@@ -36,23 +36,25 @@ class Identity:
         return Figure(kind + self.ending, kind, title, caption, self.matcher, draw, self.variant, size)
 
 
-def identities(owners: Iterable[tuple[str | None, str | None]], alone: bool) -> list[Identity]:
-    """Return an identity for every (matcher, set); where it is `alone` its figures need no ending.
+def identities(
+    owners: Iterable[tuple[str | None, str | None]], by_matcher: bool, by_set: bool
+) -> list[Identity]:
+    """Return an identity for every (matcher, set), with endings that tell matchers or sets apart where asked for.
 
     Endings are made of letters, digits and hyphens; two names that would give one ending are numbered.
     """
     found: list[Identity] = []
     taken: set[str] = set()
     for matcher, variant in owners:
-        parts = [_slug(name) for name in (matcher, variant) if name]
-        ending = "" if alone else "".join(f"-{part}" for part in parts)
+        parts = [name for name, wanted in ((matcher, by_matcher), (variant, by_set)) if wanted and name]
+        ending = "".join(f"-{_slug(part)}" for part in parts)
         number = 2
         base = ending
         while ending in taken:
             ending = f"{base}-{number}"
             number += 1
         taken.add(ending)
-        found.append(Identity(matcher, variant, ending))
+        found.append(Identity(matcher, variant or None, ending))
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from idsim.report.agreement_plots import agreement, consensus
+from idsim.report.data import SetResults
 from idsim.report.figure import Figure
 from idsim.report.naming import Identity, identities
 from idsim.report.rate_plots import exposure, leak_rate_by_gallery_size, leak_rate_by_threshold, tail_lift
@@ -15,7 +16,7 @@ from idsim.report.score_plots import det, score_distributions
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from idsim.report.data import MatcherResults, RunResults, SetResults
+    from idsim.report.data import MatcherResults, RunResults
 
     OfSet = Callable[[SetResults, Identity], Figure | str]
 
@@ -60,32 +61,25 @@ def comparison(found: Sequence[RunResults]) -> list[Figure]:
 def _made(run: RunResults) -> list[tuple[str, Figure | str]]:
     whole = Identity(None, None, "")
     made: list[tuple[str, Figure | str]] = [("matchers", matchers(run, whole))]
-    for identity in _variants(run):
+    several, is_series = len(run.matchers) > 1, any(matcher.is_series for matcher in run.matchers)
+    names = dict.fromkeys(found.name for found in run.sets) if several else {"": None}
+    for identity in identities([(None, name) for name in names], False, is_series):
         made += [
             (f"agreement{identity.ending}", agreement(run, identity)),
             (f"consensus{identity.ending}", consensus(run, identity)),
         ]
-    alone = len(run.matchers) == 1
-    by_matcher = identities([(matcher.name, None) for matcher in run.matchers], alone)
+    by_matcher = identities([(matcher.name, None) for matcher in run.matchers], several, False)
     for matcher, identity in zip(run.matchers, by_matcher, strict=True):
         made.append((f"series{identity.ending}", series(matcher, identity, run.confidence)))
         made.append((f"det{identity.ending}", det(_any_set(matcher), identity)))
     sets = run.sets
-    by_set = identities([(found.matcher, found.name) for found in sets], len(sets) == 1)
+    by_set = identities([(found.matcher, found.name) for found in sets], several, is_series)
     for found, identity in zip(sets, by_set, strict=True):
         for kind, maker in OF_SETS.items():
             made.append((f"{kind}{identity.ending}", maker(found, identity)))
     return made
 
 
-def _variants(run: RunResults) -> list[Identity]:
-    """Return the sets of a series, or the one set, as something that all matchers speak of."""
-    names = list(dict.fromkeys(found.name for found in run.sets))
-    return identities([(None, name) for name in names], len(names) == 1)
-
-
 def _any_set(matcher: MatcherResults) -> SetResults:
     """Return results that have the calibration of a matcher, which is the same for all sets."""
-    from idsim.report.data import SetResults
-
     return SetResults(matcher.name, "", matcher.folder, matcher.summary)

@@ -24,16 +24,15 @@ if TYPE_CHECKING:
 
 __all__ = ["exposure", "leak_rate_by_gallery_size", "leak_rate_by_threshold", "tail_lift"]
 
-SIDES = (("holdout", "against the holdout", "--", "s"), ("training", "against training", "-", "o"))
+# The holdout is drawn last: through its dashes the line of training shows where both agree.
+SIDES = (("training", "against training", "-", "o"), ("holdout", "against the holdout", (0, (3, 1.5)), "s"))
 
 
 def leak_rate_by_threshold(found: SetResults, identity: Identity) -> Figure | str:
     """Return the figure of both leak rates along the threshold."""
-    curves = found.curves.get("leak_rate_by_threshold")
-    if curves is None:
-        return "the run has no curves.json"
-    if curves.get("refused"):
-        return str(curves["refused"])
+    curves = found.curve("leak_rate_by_threshold")
+    if isinstance(curves, str):
+        return curves
 
     def draw(figure: Any) -> None:
         found_axes = axes(figure, _threshold_label(curves["metric"]), "leak rate")
@@ -42,7 +41,7 @@ def leak_rate_by_threshold(found: SetResults, identity: Identity) -> Figure | st
             _band(found_axes, curves["thresholds"], curves[name], floor, name)
             rates = [rate or float("nan") for rate in curves[name]["rate"]]
             found_axes.plot(curves["thresholds"], rates, color=colour(name), linestyle=line, label=words)
-        known = [value if value else float("nan") for value in curves["fpir"]]
+        known = [value or float("nan") for value in curves["fpir"]]
         if any(value == value for value in known):  # noqa: PLR0124 - NaN alone differs from itself
             found_axes.plot(
                 curves["thresholds"], known, color=colour("impostor"), linewidth=1.1, linestyle=(0, (3, 1, 1, 1)),
@@ -100,7 +99,9 @@ def leak_rate_by_gallery_size(found: SetResults, identity: Identity) -> Figure |
             entry = {key: [point[key] for point in points] for key in ("low", "high")}
             _band(found_axes, x, entry, floor, name)
             rates = [point["rate"] or float("nan") for point in points]
-            found_axes.plot(x, rates, color=colour(name), linestyle=line, marker=mark, markersize=4, label=words)
+            found_axes.plot(
+                x, rates, color=colour(name), linestyle=line, marker=mark, markersize=4, label=words
+            )
         found_axes.set_xscale("log")
         found_axes.set_yscale("log")
         found_axes.set_ylim(floor, min(1.0, found_axes.get_ylim()[1]))
@@ -110,11 +111,11 @@ def leak_rate_by_gallery_size(found: SetResults, identity: Identity) -> Figure |
 
     persons = {name: points[-1]["persons"] for name, *_, points in sides}
     caption = (
-        f"Leak rate at {primary['name']} if fewer persons were in the gallery: the mean over all galleries of that size "
-        f"from {count(persons['training'])} persons of training and {count(persons['holdout'])} of the holdout, in "
-        f"closed form. Bands: {100 * found.summary['statistics']['confidence']:g} % intervals (Wilson over effective "
-        "clusters, two-way clustered), at each size for itself. Both lines rise with the gallery; a leak is the "
-        "distance between them."
+        f"Leak rate at {primary['name']} if fewer persons were in the gallery: the mean over all galleries of that "
+        f"size from {count(persons['training'])} persons of training and {count(persons['holdout'])} of the holdout, "
+        f"in closed form. Bands: {100 * found.summary['statistics']['confidence']:g} % intervals (Wilson over "
+        "effective clusters, two-way clustered), at each size for itself. Both lines rise with the gallery; a leak is "
+        "the distance between them."
     )
     return identity.figure("leak-rate-by-gallery-size", "Leak rate by size of the gallery", caption, draw)
 
@@ -141,7 +142,9 @@ def tail_lift(found: SetResults, identity: Identity) -> Figure | str:
             x, [point["low"] for point in points], [point["high"] for point in points], color=colour("training"),
             alpha=0.2, linewidth=0,
         )  # fmt: skip
-        found_axes.plot(x, [point["lift"] for point in points], color=colour("training"), label="training / holdout")
+        found_axes.plot(
+            x, [point["lift"] for point in points], color=colour("training"), label="training / holdout"
+        )
         few = [point for point in points if point["flags"]]
         if few:
             found_axes.plot(
@@ -172,30 +175,31 @@ def tail_lift(found: SetResults, identity: Identity) -> Figure | str:
 
 def exposure(found: SetResults, identity: Identity) -> Figure | str:
     """Return the figure of synthetic clusters per person, most exposed persons first."""
-    reached = found.curves.get("clusters_per_person")
-    if reached is None:
-        return "the run has no curves.json"
-    if reached.get("refused"):
-        return str(reached["refused"])
+    reached = found.curve("clusters_per_person")
+    if isinstance(reached, str):
+        return reached
     if not any(clusters for name, *_ in SIDES for clusters, _ in reached[name]):
         return "no synthetic cluster reaches anybody at the primary operating point"
     name_of_point = found.summary["operating_points"][0]["name"]
 
     def draw(figure: Any) -> None:
-        found_axes = axes(figure, "share of the persons, most exposed first", "clusters that reach the person")
-        most, least = 1, 1.0
+        found_axes = axes(
+            figure, "share of the persons, most exposed first", "clusters that reach the person"
+        )
+        most = 1
+        least = 0.5 / max(sum(number for _, number in reached[name]) for name, *_ in SIDES)
         for name, words, line, _ in SIDES:
-            x, y = _sorted_counts(reached[name])
+            x, y = _sorted_counts(reached[name], least)
             if not y:
                 continue
-            most, least = max(most, y[0]), min(least, x[1] if x[0] == 0 else x[0])
+            most = max(most, y[0])
             found_axes.plot(
                 x, y, color=colour(name), linestyle=line, drawstyle="steps-pre", linewidth=2.0,
                 label=f"{words.removeprefix('against ')}: {count(_exposed(reached[name]))} persons",
             )  # fmt: skip
             found_axes.plot([x[-1]] * 2, [y[-1], 0], color=colour(name), linestyle=line, linewidth=2.0)
         found_axes.set_xscale("log")
-        found_axes.set_xlim(least / 1.5, 1.0)
+        found_axes.set_xlim(least, 1.0)
         if most > 30:
             found_axes.set_yscale("symlog", linthresh=1)
         found_axes.set_ylim(0, most * 1.15)
@@ -209,28 +213,27 @@ def exposure(found: SetResults, identity: Identity) -> Figure | str:
     if excess is not None:
         level = 100 * found.summary["statistics"]["confidence"]
         beyond = (
-            f" Excess of exposed persons {100 * excess['share']:.2f} % ({level:g} % interval {100 * excess['low']:.2f} to "
-            f"{100 * excess['high']:.2f} %, permutation p = {excess['permutation_p']:.2g})."
+            f" Excess of exposed persons {100 * excess['share']:.2f} % ({level:g} % interval {100 * excess['low']:.2f} "
+            f"to {100 * excess['high']:.2f} %, permutation p = {excess['permutation_p']:.2g})."
         )
     persons = {name: sum(number for _, number in reached[name]) for name, *_ in SIDES}
     caption = (
-        f"How many synthetic clusters reach a person at {name_of_point}, persons sorted by it: {count(persons['training'])} "
-        f"of training, {count(persons['holdout'])} of the holdout. The holdout, from which nothing can leak, is what "
-        f"chance does.{beyond} No bands: these are counts."
+        f"How many synthetic clusters reach a person at {name_of_point}, persons sorted by it: "
+        f"{count(persons['training'])} of training, {count(persons['holdout'])} of the holdout. The holdout, from "
+        f"which nothing can leak, is what chance does.{beyond} No bands: these are counts."
     )
     return identity.figure("exposure", "Exposure: how often persons are reached", caption, draw)
 
 
-def _sorted_counts(reached: list[list[int]]) -> tuple[list[float], list[int]]:
+def _sorted_counts(reached: list[list[int]], start: float) -> tuple[list[float], list[int]]:
     """Return the ends of the steps: share of persons up to it, and clusters that reach each of them."""
     total = sum(persons for _, persons in reached)
-    x, y, so_far = [0.0], [], 0
+    x, y, so_far = [start], [], 0
     for clusters, persons in sorted(reached, reverse=True):
         if clusters:
             so_far += persons
             x.append(so_far / total)
             y.append(clusters)
-    x[0] = 1e-9
     return (x, [y[0], *y]) if y else ([], [])
 
 

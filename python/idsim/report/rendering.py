@@ -11,7 +11,7 @@ import re
 import threading
 import warnings
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 from idsim.audit.shards import replace_file
@@ -95,11 +95,12 @@ def svg(figure: Figure, dark: bool = False) -> str:
 
 def stylesheet(dark: bool = False, scope: str = "") -> str:
     """Return CSS rules that colour the figures of `svg`; for a media query, or below a selector `scope`."""
-    rules = []
-    for name, pair in COLOURS.items():
-        for kind in ("fill", "stroke"):
-            rules.append(f"{scope} .fig-{kind}-{name}{{{kind}:{pair[dark]}}}".lstrip())
-    return "\n".join(rules) + "\n"
+    rules = [
+        f"{scope} .fig-{kind}-{name}{{{kind}:{pair[dark]}}}\n".lstrip()
+        for name, pair in COLOURS.items()
+        for kind in ("fill", "stroke")
+    ]
+    return "".join(rules)
 
 
 def save(figures: Sequence[Figure], folder: Path, formats: Sequence[str] = FORMATS) -> list[Path]:
@@ -182,10 +183,10 @@ def _style_to_attributes(element: ElementTree.Element, dark: bool) -> None:
         element.attrib.setdefault("fill", "#000000")
     classes = []
     for kind in ("fill", "stroke"):
-        name = BY_COLOUR.get(element.get(kind, ""))
-        if name is not None:
-            classes.append(f"fig-{kind}-{name}")
-            element.set(kind, COLOURS[name][dark])
+        token = BY_COLOUR.get(element.get(kind, ""))
+        if token is not None:
+            classes.append(f"fig-{kind}-{token}")
+            element.set(kind, COLOURS[token][dark])
     if classes:
         element.set("class", " ".join(classes))
 
@@ -204,7 +205,12 @@ def _own_ids(root: ElementTree.Element, name: str) -> None:
     """Keep the ids that something refers to, numbered below the figure's name."""
     link = f"{{{LINK}}}href"
     used = {element.attrib[link][1:] for element in root.iter() if link in element.attrib}
-    used |= {found for element in root.iter() for value in element.attrib.values() for found in REFERENCE.findall(value)}
+    used |= {
+        found
+        for element in root.iter()
+        for value in element.attrib.values()
+        for found in REFERENCE.findall(value)
+    }
     fresh: dict[str, str] = {}
     for element in root.iter():
         old = element.attrib.pop("id", None)

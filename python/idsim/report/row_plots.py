@@ -59,7 +59,13 @@ def forest(figure: Any, rows: Sequence[ExcessRow], label: str) -> None:
     percent_ticks(found_axes.xaxis)
     found_axes.plot([], [], linestyle="none", marker="o", color=colour("training"), label="excess found")
     found_axes.plot(
-        [], [], linestyle="none", marker="s", markerfacecolor="none", color=colour("holdout"), label="no excess found"
+        [],
+        [],
+        linestyle="none",
+        marker="s",
+        markerfacecolor="none",
+        color=colour("holdout"),
+        label="no excess found",
     )
     legend(figure)
 
@@ -87,7 +93,11 @@ def series(found: MatcherResults, identity: Identity, confidence: float) -> Figu
     if len(rows) > MOST_ROWS:
         caption += f" The first {MOST_ROWS} of {len(rows)} sets are drawn."
     return identity.figure(
-        "series", title, caption, lambda figure: forest(figure, shown, f"excess at {point}"), forest_size(shown)
+        "series",
+        title,
+        caption,
+        lambda figure: forest(figure, shown, f"excess at {point}"),
+        forest_size(shown),
     )
 
 
@@ -116,24 +126,23 @@ def _draw_psi(figure: Any, lines: dict[str, list[tuple[float, ExcessRow]]], poin
     found_axes = axes(figure, "truncation ψ", f"excess leak rate at {point}")
     found_axes.axhline(0.0, color=colour("ink"), linewidth=1.0)
     tints = ("training", "holdout", "genuine", "accent", "impostor", "ink")
+    known = [psi for points in lines.values() for psi, row in points if row.entry is not None]
+    apart = 0.012 * (max(known, default=1.0) - min(known, default=0.0))
     for number, (label, points) in enumerate(lines.items()):
-        known = [(psi, row) for psi, row in points if row.entry is not None]
-        x = [psi for psi, _ in known]
-        entries = [row.entry for _, row in known if row.entry is not None]
+        # Lines stand a little beside each other, so that no interval hides another.
+        shift = apart * (number - (len(lines) - 1) / 2)
         tint = colour(tints[number])
-        found_axes.fill_between(
-            x, [entry["low"] for entry in entries], [entry["high"] for entry in entries], color=tint, alpha=0.15,
-            linewidth=0,
-        )  # fmt: skip
+        drawn = [(psi + shift, row.entry, row.stands) for psi, row in points if row.entry is not None]
         found_axes.plot(
-            x, [entry["rate"] for entry in entries], color=tint, linestyle=DASHES[number], label=named(label)
-        )
-        for psi, row in known:
-            if row.entry is not None:
-                found_axes.plot(
-                    [psi], [row.entry["rate"]], linestyle="none", marker=MARKS[number], markersize=6, color=tint,
-                    markerfacecolor=tint if row.stands else "none",
-                )  # fmt: skip
+            [x for x, *_ in drawn], [entry["rate"] for _, entry, _ in drawn], color=tint, linestyle=DASHES[number],
+            linewidth=1.2, label=named(label),
+        )  # fmt: skip
+        for x, entry, stands in drawn:
+            found_axes.plot([x] * 2, [entry["low"], entry["high"]], color=tint, linewidth=2.0)
+            found_axes.plot(
+                [x], [entry["rate"]], linestyle="none", marker=MARKS[number], markersize=6.5, color=tint,
+                markerfacecolor=tint if stands else "none",
+            )  # fmt: skip
     percent_ticks(found_axes.yaxis)
     legend(figure)
 
@@ -199,7 +208,7 @@ def _caption(rows: Sequence[ExcessRow], point: str, confidence: float, what: str
     measured = sum(row.entry is not None for row in rows)
     missing = f" {len(rows) - measured} could not be measured." if measured < len(rows) else ""
     return (
-        f"Excess leak rate (training less holdout) at {point} with its {100 * confidence:g} % interval, each {what} for "
-        f"itself (n = {count(measured)}). Filled marks: the verdict is an excess, after correction of the p-values for "
-        f"their number; intervals are not corrected.{missing}"
+        f"Excess leak rate (training less holdout) at {point} with its {100 * confidence:g} % interval, each {what} "
+        f"for itself (n = {count(measured)}). Filled marks: the verdict is an excess, after correction of the p-values "
+        f"for their number; intervals are not corrected.{missing}"
     )

@@ -28,22 +28,24 @@ __all__ = ["det", "score_distributions"]
 SERIES = (
     ("impostor", "different people of the holdout", "impostor", "-"),
     ("genuine", "one person of the holdout", "genuine", "-"),
-    ("best_in_holdout", "best match in the holdout", "holdout", "--"),
     ("best_in_training", "best match in training", "training", "-"),
+    ("best_in_holdout", "best match in the holdout", "holdout", (0, (3, 1.5))),
 )
 
+# Rates that may be labelled on normal-deviate axes, the more important ones first.
 DET_TICKS = (
-    1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.05, 0.2, 0.5, 0.8, 0.95, 0.99,
-)  # fmt: skip
+    (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.1, 0.5, 0.9, 0.99),
+    (0.02, 0.05, 0.2, 0.3, 0.7),
+    (0.002, 0.005),
+    (2e-4, 5e-4),
+)
 
 
 def score_distributions(found: SetResults, identity: Identity) -> Figure | str:
     """Return the figure of all scores on a logarithmic axis."""
-    curves = found.curves.get("score_distributions")
-    if curves is None:
-        return "the run has no curves.json"
-    if curves.get("refused"):
-        return str(curves["refused"])
+    curves = found.curve("score_distributions")
+    if isinstance(curves, str):
+        return curves
     shown = [(curves[name], *words) for name, *words in SERIES if curves.get(name)]
 
     def draw(figure: Any) -> None:
@@ -55,11 +57,19 @@ def score_distributions(found: SetResults, identity: Identity) -> Figure | str:
             shares = [number / total if number else float("nan") for number in entry["counts"]]
             least = min([least, *(value for value in shares if value > 0)])
             found_axes.stairs(
-                shares, curves["edges"], baseline=None, color=colour(tint), linestyle=line, linewidth=1.6, label=words
+                shares,
+                curves["edges"],
+                baseline=None,
+                color=colour(tint),
+                linestyle=line,
+                linewidth=1.6,
+                label=words,
             )
             if tint == "impostor":
                 floor = [value if value > 0 else 1e-12 for value in shares]
-                found_axes.stairs(floor, curves["edges"], baseline=1e-12, fill=True, color=colour(tint), alpha=0.18)
+                found_axes.stairs(
+                    floor, curves["edges"], baseline=1e-12, fill=True, color=colour(tint), alpha=0.18
+                )
         found_axes.set_yscale("log")
         found_axes.set_ylim(least / 2, 1.0)
         mark_thresholds(found_axes, found.summary["operating_points"])
@@ -72,7 +82,7 @@ def score_distributions(found: SetResults, identity: Identity) -> Figure | str:
 
 
 def _total(entry: dict[str, Any]) -> int:
-    return int(entry.get("comparisons", entry.get("images")))
+    return int(entry["comparisons"] if "comparisons" in entry else entry["images"])
 
 
 def _distribution_caption(curves: dict[str, Any]) -> str:
@@ -113,7 +123,9 @@ def det(found: SetResults, identity: Identity) -> Figure | str:
         return "the matcher gives scores of pairs, and the trade-off needs embeddings"
     if separation.get("refused"):
         return str(separation["refused"])
-    known = [point for point in separation["det"] if 0 < point["fmr"]["value"] < 1 and point["high"] < 1]
+    known = _until_nothing_is_missed(
+        [point for point in separation["det"] if 0 < point["fmr"]["value"] < 1 and point["high"] < 1]
+    )
     if len(known) < 2:
         return "fewer than two points of the trade-off are known"
     return identity.figure(
@@ -121,6 +133,12 @@ def det(found: SetResults, identity: Identity) -> Figure | str:
             figure, known, found.summary["operating_points"]
         ), size=(4.8, 3.9),
     )  # fmt: skip
+
+
+def _until_nothing_is_missed(points: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the points, strictest last, from the last two on at which no pair of a person is missed."""
+    missing = next((place for place, point in enumerate(points) if point["fnmr"] > 0), len(points))
+    return points[max(0, missing - 2) :]
 
 
 def _draw_det(figure: Any, known: list[dict[str, Any]], points: list[dict[str, Any]]) -> None:
@@ -154,8 +172,8 @@ def _draw_det(figure: Any, known: list[dict[str, Any]], points: list[dict[str, A
     found_axes.set_xlim(min([*x, *(deviate(point["fmr"]["rate"]) for point in shown)]), max(x))
     rates = [max(point["fnmr"]["rate"], floor) for point in shown]
     found_axes.set_ylim(deviate(floor), max([*high, *(deviate(rate) for rate in rates)]))
-    for axis, few in ((found_axes.xaxis, 7), (found_axes.yaxis, 9)):
-        _deviate_ticks(axis, few)
+    for axis in (found_axes.xaxis, found_axes.yaxis):
+        _deviate_ticks(axis)
     legend(figure)
 
 
@@ -163,15 +181,20 @@ def _has_both(point: dict[str, Any]) -> bool:
     """Whether an operating point has error rates that the axes can show."""
     if point["refused"] or not point.get("fmr") or not point.get("fnmr"):
         return False
-    return 0 < point["fmr"]["rate"] < 1 and point["fnmr"]["rate"] < 1
+    return bool(0 < point["fmr"]["rate"] < 1 and point["fnmr"]["rate"] < 1)
 
 
-def _deviate_ticks(axis: Any, few: int) -> None:
+def _deviate_ticks(axis: Any) -> None:
+    """Label rates that are not too near each other, round ones first."""
     low, high = axis.get_view_interval()
-    inside = [rate for rate in DET_TICKS if low <= deviate(rate) <= high]
-    while len(inside) > few:
-        inside = inside[::2]
-    axis.set_ticks([deviate(rate) for rate in inside], [power(r) if r < 0.01 else share(r) for r in inside])
+    apart = (high - low) / 9
+    chosen: list[float] = []
+    for rate in (rate for rates in DET_TICKS for rate in rates):
+        place = deviate(rate)
+        if low <= place <= high and all(abs(place - deviate(other)) >= apart for other in chosen):
+            chosen.append(rate)
+    chosen.sort()
+    axis.set_ticks([deviate(rate) for rate in chosen], [share(rate) for rate in chosen])
 
 
 def _det_caption(found: SetResults, separation: dict[str, Any]) -> str:
@@ -181,6 +204,6 @@ def _det_caption(found: SetResults, separation: dict[str, Any]) -> str:
         f"From {count(separation['mated_comparisons'])} pairs of images of {count(separation['persons'])} persons of "
         f"the holdout and {count(separation['impostor_comparisons'])} pairs of different people, on normal-deviate "
         f"axes. Band: {level:g} % intervals of the FNMR, persons being the units, at each threshold for itself. Equal "
-        f"error rate {power(eer)}. Where no pair of a person is missed, only the upper end of the band is known. Marks: "
-        "the operating points, whose FNMR counts pairs of the training set too, so that they may lie off the curve."
+        f"error rate {power(eer)}. Where no pair of a person is missed, only the upper end of the band is known. "
+        "Marks: the operating points, whose FNMR counts pairs of the training set too, so that they may lie off the curve."
     )

@@ -68,7 +68,9 @@ def _distributions(context: Context) -> dict[str, Any]:
     parts = [*best.values(), _finite(mated), _finite(listed), sample]
     if not sum(len(part) for part in parts):
         return refused("no score is known")
-    edges = _edges(min(part.min() for part in parts if len(part)), max(part.max() for part in parts if len(part)))
+    edges = _edges(
+        min(part.min() for part in parts if len(part)), max(part.max() for part in parts if len(part))
+    )
     result: dict[str, Any] = {"metric": context.metric, "edges": edges, "genuine": None, "impostor": None}
     if len(mated):
         counts = np.histogram(_finite(mated), edges)[0]
@@ -147,12 +149,11 @@ def _leak_rates(context: Context) -> dict[str, Any]:
         "confidence": context.confidence,
         "method": METHOD,
     }
-    for name, side, kept in zip(
-        ("training", "holdout"), sides, zip(*draws, strict=True), strict=True
-    ):
+    for name, side, kept in zip(("training", "holdout"), sides, zip(*draws, strict=True), strict=True):
         rates = np.mean([_rates(side, keep, weights, thresholds) for keep in kept], axis=0)
         variances = np.mean(
-            [_variances(side, keep, weights, clusters, size, thresholds) for keep in kept[:VARIANCE_DRAWS]], axis=0
+            [_variances(side, keep, weights, clusters, size, thresholds) for keep in kept[:VARIANCE_DRAWS]],
+            axis=0,
         )
         bands = [
             wilson(rate, effective_number(rate, variance, result["clusters"]), context.confidence)
@@ -193,7 +194,9 @@ def _rates(
     np.maximum.at(best, side.items[there], side.scores[there])
     order = np.argsort(best, kind="stable")
     above = np.concatenate([np.cumsum(weights[order][::-1])[::-1], [0.0]])
-    return np.asarray(above[np.searchsorted(best[order], thresholds, "left")] / weights.sum(), dtype=np.float64)
+    return np.asarray(
+        above[np.searchsorted(best[order], thresholds, "left")] / weights.sum(), dtype=np.float64
+    )
 
 
 def _variances(
