@@ -16,14 +16,15 @@ __all__ = [
     "Facts",
     "Finding",
     "Findings",
+    "Grid",
     "GroupEntry",
     "Groups",
-    "Grid",
     "Page",
     "PairRow",
     "Pairs",
     "Paragraph",
     "Plot",
+    "Plots",
     "Section",
 ]
 
@@ -83,13 +84,30 @@ class Paragraph:
 
 @dataclass(frozen=True)
 class Plot:
-    """A figure as ``data:`` URLs, for light and dark pages."""
+    """A figure.
+
+    Attributes
+    ----------
+    title, caption : str
+        What it shows.
+    svg : str
+        An ``<svg>`` element that the program made, with text escaped: it goes into the page as it is.
+    """
 
     kind: ClassVar[str] = "plot"
     title: str
     caption: str
-    light: str
-    dark: str
+    svg: str
+
+
+@dataclass(frozen=True)
+class Plots:
+    """Several figures below one title, folded up where there are many."""
+
+    kind: ClassVar[str] = "plots"
+    title: str
+    plots: list[Plot]
+    folded: bool
 
 
 @dataclass(frozen=True)
@@ -233,7 +251,7 @@ class Groups:
     entries: list[GroupEntry]
 
 
-Block = Grid | Paragraph | Plot | Chart | Findings | Facts | Code | Pairs | Groups
+Block = Grid | Paragraph | Plots | Chart | Findings | Facts | Code | Pairs | Groups
 
 
 @dataclass(frozen=True)

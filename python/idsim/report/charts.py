@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from idsim.audit.summary import percent
 from idsim.report.blocks import Chart, ChartRow
+from idsim.report.text import rate
 
 __all__ = ["Estimate", "interval_chart"]
 
@@ -50,14 +50,14 @@ def interval_chart(title: str, estimates: list[Estimate], note: str = "") -> Cha
     ]
     zero = place(0.0)
     assert zero is not None
-    ticks = [(100 * (value - low) / (high - low), percent(value)) for value in _ticks(low, high)]
+    ticks = [(100 * (value - low) / (high - low), rate(value)) for value in _ticks(low, high)]
     return Chart(title, note, rows, zero, [(round(at, 2), text) for at, text in ticks])
 
 
 def _words(entry: Estimate) -> str:
     if entry.rate is None or entry.low is None or entry.high is None:
         return "not measured"
-    return f"{percent(entry.rate)}, interval {percent(entry.low)} to {percent(entry.high)}"
+    return f"{rate(entry.rate)} ({rate(entry.low)} to {rate(entry.high)})"
 
 
 def _ticks(low: float, high: float) -> list[float]:

@@ -1,7 +1,8 @@
 """One page in one file: results in words, tables and pictures, with nothing loaded from elsewhere.
 
-The policy inside the page forbids every request and every script and style but its own, which are named by their hashes.
-Whatever comes from a run is escaped by the template engine, and characters that cannot be seen are made visible.
+The policy inside the page forbids every request, and every script and style but its own, which are named by their
+hashes. Whatever comes from a run is escaped by the template engine, and characters that cannot be seen are made
+visible.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from idsim.audit.shards import replace_file
 from idsim.report.comparison import several_runs
 from idsim.report.data import open_run
+from idsim.report.figures import colours
 from idsim.report.page import Options, one_run
 from idsim.report.text import visible
 from idsim.report.thumbnails import FACES
@@ -31,7 +33,8 @@ __all__ = ["render", "write_report"]
 
 # Everything is forbidden but pictures inside the page, and the script and the style with these hashes.
 POLICY = (
-    "default-src 'none'; img-src data:; style-src '{style}'; script-src '{script}'; base-uri 'none'; form-action 'none'"
+    "default-src 'none'; img-src data:; style-src '{style}'; script-src '{script}'; base-uri 'none'; "
+    "form-action 'none'"
 )
 RUNS = re.compile(rb'<meta name="idsim-runs" content="([0-9a-f ]+)">')
 HEAD_BYTES = 4096  # the runs of a page stand within its first bytes
@@ -132,7 +135,7 @@ def render(page: Page, pictures: dict[str, Thumbnail], faces: str) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    style, script = _template("page.css"), _template("page.js")
+    style, script = _template("page.css") + colours(), _template("page.js")
     return environment.get_template("page.html").render(
         page=page,
         pictures=pictures,

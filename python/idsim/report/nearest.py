@@ -149,7 +149,9 @@ class Nearest:
         """
         groups: dict[str, Group] = {}
         for matcher, tables in self._tables:
-            rows = [row for lines in tables for row in lines.rows(np.flatnonzero(lines.training & lines.reaches))]
+            rows = [
+                row for lines in tables for row in lines.rows(np.flatnonzero(lines.training & lines.reaches))
+            ]
             for row in sorted(rows, key=lambda row: _better(matcher) * row.score.value):
                 group = groups.setdefault(row.person, Group(row.person, row.person_name, row.image))
                 group.members.setdefault(row.synthetic, [])
@@ -280,7 +282,20 @@ class _Lines:
         return list(self._made(zip(*(table.get(name, []) for name in COLUMNS), strict=True)))
 
     def _made(self, lines: Iterable[tuple[Any, ...]]) -> Iterable[_Row]:
-        for name, own, cluster, gallery, rank, image, image_own, person, person_own, score, share, reaches in lines:
+        for (
+            name,
+            own,
+            cluster,
+            gallery,
+            rank,
+            image,
+            image_own,
+            person,
+            person_own,
+            score,
+            share,
+            reaches,
+        ) in lines:
             yield _Row(
                 Item("synthetic", self.variant, name, own),
                 cluster,

@@ -31,6 +31,27 @@ FORMULAS = {
 }
 
 
+LIMITS = (
+    """No leak found is not private. Matchers find copies and look-alikes; what was trained on can be inferred in other
+    ways, and another matcher or threshold may see more. Where nothing was found, the upper bound is the result.""",
+    """A match is no proof that a person was copied: in a large gallery somebody resembles anybody. Only the excess over
+    the holdout counts, and single pairs are evidence only together with their error rates.""",
+    """The excess means leakage only where training set and holdout are alike in people, cameras and processing, and the
+    generator was not trained on the holdout.""",
+    """The same person is not the same photograph: a scan says that somebody is recognised, not what was stored.""",
+    """Pseudonyms are keyed hashes. Whoever has the inputs or the run folder can resolve them.""",
+)
+
+SCORES = (
+    """Every pair was compared: no index that leaves pairs out, no approximation. dot(q, x) is a sum in float64 over 32
+    interleaved partial sums in a fixed order; the product of two float32 numbers is exact there. Scores have the same
+    bits on every processor, with any number of threads, and however the work was cut.""",
+    """Pairs may be dropped early by products of 8-bit or 16-bit codes, and only where a proved bound shows that the
+    score cannot reach what is kept: |q·x − q̂·x̂| ≤ ‖rq‖·‖x‖ + ‖q̂‖·‖rx‖, with q̂ and x̂ the codes, rq and rx what they
+    lost. Everything else is decided by the score itself.""",
+)
+
+
 def identity_of(run: RunResults) -> str:
     """Return the SHA-256 of the run's summary: it tells whose page this is."""
     return hashlib.sha256((run.folder / SUMMARY).read_bytes()).hexdigest()
@@ -46,25 +67,18 @@ def exactness(run: RunResults) -> Section:
     """Return how exactly scores were computed."""
     blocks: list[Block] = []
     given = [matcher.name for matcher in run.matchers if matcher.summary["matcher"].get("scores")]
-    metrics = sorted({str(matcher.summary["matcher"]["metric"]) for matcher in run.matchers if matcher.name not in given})
+    metrics = sorted(
+        {str(matcher.summary["matcher"]["metric"]) for matcher in run.matchers if matcher.name not in given}
+    )
     if metrics:
+        blocks += [Paragraph(" ".join(text.split())) for text in SCORES]
         blocks.append(
-            Paragraph(
-                "Every pair was compared: no index that leaves pairs out, no approximation. dot(q, x) is a sum in float64 "
-                "over 32 interleaved partial sums in a fixed order; the product of two float32 numbers is exact there. "
-                "Scores have the same bits on every processor, with any number of threads, and however the work was cut."
-            )
+            Facts("Scores", [("Metric", FORMULAS.get(metric, metric)) for metric in metrics], mono=True)
         )
-        blocks.append(
-            Paragraph(
-                "Pairs may be dropped early by products of 8-bit or 16-bit codes, and only where a proved bound shows "
-                "that the score cannot reach what is kept: |q·x − q̂·x̂| ≤ ‖rq‖·‖x‖ + ‖q̂‖·‖rx‖, with q̂ and x̂ the codes, "
-                "rq and rx what they lost. Everything else is decided by the score itself."
-            )
-        )
-        blocks.append(Facts("Scores", [("Metric", FORMULAS.get(metric, metric)) for metric in metrics], mono=True))
     if given:
-        blocks.append(Paragraph(f"The scores of {', '.join(given)} were given as files and taken as they are."))
+        blocks.append(
+            Paragraph(f"The scores of {', '.join(given)} were given as files and taken as they are.")
+        )
     blocks.append(
         Paragraph(
             "Embeddings come from the matchers and their libraries, which promise less: another version or processor "
@@ -107,11 +121,15 @@ def provenance(run: RunResults, names: bool) -> Section:
             [(key.replace("_", " "), str(value) or "nothing") for key, value in declared.items()],
         )
     )
-    blocks.append(Facts("Software", [(name, str(value)) for name, value in run.provenance["software"].items() if value]))
+    blocks.append(
+        Facts("Software", [(name, str(value)) for name, value in run.provenance["software"].items() if value])
+    )
     machine = _machine(run)
     if machine:
         blocks.append(Facts("Machine, which changes no result", machine))
-    files = [(name, hashlib.sha256((run.folder / name).read_bytes()).hexdigest()) for name in (SUMMARY, PROVENANCE)]
+    files = [
+        (name, hashlib.sha256((run.folder / name).read_bytes()).hexdigest()) for name in (SUMMARY, PROVENANCE)
+    ]
     blocks.append(Facts("SHA-256 of the run's files", files, mono=True))
     lead = (
         "Licences are those that the authors of matchers and generators state. A licence of weights does not cover the "
@@ -122,7 +140,9 @@ def provenance(run: RunResults, names: bool) -> Section:
 
 def _matcher(entry: dict[str, Any], names: bool) -> list[tuple[str, str]]:
     """Return what a reader must know of a matcher, then every hash in its description."""
-    facts = [(key, str(entry[key])) for key in ("name", "licence", "metric", "dim", "runtime") if entry.get(key)]
+    facts = [
+        (key, str(entry[key])) for key in ("name", "licence", "metric", "dim", "runtime") if entry.get(key)
+    ]
     for key, value in _flat(entry):
         if key.endswith("sha256") and value:
             facts.append((key, str(value)))
@@ -137,14 +157,22 @@ def _inputs(inputs: dict[str, Any]) -> list[tuple[str, str]]:
         if "generator" in entry or "images" in entry or "rows" in entry or "sha256" in entry:
             facts.append((name, _input(entry)))
         else:  # a series: by set
-            facts += [(f"{name}, {one}", _input(value)) for one, value in entry.items() if isinstance(value, dict)]
+            facts += [
+                (f"{name}, {one}", _input(value)) for one, value in entry.items() if isinstance(value, dict)
+            ]
     return facts
 
 
 def _input(entry: dict[str, Any]) -> str:
-    amounts = [f"{count(entry[key])} {key}" for key in ("images", "rows", "items") if isinstance(entry.get(key), int)]
+    amounts = [
+        f"{count(entry[key])} {key}" for key in ("images", "rows", "items") if isinstance(entry.get(key), int)
+    ]
     drawn = entry.get("generator")
-    of = f"drawn by {drawn.get('name', 'a generator')}, {drawn.get('sha256', '')}" if isinstance(drawn, dict) else ""
+    of = (
+        f"drawn by {drawn.get('name', 'a generator')}, {drawn.get('sha256', '')}"
+        if isinstance(drawn, dict)
+        else ""
+    )
     return "; ".join(part for part in (*amounts, of, str(entry.get("sha256", ""))) if part)
 
 
@@ -168,14 +196,20 @@ def _entries(value: Any, key: str) -> list[tuple[str, dict[str, Any]]]:
     """Return every table of this name in nested tables."""
     if not isinstance(value, dict):
         return []
-    found = [(key, value[key])] if isinstance(value.get(key), dict) and "config" not in value.get(key, {}) else []
+    found = (
+        [(key, value[key])] if isinstance(value.get(key), dict) and "config" not in value.get(key, {}) else []
+    )
     return found + [entry for name, one in value.items() if name != "config" for entry in _entries(one, key)]
 
 
 def _flat(value: Any, place: str = "") -> list[tuple[str, Any]]:
     """Return the plain values of nested tables with their places."""
     if isinstance(value, dict):
-        return [entry for key, one in value.items() for entry in _flat(one, f"{place}.{key}" if place else str(key))]
+        return [
+            entry
+            for key, one in value.items()
+            for entry in _flat(one, f"{place}.{key}" if place else str(key))
+        ]
     if isinstance(value, list):
         return [entry for number, one in enumerate(value) for entry in _flat(one, f"{place}.{number}")]
     return [(place, value)]
@@ -243,19 +277,12 @@ def _plain(value: Any, key: str = "") -> Any:
 
 def limits(run: RunResults) -> Section:
     """Return what this page does not say."""
-    texts = [
-        "No leak found is not private. Matchers find copies and look-alikes; what was trained on can be inferred in other "
-        "ways, and another matcher or threshold may see more. Where nothing was found, the upper bound is the result.",
-        "A match is no proof that a person was copied: in a large gallery somebody resembles anybody. Only the excess over "
-        "the holdout counts, and single pairs are evidence only together with their error rates.",
-        "The excess means leakage only where training set and holdout are alike in people, cameras and processing, and "
-        "the generator was not trained on the holdout.",
-        "The same person is not the same photograph: a scan says that somebody is recognised, not what was stored.",
-        "Pseudonyms are keyed hashes. Whoever has the inputs or the run folder can resolve them.",
-    ]
+    texts = [" ".join(text.split()) for text in LIMITS]
     each = [name for name in ("training", "holdout") if _labels(run, name) == "each"]
     if each:
-        texts.append(f"Every image of {' and '.join(each)} was taken for a person of its own: nobody said who is who.")
+        texts.append(
+            f"Every image of {' and '.join(each)} was taken for a person of its own: nobody said who is who."
+        )
     return Section("limits", "What this does not say", "", [Paragraph(text) for text in texts])
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from idsim.audit.summary import percent
 from idsim.report import origins, sections
-from idsim.report.blocks import Chart, Page, Section
-from idsim.report.figures import plots
+from idsim.report.blocks import Page, Section
+from idsim.report.figures import drawn
 from idsim.report.pictures import pair_sections
-from idsim.report.text import count, interval, p_value
+from idsim.report.text import count, interval, p_value, rate
 
 if TYPE_CHECKING:
     from idsim.report.data import RunResults
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FOOTER", "Options", "one_run", "stamp"]
 
-FOOTER = "Made by idsim {version} from the files of the run; nothing on this page was computed for it or loaded from elsewhere."
+FOOTER = "Made by idsim {version} from the files of the run; nothing on this page is loaded from elsewhere."
 
 
 class Options(NamedTuple):
@@ -41,7 +40,7 @@ def one_run(run: RunResults, options: Options) -> tuple[Page, dict[str, Thumbnai
         sections.coverage(run),
         sections.points(run),
         sections.rates(run),
-        plots(run),
+        drawn(run),
         sections.agreement(run),
         sections.exposure(run),
         sections.beyond(run),
@@ -53,7 +52,6 @@ def one_run(run: RunResults, options: Options) -> tuple[Page, dict[str, Thumbnai
         origins.reproduction(run, command, options.names),
     ]
     verdict = run.summary["verdict"]
-    chart = sections.headline_chart(run)
     version = str(run.provenance["software"]["idsim"])
     page = Page(
         title=run.name,
@@ -65,7 +63,7 @@ def one_run(run: RunResults, options: Options) -> tuple[Page, dict[str, Thumbnai
         status=sections.STATUS_WORDS[verdict["status"]],
         sentence=verdict["sentence"],
         figures=_figures(run),
-        chart=chart if isinstance(chart, Chart) else None,
+        chart=sections.headline_chart(run),
         warnings=_warnings(run),
         sections=[section for section in found if section is not None],
         stamp=stamp(options, bool(gallery.pictures)),
@@ -107,18 +105,28 @@ def _figures(run: RunResults) -> list[tuple[str, str, str]]:
     )
     level = f"{100 * run.confidence:g} %"
     return [
-        ("Excess leak rate", percent(excess["rate"]), f"{level} interval {interval(excess)}"),
-        ("Rate in the training set", percent(training["rate"]), f"{count(training['images'])} images, {interval(training)}"),
-        ("Rate in the holdout", percent(holdout["rate"]), f"{count(holdout['images'])} images, {interval(holdout)}"),
-        ("Permutation p", p_value(excess["permutation_p"]), f"upper bound of the excess {percent(excess['upper'])}"),
+        ("Excess leak rate", rate(excess["rate"]), f"{level} interval {interval(excess)}"),
+        ("Rate in the training set", rate(training["rate"]), _rests_on(training)),
+        ("Rate in the holdout", rate(holdout["rate"]), _rests_on(holdout)),
+        (
+            "Permutation p",
+            p_value(excess["permutation_p"]),
+            f"upper bound of the excess {rate(excess['upper'])}",
+        ),
     ]
+
+
+def _rests_on(found: dict[str, Any]) -> str:
+    return f"{count(found['images'])} images, {interval(found)}"
 
 
 def _warnings(run: RunResults) -> list[str]:
     """Return how many checks want to be read before the verdict is believed."""
     severities: dict[str, set[tuple[str, str]]] = {"error": set(), "warning": set()}
-    for part in (*run.sets, *(matcher for matcher in run.matchers if matcher.is_series)):
-        for check in part.summary["checks"]:
+    summaries = [part.summary for part in run.sets]
+    summaries += [matcher.summary for matcher in run.matchers if matcher.is_series]
+    for summary in summaries:
+        for check in summary["checks"]:
             if check["severity"] in severities:
                 severities[check["severity"]].add((check["check"], check["sentence"]))
     words = [

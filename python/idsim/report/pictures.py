@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from idsim.audit.summary import percent
 from idsim.report.blocks import Cell, Face, GroupEntry, Groups, PairRow, Pairs, Paragraph, Section
 from idsim.report.nearest import Nearest
-from idsim.report.text import shortened
+from idsim.report.text import rate, shortened
 from idsim.report.thumbnails import BLURRED_SIDE, thumbnails
 
 if TYPE_CHECKING:
@@ -25,13 +24,17 @@ __all__ = ["Gallery", "pair_sections"]
 MOST_GROUPS = 24
 MOST_MEMBERS = 12  # pictures beside a person
 
-KINDS = {"synthetic": "Synthetic image", "training": "Image of the training set", "holdout": "Image of the holdout"}
+KINDS = {
+    "synthetic": "Synthetic image",
+    "training": "Image of the training set",
+    "holdout": "Image of the holdout",
+}
 
 LEADS = {
     "none": "No pictures: the page was made without faces.",
     "blur": (
-        f"Pictures are reduced to {BLURRED_SIDE} by {BLURRED_SIDE} pixels: hints of hair, skin and background, from which "
-        "nobody is recognised. There is nothing to make sharp in this file."
+        f"Pictures are reduced to {BLURRED_SIDE} by {BLURRED_SIDE} pixels: hints of hair, skin and background, from "
+        "which nobody is recognised. There is nothing to make sharp in this file."
     ),
     "show": (
         "This file holds recognisable faces, blurred until they are asked for. Whoever passes it on passes on personal "
@@ -59,7 +62,9 @@ def pair_sections(
     tables = Nearest(run)
     pairs = tables.pairs(most)
     groups = tables.groups(MOST_GROUPS) if most else []
-    wanted = [item for pair in pairs for item in (pair.synthetic, pair.training, pair.holdout) if item is not None]
+    wanted = [
+        item for pair in pairs for item in (pair.synthetic, pair.training, pair.holdout) if item is not None
+    ]
     for group in groups:
         wanted += [group.image, *list(group.members)[:MOST_MEMBERS]]
     made = thumbnails(run, wanted, faces, run_code, progress)
@@ -101,9 +106,9 @@ def pair_sections(
             )
         )
     lead = (
-        "Synthetic images beside the training image that is nearest to them and, for comparison, the nearest image of the "
-        "holdout, which the generator never saw. FPIR at the score: the share of searches by people of the holdout that "
-        "find somebody at least as near."
+        "Synthetic images beside the training image that is nearest to them and, for comparison, the nearest image of "
+        "the holdout, which the generator never saw. FPIR at the score: the share of searches by people of the holdout "
+        "that find somebody at least as near."
     )
     return Gallery(
         [Section("pairs", "Nearest pairs", lead, blocks)] if pairs else [],
@@ -136,7 +141,7 @@ def _row(run: RunResults, number: int, pair: Pair, face: _Shown, names: bool, le
         else Cell(f"{pair.holdout_score:.4f}", pair.holdout_score),
         share=Cell("–", tone="quiet")
         if share is None
-        else Cell(percent(share) if share else f"< {percent(least)}", share),
+        else Cell(rate(share) if share else f"< {rate(least)}", share),
         found=[
             place
             for place, matcher in enumerate(run.matchers)

@@ -5,16 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from idsim.audit.diagnostics.findings import SEVERITIES
-from idsim.audit.summary import percent
 from idsim.report.analysis import analysis_rows, consensus_rows
 from idsim.report.blocks import Cell, Column, Finding, Findings, Grid, Paragraph, Section
 from idsim.report.charts import Estimate, interval_chart
-from idsim.report.text import count, interval, number, p_value
+from idsim.report.text import count, interval, number, p_value, rate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from idsim.report.blocks import Block
+    from idsim.report.blocks import Block, Chart
     from idsim.report.data import MatcherResults, RunResults, SetResults
 
 __all__ = [
@@ -25,6 +24,7 @@ __all__ = [
     "checks",
     "coverage",
     "exposure",
+    "findings",
     "headline_chart",
     "points",
     "rates",
@@ -41,7 +41,7 @@ def where_of(run: RunResults, part: SetResults) -> str:
     return ", ".join([*names, *([part.name] if part.name else [])])
 
 
-def headline_chart(run: RunResults) -> Block | None:
+def headline_chart(run: RunResults) -> Chart | None:
     """Return the excess leak rates with their intervals, one for every matcher and set."""
     entries = []
     for part in run.sets:
@@ -82,7 +82,9 @@ def points(run: RunResults) -> Section:
         "FNMR the share of comparisons of one person that miss it. A point whose errors the holdout cannot support is "
         "refused."
     )
-    return Section("points", "Operating points", lead, [*_calibrations(run), Grid("Thresholds", columns, rows)])
+    return Section(
+        "points", "Operating points", lead, [*_calibrations(run), Grid("Thresholds", columns, rows)]
+    )
 
 
 def _calibrations(run: RunResults) -> Iterable[Block]:
@@ -109,7 +111,7 @@ def _point(matcher: MatcherResults, point: dict[str, Any]) -> list[Cell]:
     lower = metric["metric"] == "l2" or metric.get("higher_is_better") is False
     unit = "distance" if metric["metric"] == "l2" else metric["metric"]
     missed = point["fnmr"]
-    flags = [flag for rate in ("fmr", "fpir") for flag in (point[rate] or {}).get("flags", [])]
+    flags = [flag for key in ("fmr", "fpir") for flag in (point[key] or {}).get("flags", [])]
     return [
         name,
         Cell(f"{point['threshold']:.4f}", point["threshold"], f"{unit}, at {'most' if lower else 'least'}"),
@@ -117,16 +119,23 @@ def _point(matcher: MatcherResults, point: dict[str, Any]) -> list[Cell]:
         _errors(point["fpir"]),
         Cell("no pairs", tone="quiet")
         if missed is None
-        else Cell(number(missed["rate"], 2), missed["rate"], f"{count(missed['missed'])} of {count(missed['pairs'])}"),
+        else Cell(
+            number(missed["rate"], 2),
+            missed["rate"],
+            f"{count(missed['missed'])} of {count(missed['pairs'])}",
+        ),
         Cell("; ".join(dict.fromkeys(flags)), tone="quiet"),
     ]
 
 
-def _errors(rate: dict[str, Any] | None, claimed: float | None = None) -> Cell:
-    if rate is None:
-        return Cell("not measured", tone="quiet") if claimed is None else Cell(f"claimed {claimed:.2g}", claimed)
-    note = f"{count(rate['errors'])} of {count(rate['trials'])}; {number(rate['low'], 2)} to {number(rate['high'], 2)}"
-    return Cell(number(rate["rate"], 2), rate["rate"], note)
+def _errors(found: dict[str, Any] | None, claimed: float | None = None) -> Cell:
+    if found is None:
+        return (
+            Cell("not measured", tone="quiet") if claimed is None else Cell(f"claimed {claimed:.2g}", claimed)
+        )
+    limits = f"{number(found['low'], 2)} to {number(found['high'], 2)}"
+    note = f"{count(found['errors'])} of {count(found['trials'])}; {limits}"
+    return Cell(number(found["rate"], 2), found["rate"], note)
 
 
 def rates(run: RunResults) -> Section:
@@ -145,9 +154,11 @@ def rates(run: RunResults) -> Section:
         first = [Cell(part.matcher)] if several else []
         first += [Cell(part.name)] if series else []
         if not part.summary["operating_points"]:
-            rows.append([*first, Cell("no face was found", tone="inconclusive"), *[Cell("–", tone="quiet")] * 8])
-        for point in part.summary["operating_points"]:
-            rows.append([*first, *_rates_cells(point, corrected.get((part.matcher, part.name)))])
+            rows.append(
+                [*first, Cell("no face was found", tone="inconclusive"), *[Cell("–", tone="quiet")] * 8]
+            )
+        p = corrected.get((part.matcher, part.name))
+        rows += [[*first, *_rates_cells(point, p)] for point in part.summary["operating_points"]]
     lead = (
         "The rate in T is the share of synthetic images, weighted per cluster, whose best match in the training set "
         "reaches the threshold; the rate in H is the same for a holdout of equal size that the generator never saw. "
@@ -166,7 +177,11 @@ def rates(run: RunResults) -> Section:
 def _rates_cells(point: dict[str, Any], corrected: float | None) -> list[Cell]:
     name = Cell(point["name"], note="primary" if point["primary"] else "")
     if point["refused"]:
-        return [name, Cell("refused", note=f"{point['refused']}", tone="inconclusive"), *[Cell("–", tone="quiet")] * 7]
+        return [
+            name,
+            Cell("refused", note=f"{point['refused']}", tone="inconclusive"),
+            *[Cell("–", tone="quiet")] * 7,
+        ]
     excess = point["excess_leak_rate"]
     fmr, fpir, enrolled = point["fmr"], point["fpir"], point["persons_searched"]
     found = excess["low"] is not None and excess["low"] > 0
@@ -174,22 +189,24 @@ def _rates_cells(point: dict[str, Any], corrected: float | None) -> list[Cell]:
         name,
         Cell(f"{point['threshold']:.4f}", point["threshold"]),
         Cell("–" if fmr is None else number(fmr["rate"], 2), fmr and fmr["rate"]),
-        Cell("–" if fpir is None else percent(fpir["rate"]), fpir and fpir["rate"], f"N = {count(enrolled)}"),
+        Cell("–" if fpir is None else rate(fpir["rate"]), fpir and fpir["rate"], f"N = {count(enrolled)}"),
         _rate(point["leak_rate_training"]),
         _rate(point["leak_rate_holdout"]),
-        Cell(percent(excess["rate"]), excess["rate"], interval(excess), "excess" if found else ""),
+        Cell(rate(excess["rate"]), excess["rate"], interval(excess), "excess" if found else ""),
         Cell(
             p_value(excess["permutation_p"]),
             excess["permutation_p"],
             f"corrected {p_value(corrected)}" if corrected is not None and point["primary"] else "",
         ),
-        Cell(number(point["leak_rate_training"]["design_effect"]), point["leak_rate_training"]["design_effect"]),
+        Cell(
+            number(point["leak_rate_training"]["design_effect"]), point["leak_rate_training"]["design_effect"]
+        ),
     ]
 
 
-def _rate(rate: dict[str, Any]) -> Cell:
-    note = f"{count(rate['images'])} images; {interval(rate)}"
-    return Cell(percent(rate["rate"]), rate["rate"], note)
+def _rate(found: dict[str, Any]) -> Cell:
+    note = f"{count(found['images'])} images; {interval(found)}"
+    return Cell(rate(found["rate"]), found["rate"], note)
 
 
 def _corrected(run: RunResults) -> dict[tuple[str, str], float]:
@@ -269,13 +286,14 @@ def exposure(run: RunResults) -> Section | None:
             entry = part.primary[f"exposure_{key}"]
             shown = {} if isinstance(wide, str) else wide[key]
             share = entry["exposed"] / entry["persons"] if entry["persons"] else None
+            top = entry["top_person_share"]
             cells = [
                 Cell(key),
                 Cell(count(entry["persons"]), entry["persons"]),
                 Cell(count(entry["exposed"]), entry["exposed"]),
-                Cell("–" if share is None else percent(share), share, interval(shown) if shown else ""),
+                Cell("–" if share is None else rate(share), share, interval(shown) if shown else ""),
                 Cell(number(entry["effective_exposed"]), entry["effective_exposed"]),
-                Cell("–" if entry["top_person_share"] is None else percent(entry["top_person_share"]), entry["top_person_share"]),
+                Cell("–" if top is None else rate(top), top),
             ]
             rows.append([*first, *cells])
     if not rows:
@@ -309,7 +327,7 @@ def beyond(run: RunResults) -> Section | None:
     blocks: list[Block] = []
     if rows:
         columns = [*of, Column("Question"), Column("Found", True), Column("Interval, and what it rests on")]
-        blocks.append(Grid("Beyond the leak rates", columns, rows))
+        blocks.append(Grid("Measured", columns, rows))
     if refused:
         blocks.append(Grid("Not measured", [*of, Column("Analysis"), Column("Why")], refused))
     return Section("beyond", "Beyond the leak rates", "", blocks)
@@ -321,7 +339,16 @@ def beyond(run: RunResults) -> Section | None:
 def coverage(run: RunResults) -> Section:
     """Return what the sets consist of, and how many images no matcher could use."""
     several = len(run.matchers) > 1
-    labels = ("Set", "Items", "With face", "No face", "Unreadable", "Failure to acquire", "Files left out", "Labels")
+    labels = (
+        "Set",
+        "Items",
+        "With face",
+        "No face",
+        "Unreadable",
+        "Failure to acquire",
+        "Files left out",
+        "Labels",
+    )
     rows = []
     for matcher in run.matchers:
         first = [Cell(matcher.name)] if several else []
@@ -339,7 +366,7 @@ def coverage(run: RunResults) -> Section:
                     Cell(count(entry["with_face"]), entry["with_face"], routes),
                     Cell(count(entry["no_face"]), entry["no_face"]),
                     Cell(count(entry["unreadable"]), entry["unreadable"]),
-                    Cell(percent(entry["failure_to_acquire"]), entry["failure_to_acquire"]),
+                    Cell(rate(entry["failure_to_acquire"]), entry["failure_to_acquire"]),
                     Cell(count(entry["skipped_files"]), entry["skipped_files"]),
                     Cell(f"{count(groups)} {kind}", groups, f"by {entry['labels']}"),
                 ]
@@ -350,12 +377,20 @@ def coverage(run: RunResults) -> Section:
         "An image without a face matches nobody and stays in the denominator of every rate: a matcher that finds fewer "
         "faces finds fewer leaks."
     )
-    return Section("coverage", "What was compared", lead, [Grid("Sets", columns, rows, sortable=len(rows) > 3)])
+    return Section(
+        "coverage", "What was compared", lead, [Grid("Sets", columns, rows, sortable=len(rows) > 3)]
+    )
 
 
 def checks(run: RunResults) -> Section:
+    """Return what the checks found."""
+    lead = "Do the numbers mean what they seem to? Read errors and warnings before the numbers."
+    return Section("checks", "Checks", lead, [findings(run)])
+
+
+def findings(run: RunResults) -> Findings:
     """Return the findings, the worst first; the same finding of several matchers and sets stands once."""
-    order = list(reversed(SEVERITIES))
+    order: list[str] = list(reversed(SEVERITIES))
     found: dict[tuple[str, str, str], list[str]] = {}
     for matcher in run.matchers:
         if matcher.is_series:
@@ -367,11 +402,12 @@ def checks(run: RunResults) -> Section:
             place = found.setdefault((check["severity"], check["check"], check["sentence"]), [])
             place.append(where_of(run, part))
     entries = []
-    for (severity, name, sentence), places in sorted(found.items(), key=lambda entry: order.index(entry[0][0])):
+    for (severity, name, sentence), places in sorted(
+        found.items(), key=lambda entry: order.index(entry[0][0])
+    ):
         everywhere = len(run.sets) == 1 or len(set(places)) >= len(run.sets)
         where = "" if everywhere else "; ".join(place for place in dict.fromkeys(places) if place)
         entries.append(Finding(name, severity, sentence, where))
     worse = [entry for entry in entries if entry.severity != "info"]
     fine = [entry for entry in entries if entry.severity == "info"]
-    lead = "Do the numbers mean what they seem to? Read errors and warnings before the numbers."
-    return Section("checks", "Checks", lead, [Findings(worse, fine)])
+    return Findings(worse, fine)

@@ -11,7 +11,7 @@ from idsim.audit.summary import percent
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["count", "interval", "last_part", "number", "p_value", "shortened", "visible"]
+__all__ = ["count", "interval", "last_part", "number", "p_value", "rate", "shortened", "visible"]
 
 # What has no picture of its own: controls, format characters (directions, joiners), surrogates, private use,
 # separators of lines and paragraphs.
@@ -73,7 +73,12 @@ def p_value(value: float | None) -> str:
     return "–" if value is None else f"{value:.2g}"
 
 
+def rate(value: float) -> str:
+    """Return a rate in percent, which no line breaks apart."""
+    return percent(value).replace(" ", "\N{NO-BREAK SPACE}")
+
+
 def interval(entry: Mapping[str, float | None]) -> str:
     """Return an interval of rates in percent."""
     low, high = entry["low"], entry["high"]
-    return "–" if low is None or high is None else f"{percent(low)} to {percent(high)}"
+    return "–" if low is None or high is None else f"{rate(low)} to {rate(high)}"

@@ -241,7 +241,12 @@ def _read(
 
 
 def _drawn(
-    run: RunResults, config: ScanConfig, part: SyntheticConfig, variant: str, items: list[Item], run_code: bool
+    run: RunResults,
+    config: ScanConfig,
+    part: SyntheticConfig,
+    variant: str,
+    items: list[Item],
+    run_code: bool,
 ) -> Iterator[tuple[Item, NDArray[np.uint8] | None]]:
     found = [one for one in part.series() if one.name == variant or not variant]
     if not found:
