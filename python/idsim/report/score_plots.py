@@ -205,5 +205,6 @@ def _det_caption(found: SetResults, separation: dict[str, Any]) -> str:
         f"the holdout and {count(separation['impostor_comparisons'])} pairs of different people, on normal-deviate "
         f"axes. Band: {level:g} % intervals of the FNMR, persons being the units, at each threshold for itself. Equal "
         f"error rate {power(eer)}. Where no pair of a person is missed, only the upper end of the band is known. "
-        "Marks: the operating points, whose FNMR counts pairs of the training set too, so that they may lie off the curve."
+        "Marks: the operating points, whose FNMR counts pairs of the training set too, so that they may lie off the "
+        "curve."
     )
