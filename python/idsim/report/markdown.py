@@ -43,7 +43,8 @@ def card(run: RunResults, level: int = 2) -> str:
         (
             "Leak rate: share of the synthetic images whose best match reaches the threshold, against the training set "
             "and against a holdout of as many people. Excess: the first less the second. FMR: false match rate; FPIR: "
-            "share of searches by people who are not enrolled, among N persons, that return a match. p: by exchange of membership"
+            "share of searches by people who are not enrolled, among N persons, that return a match. p: by exchange of "
+            "membership"
             f"{', corrected for the number of rows' if _is_corrected(run) else ''}. \\*: the primary operating point."
         ),
         _list(f"{marks}# Checks", shared_notes(run)),

@@ -28,6 +28,9 @@ LIMITS = (
     ),
 )
 
+# A sentence about more matchers and sets than these says how many they are.
+MOST_NAMED = 3
+
 
 @dataclass(frozen=True)
 class ResultRow:
@@ -101,9 +104,11 @@ def shared_notes(run: RunResults) -> list[str]:
         for line in notes(found.summary) if found.summary["operating_points"] else empty:
             owners.setdefault(line, []).append(label)
     total = len(run.sets)
-    return [
-        line if len(labels) == total else f"{'; '.join(labels)}: {line}" for line, labels in owners.items()
-    ]
+    lines = []
+    for line, labels in owners.items():
+        whose = "; ".join(labels) if len(labels) <= MOST_NAMED else f"{len(labels)} of {total}"
+        lines.append(line if len(labels) == total else f"{whose}: {line}")
+    return lines
 
 
 def provenance_sha256(run: RunResults) -> str:
