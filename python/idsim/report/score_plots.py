@@ -169,9 +169,11 @@ def _draw_det(figure: Any, known: list[dict[str, Any]], points: list[dict[str, A
             clip_on=False,
             zorder=5,
         )
-    found_axes.set_xlim(min([*x, *(deviate(point["fmr"]["rate"]) for point in shown)]), max(x))
-    rates = [max(point["fnmr"]["rate"], floor) for point in shown]
-    found_axes.set_ylim(deviate(floor), max([*high, *(deviate(rate) for rate in rates)]))
+    left = min([*x, *(deviate(point["fmr"]["rate"]) for point in shown)])
+    found_axes.set_xlim(left - 0.02 * (max(x) - left), max(x))
+    bottom = deviate(floor)
+    top = max([*high, *(deviate(max(point["fnmr"]["rate"], floor)) for point in shown)])
+    found_axes.set_ylim(bottom, top + 0.02 * (top - bottom))
     for axis in (found_axes.xaxis, found_axes.yaxis):
         _deviate_ticks(axis)
     legend(figure)
