@@ -169,9 +169,11 @@ def _draw_det(figure: Any, known: list[dict[str, Any]], points: list[dict[str, A
             clip_on=False,
             zorder=5,
         )
-    found_axes.set_xlim(min([*x, *(deviate(point["fmr"]["rate"]) for point in shown)]), max(x))
-    rates = [max(point["fnmr"]["rate"], floor) for point in shown]
-    found_axes.set_ylim(deviate(floor), max([*high, *(deviate(rate) for rate in rates)]))
+    left = min([*x, *(deviate(point["fmr"]["rate"]) for point in shown)])
+    found_axes.set_xlim(left - 0.02 * (max(x) - left), max(x))
+    bottom = deviate(floor)
+    top = max([*high, *(deviate(max(point["fnmr"]["rate"], floor)) for point in shown)])
+    found_axes.set_ylim(bottom, top + 0.02 * (top - bottom))
     for axis in (found_axes.xaxis, found_axes.yaxis):
         _deviate_ticks(axis)
     legend(figure)
@@ -205,5 +207,6 @@ def _det_caption(found: SetResults, separation: dict[str, Any]) -> str:
         f"the holdout and {count(separation['impostor_comparisons'])} pairs of different people, on normal-deviate "
         f"axes. Band: {level:g} % intervals of the FNMR, persons being the units, at each threshold for itself. Equal "
         f"error rate {power(eer)}. Where no pair of a person is missed, only the upper end of the band is known. "
-        "Marks: the operating points, whose FNMR counts pairs of the training set too, so that they may lie off the curve."
+        "Marks: the operating points, whose FNMR counts pairs of the training set too, so that they may lie off the "
+        "curve."
     )

@@ -96,5 +96,4 @@ def estimated_below(
         return np.zeros(len(edges) - 1, np.int64), len(rest)
     # Cumulated shares, rounded once, so that the bins sum to the comparisons exactly.
     shares = np.cumsum(np.histogram(rest, edges)[0]) / len(rest)
-    below: NDArray[np.int64] = np.diff(np.round(shares * missing).astype(np.int64), prepend=np.int64(0))
-    return below, len(rest)
+    return np.diff(np.round(shares * missing), prepend=0.0).astype(np.int64), len(rest)
