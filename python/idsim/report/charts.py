@@ -50,7 +50,7 @@ def interval_chart(title: str, estimates: list[Estimate], note: str = "") -> Cha
     ]
     zero = place(0.0)
     assert zero is not None
-    ticks = [(100 * (value - low) / (high - low), rate(value)) for value in _ticks(low, high)]
+    ticks = [(100 * (value - low) / (high - low), f"{100 * value:.6g} %") for value in _ticks(low, high)]
     return Chart(title, note, rows, zero, [(round(at, 2), text) for at, text in ticks])
 
 

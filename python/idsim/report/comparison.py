@@ -133,7 +133,7 @@ def _table(runs: list[RunResults], titles: list[str], options: Options) -> Secti
         for part in run.sets:
             first = [
                 Cell(title, target=f"run-{place}"),
-                Cell(date_of(run)),
+                _date(run),
                 Cell(part.matcher),
                 Cell(part.name or "–"),
             ]
@@ -142,6 +142,11 @@ def _table(runs: list[RunResults], titles: list[str], options: Options) -> Secti
     note = "p is not corrected for the number of rows; verdicts are those of each matcher and set alone."
     blocks: list[Block] = [Grid("Excess leak rates", columns, rows, sortable=True, note=note), compared(runs)]
     return Section("comparison", "Comparison", lead, blocks)
+
+
+def _date(run: RunResults) -> Cell:
+    day, _, time = date_of(run).partition(" ")
+    return Cell(day, note=time)
 
 
 def _generator(run: RunResults, part: SetResults, names: bool) -> list[Cell]:
@@ -177,7 +182,7 @@ def _rates(run: RunResults, part: SetResults) -> list[Cell]:
         ),
         Cell(rate(point["leak_rate_training"]["rate"]), point["leak_rate_training"]["rate"]),
         Cell(rate(point["leak_rate_holdout"]["rate"]), point["leak_rate_holdout"]["rate"]),
-        Cell(rate(excess["rate"]), excess["rate"], f"{100 * run.confidence:g} %: {interval(excess)}"),
+        Cell(rate(excess["rate"]), excess["rate"], interval(excess)),
         Cell(p_value(excess["permutation_p"]), excess["permutation_p"]),
         word,
     ]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from idsim.audit.configuration.toml_text import to_toml
 from idsim.audit.folder import PROVENANCE, SUMMARY
 from idsim.report.blocks import Code, Facts, Paragraph, Section
+from idsim.report.results import LIMITS, provenance_sha256, reproduce
 from idsim.report.text import count, last_part
 
 if TYPE_CHECKING:
@@ -31,14 +32,9 @@ FORMULAS = {
 }
 
 
-LIMITS = (
-    """No leak found is not private. Matchers find copies and look-alikes; what was trained on can be inferred in other
-    ways, and another matcher or threshold may see more. Where nothing was found, the upper bound is the result.""",
+MORE_LIMITS = (
     """A match is no proof that a person was copied: in a large gallery somebody resembles anybody. Only the excess over
     the holdout counts, and single pairs are evidence only together with their error rates.""",
-    """The excess means leakage only where training set and holdout are alike in people, cameras and processing, and the
-    generator was not trained on the holdout.""",
-    """The same person is not the same photograph: a scan says that somebody is recognised, not what was stored.""",
     """Pseudonyms are keyed hashes. Whoever has the inputs or the run folder can resolve them.""",
 )
 
@@ -127,9 +123,7 @@ def provenance(run: RunResults, names: bool) -> Section:
     machine = _machine(run)
     if machine:
         blocks.append(Facts("Machine, which changes no result", machine))
-    files = [
-        (name, hashlib.sha256((run.folder / name).read_bytes()).hexdigest()) for name in (SUMMARY, PROVENANCE)
-    ]
+    files = [(SUMMARY, identity_of(run)), (PROVENANCE, provenance_sha256(run))]
     blocks.append(Facts("SHA-256 of the run's files", files, mono=True))
     lead = (
         "Licences are those that the authors of matchers and generators state. A licence of weights does not cover the "
@@ -247,7 +241,7 @@ def reproduction(run: RunResults, command: str, names: bool) -> Section:
         Whether paths may be shown; otherwise their last parts are.
     """
     version = run.provenance["software"]["idsim"]
-    text = f"pip install idsim=={version}\nidsim scan scan.toml\n{command}\n"
+    text = f"pip install idsim=={version}\n{reproduce(run)}\n{command}\n"
     config = run.config if names else to_toml(_plain(tomllib.loads(run.config)))
     statistics = run.summary["statistics"]
     lead = (
@@ -277,7 +271,7 @@ def _plain(value: Any, key: str = "") -> Any:
 
 def limits(run: RunResults) -> Section:
     """Return what this page does not say."""
-    texts = [" ".join(text.split()) for text in LIMITS]
+    texts = [" ".join(text.split()) for text in (*LIMITS, *MORE_LIMITS)]
     each = [name for name in ("training", "holdout") if _labels(run, name) == "each"]
     if each:
         texts.append(

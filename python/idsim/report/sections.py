@@ -8,6 +8,7 @@ from idsim.audit.diagnostics.findings import SEVERITIES
 from idsim.report.analysis import analysis_rows, consensus_rows
 from idsim.report.blocks import Cell, Column, Finding, Findings, Grid, Paragraph, Section
 from idsim.report.charts import Estimate, interval_chart
+from idsim.report.results import result_rows
 from idsim.report.text import count, interval, number, p_value, rate
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from idsim.report.blocks import Block, Chart
     from idsim.report.data import MatcherResults, RunResults, SetResults
+    from idsim.report.results import ResultRow
 
 __all__ = [
     "STATUS_WORDS",
@@ -141,7 +143,6 @@ def _errors(found: dict[str, Any] | None, claimed: float | None = None) -> Cell:
 def rates(run: RunResults) -> Section:
     """Return the leak rates of every matcher, set and operating point."""
     several, series = len(run.matchers) > 1, any(matcher.is_series for matcher in run.matchers)
-    corrected = _corrected(run)
     columns = [Column("Matcher")] if several else []
     columns += [Column("Set")] if series else []
     columns += [
@@ -149,16 +150,13 @@ def rates(run: RunResults) -> Section:
         Column("Rate in T", True), Column("Rate in H", True), Column("Excess", True), Column("p", True),
         Column("Design effect", True),
     ]  # fmt: skip
+    found = result_rows(run)
     rows = []
-    for part in run.sets:
-        first = [Cell(part.matcher)] if several else []
-        first += [Cell(part.name)] if series else []
-        if not part.summary["operating_points"]:
-            rows.append(
-                [*first, Cell("no face was found", tone="inconclusive"), *[Cell("–", tone="quiet")] * 8]
-            )
-        p = corrected.get((part.matcher, part.name))
-        rows += [[*first, *_rates_cells(point, p)] for point in part.summary["operating_points"]]
+    for row in found:
+        first = [Cell(row.matcher)] if several else []
+        first += [Cell(row.variant)] if series else []
+        rows.append([*first, *_rates_cells(row)])
+    corrected = any(row.p_corrected is not None for row in found)
     lead = (
         "The rate in T is the share of synthetic images, weighted per cluster, whose best match in the training set "
         "reaches the threshold; the rate in H is the same for a holdout of equal size that the generator never saw. "
@@ -174,14 +172,12 @@ def rates(run: RunResults) -> Section:
     return Section("rates", "Leak rates", lead, [grid])
 
 
-def _rates_cells(point: dict[str, Any], corrected: float | None) -> list[Cell]:
+def _rates_cells(row: ResultRow) -> list[Cell]:
+    point = row.point
     name = Cell(point["name"], note="primary" if point["primary"] else "")
     if point["refused"]:
-        return [
-            name,
-            Cell("refused", note=f"{point['refused']}", tone="inconclusive"),
-            *[Cell("–", tone="quiet")] * 7,
-        ]
+        why = Cell("refused", note=str(point["refused"]), tone="inconclusive")
+        return [name, why, *[Cell("–", tone="quiet")] * 7]
     excess = point["excess_leak_rate"]
     fmr, fpir, enrolled = point["fmr"], point["fpir"], point["persons_searched"]
     found = excess["low"] is not None and excess["low"] > 0
@@ -196,7 +192,7 @@ def _rates_cells(point: dict[str, Any], corrected: float | None) -> list[Cell]:
         Cell(
             p_value(excess["permutation_p"]),
             excess["permutation_p"],
-            f"corrected {p_value(corrected)}" if corrected is not None and point["primary"] else "",
+            "" if row.p_corrected is None else f"corrected {p_value(row.p_corrected)}",
         ),
         Cell(
             number(point["leak_rate_training"]["design_effect"]), point["leak_rate_training"]["design_effect"]
@@ -207,19 +203,6 @@ def _rates_cells(point: dict[str, Any], corrected: float | None) -> list[Cell]:
 def _rate(found: dict[str, Any]) -> Cell:
     note = f"{count(found['images'])} images; {interval(found)}"
     return Cell(rate(found["rate"]), found["rate"], note)
-
-
-def _corrected(run: RunResults) -> dict[tuple[str, str], float]:
-    """Return p after correction, by matcher and set."""
-    found = {}
-    only = run.matchers[0].name
-    for row in run.summary.get("rows", run.summary.get("series", [])):
-        if row["permutation_p_corrected"] is None:
-            continue
-        matcher = row.get("matcher", only)
-        name = row["name"].removeprefix(matcher).removeprefix(", ") if "matcher" in row else row["name"]
-        found[matcher, name] = row["permutation_p_corrected"]
-    return found
 
 
 # --- agreement, exposure, further analyses ----------------------------------------------------------
