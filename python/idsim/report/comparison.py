@@ -137,9 +137,10 @@ def _table(runs: list[RunResults], titles: list[str], options: Options) -> Secti
                 Cell(part.matcher),
                 Cell(part.name or "–"),
             ]
-            rows.append([*first, *_generator(run, part, options.names), *_rates(run, part)])
+            rows.append([*first, *_generator(run, part, options.names), *_rates(part)])
     lead = "Every run with every matcher and synthetic set, at the run's primary operating point."
-    note = "p is not corrected for the number of rows; verdicts are those of each matcher and set alone."
+    levels = ", ".join(f"{level:g} %" for level in sorted({100 * run.confidence for run in runs}))
+    note = f"Intervals: {levels}. p is not corrected for the number of rows; verdicts are those of each matcher and set alone."
     blocks: list[Block] = [Grid("Excess leak rates", columns, rows, sortable=True, note=note), compared(runs)]
     return Section("comparison", "Comparison", lead, blocks)
 
@@ -166,7 +167,7 @@ def _declared(run: RunResults) -> str:
     return str(tomllib.loads(run.config).get("declared", {}).get("generator", ""))
 
 
-def _rates(run: RunResults, part: SetResults) -> list[Cell]:
+def _rates(part: SetResults) -> list[Cell]:
     verdict = part.summary["verdict"]
     word = Cell(STATUS_WORDS[verdict["status"]], tone=TONES[verdict["status"]])
     point = part.primary
