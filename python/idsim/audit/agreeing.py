@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from idsim.audit.diagnostics.inputs import without_shared
 from idsim.audit.faces import encode_labels
 from idsim.audit.rates.excess import Resampling
+from idsim.audit.rates.resampling import unique_hits
 from idsim.audit.significance.consensus import MatcherHits, consensus_entry, measure_consensus
+from idsim.audit.significance.votes import pair_patterns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,13 +25,23 @@ if TYPE_CHECKING:
 
     Compare = Callable[[Work, str], Comparisons]
 
-__all__ = ["consensus_of"]
+__all__ = ["Agreed", "consensus_of"]
+
+
+class Agreed(NamedTuple):
+    """What matchers say together, as plain JSON values: the numbers, and what a figure needs beside them."""
+
+    consensus: dict[str, Any]
+    flagged: dict[str, Any]
 
 
 def consensus_of(
     config: ScanConfig, works: list[Work], summaries: dict[str, dict[str, Any]], compare: Compare
-) -> dict[str, Any]:
+) -> Agreed:
     """Return the consensus of the matchers for each synthetic set; a set without a name stands alone.
+
+    `flagged` has an entry per set: ``training`` and ``holdout`` with every set of matchers that alone flag some
+    (synthetic image, person) pairs, and how many pairs.
 
     Parameters
     ----------
@@ -44,7 +56,10 @@ def consensus_of(
     """
     variants = list(dict.fromkeys(variant for work in works for variant in work.series))
     found = {variant: _of_variant(config, works, summaries, compare, variant) for variant in variants}
-    return found[variants[0]] if len(variants) == 1 else found
+    flagged = {variant: agreed.flagged for variant, agreed in found.items()}
+    if len(variants) == 1:
+        return Agreed(found[variants[0]].consensus, flagged)
+    return Agreed({variant: agreed.consensus for variant, agreed in found.items()}, flagged)
 
 
 def _of_variant(
@@ -53,7 +68,7 @@ def _of_variant(
     summaries: dict[str, dict[str, Any]],
     compare: Compare,
     variant: str,
-) -> dict[str, Any]:
+) -> Agreed:
     sets: list[dict[str, FaceSet]] = []
     hits = []
     for work in works:
@@ -73,12 +88,12 @@ def _of_variant(
         sets.append(own)
         hits.append(MatcherHits(work.label, pairs[0], pairs[1]))
     if len(hits) < 2:
-        return {
-            "refused": f"{len(hits)} matchers have a threshold for the primary operating point, and 2 are needed"
-        }
+        return _refused(
+            f"{len(hits)} matchers have a threshold for the primary operating point, and 2 are needed"
+        )
     for name in sets[0]:
         if any(other[name].items != sets[0][name].items for other in sets[1:]):
-            return {"refused": f"the matchers do not have the same items in [{name}]"}
+            return _refused(f"the matchers do not have the same items in [{name}]")
     clusters = encode_labels(sets[0]["synthetic"].labels)[0]
     persons = encode_labels(sets[0]["training"].labels)[0], encode_labels(sets[0]["holdout"].labels)[0]
     statistics = config.statistics
@@ -89,7 +104,25 @@ def _of_variant(
         statistics.draws,
         config.run.seed,
     )
-    return consensus_entry(measure_consensus(hits, clusters, persons, resampling), statistics.confidence)
+    found = measure_consensus(hits, clusters, persons, resampling)
+    return Agreed(consensus_entry(found, statistics.confidence), _flagged(hits, persons))
+
+
+def _refused(sentence: str) -> Agreed:
+    return Agreed({"refused": sentence}, {"refused": sentence})
+
+
+def _flagged(hits: list[MatcherHits], persons: tuple[NDArray[np.int64], NDArray[np.int64]]) -> dict[str, Any]:
+    names = [found.name for found in hits]
+    entry: dict[str, Any] = {"matchers": names}
+    for name, codes in zip(("training", "holdout"), persons, strict=True):
+        pairs = [found.training if name == "training" else found.holdout for found in hits]
+        flagged = [unique_hits(images, codes[columns]) for images, columns in pairs]
+        entry[name] = [
+            {"matchers": [names[place] for place in chosen], "pairs": count}
+            for chosen, count in pair_patterns(flagged, int(codes.max()) + 1)
+        ]
+    return entry
 
 
 def _items(

@@ -39,6 +39,9 @@ __all__ = [
 ]
 
 
+NO_SCORES = np.empty(0, np.float32)
+
+
 @dataclass
 class Sets:
     """The three sets, and what was left out of their folders with the reasons."""
@@ -120,6 +123,10 @@ class Baseline:
         Real people who are in neither set.
     analysis : dict
         What the comparisons of the holdout say of the thresholds, as plain JSON values.
+    mated_scores : tuple
+        float32 scores of pairs of images of one person of the holdout, and the persons in them.
+    impostor_sample : ndarray
+        float32 scores of random pairs of different persons of the holdout; none where the matcher gives scores.
     copies : CopyScores or None
         Comparisons of thumbnails with a synthetic set.
     matcher : str
@@ -134,6 +141,8 @@ class Baseline:
     shared: list[dict[str, Any]]
     probes: FaceSet | None = None
     analysis: dict[str, Any] = field(default_factory=dict)
+    mated_scores: tuple[NDArray[np.float32], int] = field(default_factory=lambda: (NO_SCORES, 0))
+    impostor_sample: NDArray[np.float32] = field(default_factory=lambda: NO_SCORES)
     copies: CopyScores | None = None
     matcher: str = "the matcher"
 
@@ -190,7 +199,8 @@ def measure_baseline(
         for target in config.calibration.targets()
     ]
     baseline = Baseline(training, holdout, comparisons, calibrator, points, shared, probes)
-    return replace(baseline, analysis=calibration_analyses(config, baseline))
+    found = calibration_analyses(config, baseline)
+    return replace(baseline, analysis=found.entries, mated_scores=found.mated, impostor_sample=found.sample)
 
 
 def evaluate(

@@ -21,11 +21,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-__all__ = ["CONFIG", "PROVENANCE", "SCAN", "SUMMARY", "RunKind", "locked", "open_folder", "software"]
+__all__ = [
+    "CONFIG",
+    "CURVES",
+    "PROVENANCE",
+    "SCAN",
+    "SUMMARY",
+    "RunKind",
+    "locked",
+    "open_folder",
+    "software",
+]
 
 CONFIG = "config.resolved.toml"
 PROVENANCE = "provenance.json"
 SUMMARY = "summary.json"
+CURVES = "curves.json"
 LOCK = ".lock"
 
 # The first of several jobs holds the folder alone for a moment, while it removes what killed ones left.

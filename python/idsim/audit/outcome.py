@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from idsim.audit.diagnostics.inputs import equal_files
 from idsim.audit.evaluation import evaluate
-from idsim.audit.folder import SUMMARY
+from idsim.audit.folder import CURVES, SUMMARY
 from idsim.audit.persons.person_records import PERSON_TYPES, person_columns
 from idsim.audit.records import failures, image_columns, pair_columns
 from idsim.audit.series import series_row, series_verdict, with_correction
@@ -76,6 +76,7 @@ def write_evaluation(
     if persons:
         tables.append(write_table(folder / "persons", persons, PERSON_TYPES))
     write_lines(folder / "failures.jsonl", failures(faces, evaluation.sets.skipped))
+    write_json(folder / CURVES, rounded(evaluation.analysis.curves))
     summary = make_summary(config, evaluation, matcher, key, [path.name for path in tables])
     write_json(folder / SUMMARY, summary)
     return summary

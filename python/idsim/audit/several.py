@@ -6,7 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from idsim.audit.agreeing import consensus_of
-from idsim.audit.folder import SUMMARY
+from idsim.audit.analysis.curves import SCHEMA_VERSION as CURVES_VERSION
+from idsim.audit.folder import CURVES, SUMMARY
 from idsim.audit.series import series_row, series_verdict, with_correction
 from idsim.audit.summary import SCHEMA_VERSION, rounded, statistics_entry
 from idsim.audit.tables import write_json
@@ -50,6 +51,7 @@ def write_several(config: ScanConfig, folder: Path, works: list[Work], compare: 
     rows = with_correction(rows, config.statistics.confidence)
     points = {label: found["operating_points"] for label, found in summaries.items()}
     first = next(iter(points.values()))[0]
+    agreed = consensus_of(config, works, summaries, compare)
     summary = {
         "schema_version": SCHEMA_VERSION,
         "run": config.run.name,
@@ -60,11 +62,13 @@ def write_several(config: ScanConfig, folder: Path, works: list[Work], compare: 
             "matchers" if len(rows) == len(labels) else "combinations of matcher and set",
         ),
         "rows": rows,
-        "consensus": consensus_of(config, works, summaries, compare),
+        "consensus": agreed.consensus,
         "matchers": summaries,
         "statistics": statistics_entry(config),
         "tables": [],
     }
+    curves = {"schema_version": CURVES_VERSION, "flagged": agreed.flagged}
+    write_json(folder / CURVES, rounded(curves))
     summary = {name: rounded(value) for name, value in summary.items()}
     write_json(folder / SUMMARY, summary)
     return summary

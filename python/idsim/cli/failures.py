@@ -39,6 +39,8 @@ EXTRAS = {
     "onnxruntime": "onnx",
     "dlib": "dlib",
     "face_recognition_models": "dlib",
+    "jinja2": "report",
+    "markupsafe": "report",
     "ray": "ray",
     "faiss": "bench",
 }

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     Factory = Callable[..., Generator]
 
-__all__ = ["GROUP", "known_generators", "open_generator"]
+__all__ = ["GROUP", "generator_kind", "known_generators", "open_generator"]
 
 GROUP = "idsim.generators"
 CHECKPOINTS = (".pkl", ".pt", ".pth", ".bin", ".safetensors")
@@ -51,6 +51,17 @@ BUILT_IN: dict[str, Factory] = {"folder": FolderGenerator, "function": _function
 def known_generators() -> list[str]:
     """Return the kinds of generators that can be opened, ascending."""
     return sorted({*BUILT_IN, *(entry.name for entry in metadata.entry_points(group=GROUP))})
+
+
+def generator_kind(spec: str, base: str | Path = "") -> str:
+    """Return the kind of generator that a spec means, without opening it; only ``function`` runs code of a file.
+
+    Raises
+    ------
+    ValueError
+        The spec means nothing.
+    """
+    return _parse(spec, Path(base))[0]
 
 
 def open_generator(spec: str, *, base: str | Path = "", **options: Any) -> Generator:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from idsim.audit.analysis.checks import findings_of
 from idsim.audit.analysis.context import Context
+from idsim.audit.analysis.curves import curves_of
 from idsim.audit.analysis.literature import listed_pairs, published
 from idsim.audit.analysis.manifold import face_manifold, repetition
 from idsim.audit.analysis.persons import density, exposure, membership, membership_by_images, persons_of
@@ -42,12 +43,15 @@ class Analysis:
         Plain JSON values for the summary, by analysis; ``refused`` says why there is nothing.
     findings : list of dict
         What the checks found.
+    curves : dict
+        What figures need beside them, as plain JSON values.
     persons : dict or None
         The persons of the training set, as columns; codes instead of names.
     """
 
     entries: dict[str, Any] = field(default_factory=dict)
     findings: list[dict[str, Any]] = field(default_factory=list)
+    curves: dict[str, Any] = field(default_factory=dict)
     persons: dict[str, NDArray[Any]] | None = None
 
 
@@ -99,9 +103,11 @@ def analyse(
         tell("analysis", number, len(steps) + 2)
         entries[name] = step(context)
     tell("analysis", len(steps), len(steps) + 2)
-    entries["exposure"], table = persons_of(context, exposure(context))
+    exposed = exposure(context)
+    entries["exposure"], table = persons_of(context, exposed)
+    curves = curves_of(context, exposed)
     entries["nearest_pairs"] = listed_pairs(context, key)
     tell("analysis", len(steps) + 1, len(steps) + 2)
     findings = [finding.entry() for finding in findings_of(context, key)]
     tell("analysis", len(steps) + 2, len(steps) + 2)
-    return Analysis(entries, findings, table)
+    return Analysis(entries, findings, curves, table)

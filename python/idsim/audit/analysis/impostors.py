@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -31,20 +31,40 @@ if TYPE_CHECKING:
     from idsim.audit.pairs.compared import Compared
     from idsim.audit.thresholds.extremes import TailFit
 
-__all__ = ["calibration_analyses"]
+__all__ = ["CalibrationAnalyses", "calibration_analyses"]
 
 MANY_FALSE_MATCHES = 1_000_000  # beyond this the closed form is sure enough
 
 
-def calibration_analyses(config: ScanConfig, baseline: Baseline) -> dict[str, Any]:
-    """Return contamination, the bootstrap of the primary FMR, extrapolated thresholds, and growth of best matches."""
-    holdout = baseline.holdout
+class CalibrationAnalyses(NamedTuple):
+    """What the comparisons of the holdout say.
+
+    Attributes
+    ----------
+    entries : dict
+        Contamination, the bootstrap of the primary FMR, extrapolated thresholds, growth of best matches, separation;
+        plain JSON values.
+    mated : tuple
+        float32 scores of pairs of images of one person of the holdout, and the persons in them.
+    sample : ndarray
+        float32: scores of random pairs of different persons; none where the matcher gives scores.
+    """
+
+    entries: dict[str, Any]
+    mated: tuple[NDArray[np.float32], int]
+    sample: NDArray[np.float32]
+
+
+def calibration_analyses(config: ScanConfig, baseline: Baseline) -> CalibrationAnalyses:
+    """Return what the comparisons of real people say of the thresholds, and the scores behind it."""
+    holdout, none = baseline.holdout, np.empty(0, np.float32)
     own = baseline.comparisons.compared(holdout, holdout)
     persons = holdout.codes()[0]
     if own is None or len(np.unique(persons)) < 2:
-        return {"refused": "the holdout was not compared with itself"}
+        return CalibrationAnalyses({"refused": "the holdout was not compared with itself"}, (none, 0), none)
     confidence = config.statistics.confidence
     mated, mated_persons = baseline.comparisons.mated([holdout])
+    sample = none
     cut = choose_cut(own, persons, mated, mated_persons, config.calibration.cut)
     found, sensitivity = None, []
     keep = np.ones(len(persons), np.bool_)
@@ -64,12 +84,17 @@ def calibration_analyses(config: ScanConfig, baseline: Baseline) -> dict[str, An
         ),
     }
     if holdout.vectors.shape[1]:
-        result["separation"] = _separation(config, holdout, own)
+        sample = sample_impostors(holdout.vectors, persons, _metric(own))
+        result["separation"] = _separation(config, holdout, own, sample)
     if config.calibration.extrapolate:
         fit = _tail(config, own, persons, keep)
         wanted = [] if isinstance(fit, str) else extrapolate(fit, list(config.calibration.extrapolate))
         result["extrapolation"] = tail_entry(fit, wanted)
-    return result
+    return CalibrationAnalyses(result, (mated, mated_persons), sample)
+
+
+def _metric(compared: Compared) -> Any:
+    return compared.metric
 
 
 def _bootstrap(
@@ -91,13 +116,13 @@ def _bootstrap(
     )
 
 
-def _separation(config: ScanConfig, holdout: FaceSet, own: Compared) -> dict[str, Any]:
+def _separation(
+    config: ScanConfig, holdout: FaceSet, own: Compared, sample: NDArray[np.float32]
+) -> dict[str, Any]:
     """Return DET, EER, AUC, KS and d' of mated against impostor scores of the holdout."""
-    metric: Any = own.metric
     persons = holdout.codes()[0]
     images = image_counts(persons)
-    mated, whose = mated_scores(holdout, metric)
-    sample = sample_impostors(holdout.vectors, persons, metric)
+    mated, whose = mated_scores(holdout, _metric(own))
     impostors, sampled = binned_with_sample(own, sample, pairs_of(images))
     rates = fmr_grid(rule_of_three(len(images) * (len(images) - 1) // 2))
     found = separate(mated, whose, impostors, rates, config.statistics.confidence)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["any_person_difference", "any_person_rate", "pair_votes", "persons_hit"]
+__all__ = ["any_person_difference", "any_person_rate", "pair_patterns", "pair_votes", "persons_hit"]
 
 
 def pair_votes(found: Sequence[Hits], people: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -23,6 +23,22 @@ def pair_votes(found: Sequence[Hits], people: int) -> tuple[NDArray[np.int64], N
     keys = np.concatenate([hits.images * np.int64(people) + hits.persons for hits in found])
     pairs, votes = np.unique(keys, return_counts=True)
     return pairs, votes.astype(np.int64)
+
+
+def pair_patterns(found: Sequence[Hits], people: int) -> list[tuple[list[int], int]]:
+    """Return every set of matchers that alone flag some (image, person) pairs, and how many pairs.
+
+    Matchers are numbers into `found`; sets with more pairs come first.
+    """
+    keys = [hits.images * np.int64(people) + hits.persons for hits in found]
+    pairs = distinct(np.concatenate(keys))
+    flags = np.stack([np.isin(pairs, of_matcher) for of_matcher in keys], axis=1)
+    patterns, counts = np.unique(flags, axis=0, return_counts=True)
+    rows = [
+        (np.flatnonzero(pattern).tolist(), int(count))
+        for pattern, count in zip(patterns, counts.tolist(), strict=True)
+    ]
+    return sorted(rows, key=lambda row: (-row[1], row[0]))
 
 
 def persons_hit(found: Sequence[Hits], least: int) -> int:

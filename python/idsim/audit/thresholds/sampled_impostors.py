@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from idsim.audit.pairs.compared import Compared
     from idsim.options import Metric
 
-__all__ = ["BINS", "binned_with_sample", "mated_scores", "sample_impostors"]
+__all__ = ["BINS", "binned_with_sample", "estimated_below", "mated_scores", "sample_impostors"]
 
 BINS = 1 << 14
 SAMPLED_PAIRS = 1 << 18
@@ -68,14 +68,39 @@ def binned_with_sample(
         Pairs of images of different persons in the set.
     """
     listed = compared.tail.scores
-    rest = sample[~reaches(sample, compared.level, compared.metric)]
     span = (-1.0, 1.0)
     if compared.metric == "l2":
         span = 0.0, float(max(sample.max(initial=0), listed.max(initial=0))) or 1.0
     counts, edges = np.histogram(listed, BINS, span)
-    missing = comparisons - len(listed)
-    if len(rest) and missing:
-        # Cumulated shares, rounded once, so that the bins sum to the comparisons exactly.
-        shares = np.cumsum(np.histogram(rest, edges)[0]) / len(rest)
-        counts = counts + np.diff(np.round(shares * missing).astype(np.int64), prepend=0)
-    return ImpostorScores(edges, counts, listed, compared.level, compared.metric), len(rest)
+    more, sampled = estimated_below(compared, sample, comparisons, edges)
+    return ImpostorScores(edges, counts + more, listed, compared.level, compared.metric), sampled
+
+
+def estimated_below(
+    compared: Compared, sample: NDArray[np.float32], comparisons: int, edges: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], int]:
+    """Return the comparisons below the tail in every bin, and by how many pairs they are estimated.
+
+    Parameters
+    ----------
+    compared : Compared
+        The set with itself.
+    sample : ndarray
+        float32: scores of random pairs of different persons.
+    comparisons : int
+        Pairs of images of different persons in the set.
+    edges : ndarray
+        float64 ``[b + 1]``, ascending.
+
+    Returns
+    -------
+    ndarray, int
+        int64 ``[b]``, zeros where nothing is missing or nothing was sampled; and the size of the sample.
+    """
+    rest = sample[~reaches(sample, compared.level, compared.metric)]
+    missing = comparisons - len(compared.tail.scores)
+    if not len(rest) or not missing:
+        return np.zeros(len(edges) - 1, np.int64), len(rest)
+    # Cumulated shares, rounded once, so that the bins sum to the comparisons exactly.
+    shares = np.cumsum(np.histogram(rest, edges)[0]) / len(rest)
+    return np.diff(np.round(shares * missing), prepend=0.0).astype(np.int64), len(rest)
