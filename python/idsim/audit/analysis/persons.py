@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["density", "exposure", "membership", "membership_by_images", "persons_of"]
 
 HALVINGS = 3
+CURVE_PERMUTATIONS = 999  # for each point of a curve that shows a trend; the whole set has more
 
 
 def membership(context: Context) -> dict[str, Any]:
@@ -99,7 +100,7 @@ def membership_by_images(context: Context) -> dict[str, Any]:
         return found[0], found[1]
 
     persons = context.persons("training"), context.persons("holdout")
-    permutations = context.permutations(4 * sum(context.baseline.persons))
+    permutations = min(CURVE_PERMUTATIONS, context.permutations(sum(context.baseline.persons)))
     subsets = nested_subsets(context.persons("synthetic"), HALVINGS, context.rng(9))
     points = membership_curve(
         subsets, best, persons, metric, permutations, context.rng(10), context.confidence

@@ -36,8 +36,8 @@ FEW_ERRORS = 30  # rule of 30, as in the calibration
 # Room for the last bits of sums of weights: k / n is not always k times 1 / n.
 ROUNDING = 1e-12
 
-# Memberships exchanged at a time: 8 MiB of float64.
-BLOCK = 1 << 20
+# Memberships exchanged at a time: float64 that stay in a core's cache.
+BLOCK = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -316,11 +316,11 @@ class _Ranking:
 
     def _statistics(self, member: NDArray[np.bool_]) -> NDArray[np.float64]:
         """Return advantage and area for every row of bool ``[n, persons]``: float64 ``[n, 2]``."""
-        room = member.astype(np.float64)
-        areas = room @ self.rank
-        room *= self.gain + self.loss
-        room -= self.loss
-        gaps = np.cumsum(room, axis=1, out=room)[:, self.ends]
+        areas = member @ self.rank
+        room = np.where(member, self.gain, -self.loss)
+        gaps = np.cumsum(room, axis=1, out=room)
+        if not self.ends.all():
+            gaps = gaps[:, self.ends]
         return np.stack([np.clip(gaps.max(axis=1), 0.0, 1.0), areas], axis=1)
 
     def permutation_p(self, permutations: int, rng: np.random.Generator) -> tuple[float, float]:
@@ -330,7 +330,10 @@ class _Ranking:
         for start in range(0, permutations, block):
             exchanged = np.tile(self.member, (min(block, permutations - start), 1))
             for places in self.places:
-                exchanged[:, places] = rng.permuted(exchanged[:, places], axis=1)
+                part = np.ascontiguousarray(exchanged[:, places])
+                for row in part:  # several times faster than `permuted`
+                    rng.shuffle(row)
+                exchanged[:, places] = part
             # Sums in another order differ in their last bits: equal statistics must count as reached.
             limits = np.array([self.advantage, self.area]) - 1e-9
             reached += (self._statistics(exchanged) >= limits).sum(axis=0)
