@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from idsim.generators.base import checked
@@ -41,7 +42,7 @@ class DrawnInput:
     networks: Networks
     name: str = "synthetic"
 
-    @property
+    @cached_property
     def items(self) -> list[str]:
         """Names of the pictures."""
         return [f"seed{seed:08d}" for seed in self.seeds]
