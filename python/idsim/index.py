@@ -15,8 +15,8 @@ from idsim.engines import CudaEngine, RowPlace
 from idsim.memory import sent_row_bytes
 from idsim.options import checked_precision, resolve_threads, skips
 from idsim.placement import chosen_device, engine_at
-from idsim.search import search
 from idsim.split import SplitEngine, SplitPrepared
+from idsim.topk import search
 
 if TYPE_CHECKING:
     import os

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from idsim.cli.completion import devices, vectors
 from idsim.cli.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -39,8 +40,14 @@ class Nonfinite(StrEnum):
 
 
 def search(
-    queries: Annotated[Path, typer.Argument(metavar="QUERIES", help="Vectors in any format that is read.")],
-    gallery: Annotated[Path, typer.Argument(metavar="GALLERY", help="Vectors in any format that is read.")],
+    queries: Annotated[
+        Path,
+        typer.Argument(metavar="QUERIES", help="Vectors in any format that is read.", autocompletion=vectors),
+    ],
+    gallery: Annotated[
+        Path,
+        typer.Argument(metavar="GALLERY", help="Vectors in any format that is read.", autocompletion=vectors),
+    ],
     k: Annotated[int, typer.Option("-k", min=1, help="Matches per query.")] = 10,
     threshold: Annotated[float | None, typer.Option(help="Worst score to report.")] = None,
     metric: Annotated[Metric, typer.Option(help="Score.")] = Metric.cosine,
@@ -68,7 +75,10 @@ def search(
     threads: Annotated[int | None, typer.Option(min=1, help="Default: one per core.")] = None,
     device: Annotated[
         str | None,
-        typer.Option(help="Where the work is done: cpu, cuda, cuda:N, cuda:N,M or cuda:all. Default: cpu."),
+        typer.Option(
+            help="Where the work is done: cpu, cuda, cuda:N, cuda:N,M or cuda:all. Default: cpu.",
+            autocompletion=devices,
+        ),
     ] = None,
     memory_budget: Annotated[
         int | None, typer.Option(min=1, help="MiB of scratch, on a device of its memory. Default: 1024.")

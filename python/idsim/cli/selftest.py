@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from idsim.cli.completion import one_of
+
 __all__ = ["selftest"]
 
 
@@ -27,7 +29,10 @@ def selftest(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the first round of data.")] = 0,
     plant: Annotated[
         str | None,
-        typer.Option(help="Plant a bug (score, missing, order, ties): the test must then fail."),
+        typer.Option(
+            help="Plant a bug (score, missing, order, ties): the test must then fail.",
+            autocompletion=one_of("score", "missing", "order", "ties"),
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write the report as JSON.")] = False,
 ) -> None:
