@@ -162,12 +162,12 @@ class Index:
 
     @property
     def pinned(self) -> bool:
-        """Whether only one engine can search it: codes on a device stay there, those of the CPU can be sent."""
+        """Whether only one engine can search it, for codes on a device stay there and those of the CPU can be sent."""
         return self.device is not None
 
     @property
     def device(self) -> Place:
-        """The number of the CUDA device that keeps the index, or those of several; None: the CPU."""
+        """The number of the CUDA device that keeps the index, or those of several. None stands for the CPU."""
         return None if isinstance(self._prepared, _core.Prepared) else self._prepared.device
 
     def sent_to_device(self) -> tuple[str, int]:
@@ -179,7 +179,7 @@ class Index:
 
     @property
     def precision(self) -> str:
-        """The codes that decide most pairs: "int8" or "float16"."""
+        """The codes that decide most pairs, "int8" or "float16"."""
         return "int8" if isinstance(self._prepared, _core.Prepared) else self._prepared.precision
 
     @property

@@ -138,7 +138,7 @@ class Gallery(HostSource):
 
     @property
     def dtype(self) -> str:
-        """Stored type: ``float32``, ``float16`` or ``bfloat16``."""
+        """Type of the stored rows, ``float32``, ``float16`` or ``bfloat16``."""
         return self.manifest.dtype
 
     @property
