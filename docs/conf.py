@@ -46,6 +46,7 @@ napoleon_use_param = False  # types are words: "ndarray [n, d]", no references
 napoleon_use_rtype = False
 napoleon_custom_sections = [("Attributes", "params_style")]
 default_role = "code"
+smartquotes_action = "D"  # dashes, no quotes
 
 # Warnings are errors: links, anchors and references must lead somewhere. Types of other libraries have no page here.
 nitpicky = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sphinx.application import Sphinx
+
+
+OPTION = re.compile(r"(?<!\S)(--?[a-z][\w-]*)")
 
 
 class Commands(Directive):
@@ -52,16 +56,18 @@ def describe(name: str, command: Any) -> nodes.section:
     section = _section(f"idsim {name}", f"idsim-{name}")
     context = command.make_context(f"idsim {name}", [], resilient_parsing=True)
     summary, *rest = paragraphs(command.help)
-    section += nodes.paragraph(text=summary)
+    section += _prose(summary)
     section += _code(f"idsim {name} {' '.join(command.collect_usage_pieces(context))}", "text")
-    section += [nodes.paragraph(text=each) for each in rest]
+    section += [_prose(each) for each in rest]
     lines = [f"{line}\n    # {what}" for line, what in EXAMPLES[name]]
     section += _code("\n".join(lines), "sh")
     parameters = [each for each in command.params if not getattr(each, "hidden", False)]
-    groups: dict[str, list[Any]] = {}
+    groups: dict[str, list[Any]] = {"Arguments": [], "Options": []}
     for each in parameters:
         groups.setdefault(_group(name, each), []).append(each)
     for title, members in groups.items():
+        if not members:
+            continue
         section += nodes.rubric(text=title)
         section += nodes.definition_list("", *(_parameter(each, context) for each in members))
     return section
@@ -71,6 +77,14 @@ def _section(title: str, label: str) -> nodes.section:
     section = nodes.section(ids=[nodes.make_id(label)], names=[nodes.fully_normalize_name(label)])
     section += nodes.title(text=title)
     return section
+
+
+def _prose(text: str) -> nodes.paragraph:
+    """Return a paragraph whose options are literal, so that their dashes stay."""
+    paragraph = nodes.paragraph()
+    for number, part in enumerate(OPTION.split(text)):
+        paragraph += nodes.literal(text=part) if number % 2 else nodes.Text(part)
+    return paragraph
 
 
 def _code(text: str, language: str) -> nodes.literal_block:
@@ -102,7 +116,7 @@ def _parameter(parameter: Any, context: Any) -> nodes.definition_list_item:
         notes.append("Required.")
     elif _worth_saying(default):
         notes.append(f"Default: {default.value if isinstance(default, Enum) else default}.")
-    return nodes.definition_list_item("", term, nodes.definition("", nodes.paragraph(text=" ".join(notes))))
+    return nodes.definition_list_item("", term, nodes.definition("", _prose(" ".join(notes))))
 
 
 def _worth_saying(default: Any) -> bool:

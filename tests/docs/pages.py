@@ -2,7 +2,7 @@
 
 In order: a ``python`` or ``toml`` block whose first line is ``# NAME`` becomes the file NAME; a ``sh`` block is run
 by bash in the same folder and must succeed; every line of a ``text`` block must stand in what the last ``sh`` block
-printed, but for white space. Other blocks (``console``) are only read.
+printed, but for white space. Other blocks (``bash``, ``console``) are only read.
 """
 
 from __future__ import annotations
