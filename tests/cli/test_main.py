@@ -100,7 +100,7 @@ def test_doctor_text_names_the_missing_extra():
     [
         (ValueError("k must be at least 1, not 0"), 2, "k must be at least 1, not 0"),
         (TypeError("gallery must be an array"), 2, "gallery must be an array"),
-        (FileNotFoundError(2, "No such file or directory", "a.npy"), 2, "a.npy: No such file or directory"),
+        (FileNotFoundError(2, "No such file or directory", "x.npy"), 2, "x.npy: No such file or directory"),
         (errors.GalleryError("g", "manifest", "is not JSON"), 2, "g: manifest: is not JSON"),
         (MemoryError("needs 3 GB"), 2, "needs 3 GB"),
         (errors.CudaError("no device"), 5, "no device"),

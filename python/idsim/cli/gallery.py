@@ -281,7 +281,7 @@ def _parse_metadata(pairs: list[str] | None) -> dict[str, str] | None:
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not (name and equals):
-            raise typer.BadParameter(f"{pair!r} is not NAME=VALUE")
+            raise typer.BadParameter(f"{pair!r} is not NAME=VALUE", param_hint="--metadata")
         metadata[name] = value
     return metadata
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path  # noqa: TC003 - Typer reads the annotations
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +16,8 @@ from idsim.cli.completion import devices, vectors
 from idsim.cli.progress import progress_bar
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -106,7 +109,7 @@ def search(
     exclude: Any = "self" if exclude_self else None
     if exclude_groups:
         exclude = _group_codes(names, source, queries)
-    with progress_bar("Searching", quiet=as_json) as progress:
+    with _naming(queries, gallery), progress_bar("Searching", quiet=as_json) as progress:
         result = idsim.search(
             rows,
             source,
@@ -135,6 +138,21 @@ def search(
     _report(summary, columns, as_json)
 
 
+@contextmanager
+def _naming(queries: Path, gallery: Path) -> Iterator[None]:
+    """Name the file, where the engine speaks of a row of one of its arguments, and what can be done."""
+    try:
+        yield
+    except ValueError as error:
+        side, _, rest = str(error).partition(" ")
+        if not (side in {"queries", "gallery"} and rest.startswith("row ")):
+            raise
+        path, hint = (
+            (queries, "") if side == "queries" else (gallery, "; --nonfinite skip leaves such rows out")
+        )
+        raise ValueError(f"{path}: {rest}{hint}") from error
+
+
 def _report_plan(plan: MemoryPlan, as_json: bool) -> None:
     typer.echo(json.dumps(dataclasses.asdict(plan), indent=2) if as_json else str(plan))
 
@@ -149,6 +167,8 @@ def _check_output(output: Path | None) -> None:
         raise ValueError(f"{output} must end in one of {', '.join(hits.FORMATS)}")
     if output.exists():
         raise FileExistsError(f"{output} exists already, and nothing is ever overwritten")
+    if not output.absolute().parent.is_dir():
+        raise ValueError(f"{output} cannot be written: there is no folder {output.parent}")
 
 
 def _group_codes(

@@ -17,9 +17,9 @@ def _count(text: str) -> int:
     try:
         value = float(text)
     except ValueError as error:
-        raise typer.BadParameter(f"{text!r} is not a number") from error
+        raise typer.BadParameter(f"{text!r} is not a number such as 1e9", param_hint="--pairs") from error
     if not (0 <= value < 1e15 and value == int(value)):
-        raise typer.BadParameter(f"{text} is not a whole number from 0 to 1e15")
+        raise typer.BadParameter(f"{text} is not a whole number from 0 to 1e15", param_hint="--pairs")
     return int(value)
 
 

@@ -43,9 +43,9 @@ def shared_persons(training: Iterable[str], holdout: Iterable[str]) -> set[str]:
     shared = set(training) & apart
     if shared == apart and shared:
         raise ValueError(
-            f"[holdout] names only persons of [training], such as {min(shared)!r}: nobody is left in the holdout, which "
-            "needs people who were not trained on. Where the same label means different people in the two sets, rename "
-            "the folders or labels of one of them"
+            f"[holdout] names only persons of [training], such as {min(shared)!r}: nobody is left in the holdout, "
+            "which needs people who were not trained on. Where the same label means different people in the two sets, "
+            "rename the folders or labels of one of them"
         )
     return shared
 
