@@ -56,7 +56,7 @@ def _anchors(env: BuildEnvironment, page: str) -> Iterator[str]:
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    """Called by Sphinx."""
+    """Register with Sphinx."""
     app.add_config_value("documented_modules", [], "env")
     app.connect("env-check-consistency", _check)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
-from importlib import metadata
 
 import pytest
 import typer
@@ -70,29 +68,6 @@ def test_bad_usage(arguments):
     done = idsim(*arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert "Traceback" not in done.stderr
-
-
-def test_doctor_json():
-    done = idsim("doctor", "--json")
-    assert (done.returncode, done.stderr) == (0, "")
-    report = json.loads(done.stdout)
-    assert report["idsim"] == __version__
-    assert report["isa"] in report["isas_available"]
-    assert report["isas_available"][0] == "portable"
-    assert report["threads"] >= 1
-    assert report["memory_bytes"] >= report["memory_available_bytes"] > 0
-    assert report["disk_free_bytes"] > 0
-    assert report["packages"]["pyarrow"] == metadata.version("pyarrow")
-    assert bool(report["cuda"]["devices"]) != bool(report["cuda"]["reason"])
-
-
-def test_doctor_text_names_the_missing_extra():
-    done = idsim("doctor")
-    assert done.returncode == 0
-    assert f"idsim      {__version__}\n" in done.stdout
-    assert ("package    ray not installed: pip install 'idsim[ray]'" in done.stdout) == (
-        "ray" not in {d.name for d in metadata.distributions()}
-    )
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import subprocess
 import sys
 
 import pytest
-
 from docs._extensions import commands, contents, public_names
+
 from docs.pages import DOCS
 from idsim.cli import main
 from idsim.cli.help import EXAMPLES
@@ -18,7 +18,8 @@ INDEX = "# A\n\n## Start\n\n- [one](one.md), and [commands](cli.md)\n\n## More\n
 GOOD = {
     "index.md": INDEX,
     "one.md": "# One\n\n## A part\n\n[here](#a-part), [there](two.md#its-part)\n",
-    "two.md": "# Two\n\n## Its part\n\n[back](one.md#a-part)\n\n```{eval-rst}\n.. autofunction:: idsim.audit.scan\n```\n",
+    "two.md": "# Two\n\n## Its part\n\n[back](one.md#a-part)\n\n"
+    "```{eval-rst}\n.. autofunction:: idsim.audit.scan\n```\n",
     "cli.md": "# Commands\n\n```{commands}\n```\n",
 }
 
