@@ -127,6 +127,13 @@ def cuda_wheels(session: nox.Session) -> None:
 
 
 @nox.session(python=False)
+def docs(session: nox.Session) -> None:
+    """The documentation as a site in build/docs; a broken link, an anchor or a missing entry is an error."""
+    options = ["-b", "html", "--fail-on-warning", "--nitpicky", "--quiet"]
+    session.run("python", "-m", "sphinx", *options, *session.posargs, "docs", "build/docs")
+
+
+@nox.session(python=False)
 def check(session: nox.Session) -> None:
     lint(session)
     types(session)

@@ -261,6 +261,8 @@ def make_new_folder(path: Path) -> None:
         path.mkdir()
     except FileExistsError:
         raise FileExistsError(f"{path} exists already, and nothing is ever overwritten") from None
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path} cannot be made: there is no folder {path.parent}") from None
     sync_folder(path.parent)
 
 
@@ -274,6 +276,8 @@ def sync_folder(path: Path) -> None:
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return str(error.strerror)
     if isinstance(error, OSError) and error.strerror:
         return f"the system says: {error.strerror}"
     return f"the system says: {error}"

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
 
-__all__ = ["load_function", "source_sha256"]
+__all__ = ["NAME_PREFIX", "load_function", "source_sha256"]
+
+NAME_PREFIX = "idsim_function_"  # of the modules of files that a user named
 
 
 def load_function(place: str) -> Callable[..., Any]:
@@ -40,7 +42,7 @@ def _load_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise ValueError(f"there is no file {path}")
     # The name under which the module can be found again while its functions are inspected.
-    name = f"idsim_function_{hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:16]}"
+    name = f"{NAME_PREFIX}{hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:16]}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ValueError(f"{path} is no Python file")

@@ -15,8 +15,8 @@ from idsim.engines import CudaEngine, RowPlace
 from idsim.memory import sent_row_bytes
 from idsim.options import checked_precision, resolve_threads, skips
 from idsim.placement import chosen_device, engine_at
-from idsim.search import search
 from idsim.split import SplitEngine, SplitPrepared
+from idsim.topk import search
 
 if TYPE_CHECKING:
     import os
@@ -162,12 +162,12 @@ class Index:
 
     @property
     def pinned(self) -> bool:
-        """Whether only one engine can search it: codes on a device stay there, those of the CPU can be sent."""
+        """Whether only one engine can search it, for codes on a device stay there and those of the CPU can be sent."""
         return self.device is not None
 
     @property
     def device(self) -> Place:
-        """The number of the CUDA device that keeps the index, or those of several; None: the CPU."""
+        """The number of the CUDA device that keeps the index, or those of several. None stands for the CPU."""
         return None if isinstance(self._prepared, _core.Prepared) else self._prepared.device
 
     def sent_to_device(self) -> tuple[str, int]:
@@ -179,7 +179,7 @@ class Index:
 
     @property
     def precision(self) -> str:
-        """The codes that decide most pairs: "int8" or "float16"."""
+        """The codes that decide most pairs, "int8" or "float16"."""
         return "int8" if isinstance(self._prepared, _core.Prepared) else self._prepared.precision
 
     @property

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from idsim import reference
 from idsim.index import Index
-from idsim.search import search as engine
+from idsim.topk import search as engine
 
 __all__ = ["BUGS", "DATA", "Check", "Report", "check", "planted", "run"]
 

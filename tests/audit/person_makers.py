@@ -7,8 +7,8 @@ import numpy as np
 from idsim.audit.pairs.compared import Compared
 from idsim.audit.proving.made_up import Population, make_population
 from idsim.results import Pairs
-from idsim.search import search
 from idsim.tails import pairs_above
+from idsim.topk import search
 
 
 def pairs(listed, scores=None):

@@ -9,7 +9,7 @@ from sklearn.neighbors import NearestNeighbors
 from audit.makers import unit
 from idsim.audit.persons.density_ratio import density_ratios, reference_half
 from idsim.audit.persons.membership import infer_membership, person_scores
-from idsim.search import search
+from idsim.topk import search
 
 
 def kth(queries, gallery, k):

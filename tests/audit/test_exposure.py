@@ -11,8 +11,8 @@ from idsim.audit.persons.exposure import Reached, exposure_entry, gini, measure_
 from idsim.audit.persons.person_table import person_table, top_persons
 from idsim.audit.rates.clustered import find_cells, reweighting_variance, two_way_variance
 from idsim.audit.rates.strata import image_strata
-from idsim.search import search
 from idsim.tails import pairs_above
+from idsim.topk import search
 
 
 def exposure(training, holdout, clusters, rng, permutations=999):

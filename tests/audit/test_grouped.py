@@ -84,3 +84,10 @@ def test_plain_values_are_json():
     assert found["b"] == [1.5, 2, None]
     assert plain_values(np.array([[True, False]])) == [[True, False]]
     assert isinstance(plain_values(np.array([True]))[0], bool)
+
+
+def test_groups_that_all_agree_count_as_one_observation_each():
+    """The variance is 0 then, of ties for instance: the groups are the independent observations."""
+    found = grouped_share(np.full(12, 0.5), np.repeat(np.arange(3), 4), 0.95)
+    assert found.value == 0.5
+    assert found.interval[:2] == pytest.approx(wilson(0.5, 3.0, 0.95))

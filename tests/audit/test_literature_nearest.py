@@ -17,8 +17,8 @@ from idsim.audit.literature import (
 from idsim.audit.pairs.compared import Compared
 from idsim.audit.plain_values import plain_values
 from idsim.results import Pairs
-from idsim.search import search
 from idsim.tails import pairs_above
+from idsim.topk import search
 
 
 def distances(a, b):

@@ -21,7 +21,7 @@ from idsim.audit.manifold import (
     two_nn,
 )
 from idsim.audit.plain_values import plain_values
-from idsim.search import search
+from idsim.topk import search
 
 # --- distances ------------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from idsim.audit.persons.membership_curve import (
     membership_curve_entry,
     nested_subsets,
 )
-from idsim.search import search
+from idsim.topk import search
 
 
 def scored(values, images=1):

@@ -11,6 +11,7 @@ import pytest
 
 from audit.makers import FINAL, contents, unit
 from idsim.audit import tables
+from idsim.audit.estimate import estimate
 from idsim.audit.pairs import tails
 from idsim.audit.proving.made_up import Population, make_population, write_population
 from idsim.audit.run import scan
@@ -125,6 +126,15 @@ def test_rows_that_are_not_finite_count_as_failures(made_up):
     assert result.summary["sets"]["synthetic"]["no_face"] == 1
     (line,) = (result.folder / "failures.jsonl").read_text().splitlines()
     assert json.loads(line)["item"] == "5"
+
+
+@pytest.mark.parametrize("dry", [False, True])
+def test_a_holdout_of_persons_of_the_training_set_is_refused_before_any_work(made_up, dry):
+    folder = made_up.parent
+    labels = np.load(folder / "training-persons.npy")
+    np.save(folder / "holdout-persons.npy", np.resize(labels, len(np.load(folder / "holdout-persons.npy"))))
+    with pytest.raises(ValueError, match=r"\[holdout\] names only persons of \[training\], such as"):
+        estimate(made_up) if dry else scan(made_up)
 
 
 def test_shared_persons_leave_the_holdout(made_up):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
-from importlib import metadata
 
 import pytest
 import typer
@@ -72,35 +70,12 @@ def test_bad_usage(arguments):
     assert "Traceback" not in done.stderr
 
 
-def test_doctor_json():
-    done = idsim("doctor", "--json")
-    assert (done.returncode, done.stderr) == (0, "")
-    report = json.loads(done.stdout)
-    assert report["idsim"] == __version__
-    assert report["isa"] in report["isas_available"]
-    assert report["isas_available"][0] == "portable"
-    assert report["threads"] >= 1
-    assert report["memory_bytes"] >= report["memory_available_bytes"] > 0
-    assert report["disk_free_bytes"] > 0
-    assert report["packages"]["pyarrow"] == metadata.version("pyarrow")
-    assert bool(report["cuda"]["devices"]) != bool(report["cuda"]["reason"])
-
-
-def test_doctor_text_names_the_missing_extra():
-    done = idsim("doctor")
-    assert done.returncode == 0
-    assert f"idsim      {__version__}\n" in done.stdout
-    assert ("package    ray not installed: pip install 'idsim[ray]'" in done.stdout) == (
-        "ray" not in {d.name for d in metadata.distributions()}
-    )
-
-
 @pytest.mark.parametrize(
     ("error", "code", "message"),
     [
         (ValueError("k must be at least 1, not 0"), 2, "k must be at least 1, not 0"),
         (TypeError("gallery must be an array"), 2, "gallery must be an array"),
-        (FileNotFoundError(2, "No such file or directory", "a.npy"), 2, "a.npy: No such file or directory"),
+        (FileNotFoundError(2, "No such file or directory", "x.npy"), 2, "x.npy: No such file or directory"),
         (errors.GalleryError("g", "manifest", "is not JSON"), 2, "g: manifest: is not JSON"),
         (MemoryError("needs 3 GB"), 2, "needs 3 GB"),
         (errors.CudaError("no device"), 5, "no device"),

@@ -7,7 +7,7 @@ import pytest
 
 import idsim
 from idsim import reference
-from idsim.search import TopKScan
+from idsim.topk import TopKScan
 from support.compare import assert_same
 from support.data import grid_rows
 from support.guard import both_sides, guarded

@@ -11,7 +11,7 @@ import pytest
 
 import idsim
 from idsim import reference
-from idsim.search import TopKScan
+from idsim.topk import TopKScan
 from support.compare import digest
 from support.data import ADVERSARIAL
 

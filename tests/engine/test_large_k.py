@@ -10,7 +10,7 @@ import pytest
 
 import idsim
 from idsim import reference
-from idsim.search import TopKScan
+from idsim.topk import TopKScan
 from support.compare import assert_same
 from support.data import ADVERSARIAL, normal, sampled_rows
 

@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 
 import idsim
 from idsim import _core, reference
-from idsim.search import TopKScan
+from idsim.topk import TopKScan
 from support.compare import assert_same
 
 ISAS = list(_core.available_isas())

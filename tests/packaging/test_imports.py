@@ -42,6 +42,24 @@ def test_import_idsim_costs_numpy_only():
     assert loaded_by("import idsim", [*HEAVY, *COMMAND_LINE]) == []
 
 
+def test_public_names_are_not_names_of_modules():
+    """A module that is imported replaces a name of the package; only `reference` is meant to be one."""
+    names = {module.rpartition(".")[2] for module in modules() if module.count(".") == 1}
+    assert names & set(idsim.__all__) == {"reference"}
+
+
+def test_every_public_name_is_there_and_nothing_else():
+    assert {name for name in idsim.__all__ if not hasattr(idsim, name)} == set()
+    assert set(idsim.__all__) <= set(dir(idsim))
+    with pytest.raises(AttributeError, match="module 'idsim' has no attribute 'serach'"):
+        _ = idsim.serach
+
+
+def test_the_package_itself_costs_its_compiled_part():
+    assert loaded_by("import idsim", ["numpy"]) == []
+    assert loaded_by("import idsim; idsim.search", ["numpy"]) == ["numpy"]
+
+
 def test_no_module_imports_an_optional_library_at_import_time():
     names = set(modules()) - NETWORKS
     assert {"idsim.cli.main", "idsim.generators.stylegan2"} < names

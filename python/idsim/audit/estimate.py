@@ -14,8 +14,8 @@ from idsim.audit.parts import PicturePart
 from idsim.audit.representing import Stages, represent_all
 from idsim.audit.run_plan import Stage, make_plan
 from idsim.audit.setting_up import set_up
-from idsim.search import search
 from idsim.sources.decoding import DecoderPool
+from idsim.topk import search
 
 if TYPE_CHECKING:
     import os

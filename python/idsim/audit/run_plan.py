@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from idsim.audit.diagnostics.inputs import shared_persons
 from idsim.audit.folder import PROVENANCE, SUMMARY
 from idsim.audit.pairs.pair_names import sets_of
 from idsim.audit.parts import PicturePart
@@ -106,7 +107,7 @@ def _kept(work: Work, name: str) -> int:
     part = work.real[name]
     if name != "holdout" or "each" in (work.config.training.labels, work.config.holdout.labels):
         return part.total
-    known = set(work.real["training"].labels)
+    known = shared_persons(work.real["training"].labels, part.labels)
     return sum(label not in known for label in part.labels)
 
 

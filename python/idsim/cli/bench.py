@@ -23,9 +23,11 @@ def _counts(text: str) -> list[int]:
     try:
         values = [int(word) for word in text.replace(" ", "").split(",")]
     except ValueError as error:
-        raise typer.BadParameter(f"{text!r} is not a list of whole numbers such as 1,32,1024") from error
+        raise typer.BadParameter(
+            f"{text!r} is not a list of whole numbers such as 1,32,1024", param_hint="--queries"
+        ) from error
     if min(values) < 1:
-        raise typer.BadParameter(f"{text!r} holds a number below 1")
+        raise typer.BadParameter(f"{text!r} holds a number below 1", param_hint="--queries")
     return values
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from idsim.cli.completion import devices, one_of, vectors
 from idsim.cli.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -37,11 +38,18 @@ class Metric(StrEnum):
 
 def calibrate(
     gallery: Annotated[
-        Path, typer.Argument(metavar="GALLERY", help="Embeddings in any format that is read.")
+        Path,
+        typer.Argument(
+            metavar="GALLERY", help="Embeddings in any format that is read.", autocompletion=vectors
+        ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="New folder for calibration.json.")],
     labels: Annotated[
-        str, typer.Option(help="Persons: group (the column), each (nobody twice), or a .npy file of labels.")
+        str,
+        typer.Option(
+            help="Persons: group (the column), each (nobody twice), or a .npy file of labels.",
+            autocompletion=one_of("group", "each"),
+        ),
     ] = "group",
     metric: Annotated[Metric, typer.Option(help="How embeddings are compared.")] = Metric.cosine,
     fmr: Annotated[
@@ -72,7 +80,9 @@ def calibrate(
     seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap.")] = 0,
     key: Annotated[str | None, typer.Option(help="Which matrix of GALLERY, where there are several.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Default: one per core.")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:N, ... Default: cpu.")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda, cuda:N, ... Default: cpu.", autocompletion=devices)
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print calibration.json instead of tables.")
     ] = False,

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from idsim.cli.completion import aligns, detectors, devices, matchers
 from idsim.cli.failures import resumable
 from idsim.cli.progress import progress_bar
 
@@ -54,6 +55,7 @@ def embed(
             "--matcher",
             "-m",
             help="As of idsim matcher list; spec.toml, model.onnx, insightface:FOLDER, file.py:function.",
+            autocompletion=matchers,
         ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The gallery: new, or of this very run.")],
@@ -63,12 +65,16 @@ def embed(
     detector: Annotated[
         str,
         typer.Option(
-            help="dlib, dlib68, mtcnn, scrfd:FILE or yunet:FILE. Default: dlib for dlib, else mtcnn."
+            help="dlib, dlib68, mtcnn, scrfd:FILE or yunet:FILE. Default: dlib for dlib, else mtcnn.",
+            autocompletion=detectors,
         ),
     ] = "",
     align: Annotated[
         str,
-        typer.Option(help="ffhq_fixed: a fixed part of FFHQ's crops; none: pictures are crops. No detector."),
+        typer.Option(
+            help="ffhq_fixed: a fixed part of FFHQ's crops; none: pictures are crops. No detector.",
+            autocompletion=aligns,
+        ),
     ] = "",
     source_kind: Annotated[
         SourceKind | None, typer.Option(help="Kind of the source. Default: told by its path.")
@@ -78,7 +84,11 @@ def embed(
         Missing, typer.Option(help="Pictures without a face: a row of NaN, or no row.")
     ] = Missing.keep,
     device: Annotated[
-        str, typer.Option(help="Like cuda, or cuda:0,cuda:1 for one process each. Default: the matcher's.")
+        str,
+        typer.Option(
+            help="Like cuda, or cuda:0,cuda:1 for one process each. Default: the matcher's.",
+            autocompletion=devices,
+        ),
     ] = "",
     workers: Annotated[
         int, typer.Option(min=0, help="Processes that decode. Default: the processors, at most 16.")

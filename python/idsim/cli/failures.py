@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
+import os
 import sys
+import traceback
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -61,17 +65,53 @@ def describe(error: Exception) -> tuple[int, str] | None:
     """
     from idsim import errors
 
-    if isinstance(error, ModuleNotFoundError):
-        return _missing_module(error)
+    if isinstance(error, ModuleNotFoundError) and (missing := _missing_module(error)):
+        return missing
     if isinstance(error, errors.CudaError):
         return MISSING_CAPABILITY, str(error)
     if isinstance(error, MemoryError):
         return BAD_INPUT, str(error) or "There is not enough memory for this."
     if isinstance(error, OSError) and error.filename is not None:
-        return BAD_INPUT, f"{error.filename}: {error.strerror}"
-    if isinstance(error, errors.IdsimError | ValueError | TypeError | OSError):
+        return BAD_INPUT, f"{error.filename}: {error.strerror}{_near(error, error.filename)}"
+    if isinstance(error, errors.FileError):
+        return BAD_INPUT, f"{error}{_near(error.__cause__, error.path)}"
+    if isinstance(error, errors.IdsimError):
+        return BAD_INPUT, str(error)
+    if (place := _own_code(error)) is not None:
+        return BAD_INPUT, f"{place}: {type(error).__name__}: {error} (idsim --traceback shows the way there)"
+    if isinstance(error, ValueError | TypeError | OSError):
         return BAD_INPUT, str(error) or type(error).__name__
     return None
+
+
+def _near(error: BaseException | None, path: str | bytes | int) -> str:
+    """Return what a path that is not there may have been meant to be."""
+    if not isinstance(error, FileNotFoundError) or isinstance(path, int):
+        return ""
+    meant = Path(os.fsdecode(path))
+    try:
+        names = [entry.name for entry in meant.parent.iterdir()]
+    except OSError:
+        return f" (there is no folder {meant.parent})"
+    close = difflib.get_close_matches(meant.name, names, n=1, cutoff=0.75)
+    return f" (did you mean {meant.parent / close[0]}?)" if close else ""
+
+
+def _own_code(error: Exception) -> str | None:
+    """Return the place in the code of the user's own that an error came from; None: from elsewhere."""
+    from idsim.functions import NAME_PREFIX
+
+    if isinstance(error, SyntaxError):
+        return f"{error.filename}, line {error.lineno}" if error.filename else None
+    frames = [
+        (frame, line)
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        if str(frame.f_globals.get("__name__", "")).startswith(NAME_PREFIX)
+    ]
+    if not frames:
+        return None
+    frame, line = frames[-1]
+    return f"{frame.f_code.co_filename}, line {line}, in {frame.f_code.co_name}"
 
 
 def _missing_module(error: ModuleNotFoundError) -> tuple[int, str] | None:

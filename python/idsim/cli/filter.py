@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
+from idsim.cli.completion import one_of, runs
+
 __all__ = ["filter_images"]
 
 
@@ -35,14 +37,17 @@ class Pictures(StrEnum):
 
 
 def filter_images(
-    run: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
+    run: Annotated[Path, typer.Argument(help="The folder of a finished run.", autocompletion=runs)],
     output: Annotated[Path, typer.Option("--output", "-o", help="New folder for the lists and filter.json.")],
     point: Annotated[
         str, typer.Option(help="Operating point, like fpir=0.01. Default: the primary one.")
     ] = "",
     matchers: Annotated[
         str,
-        typer.Option(help="By how many matchers a training person must be reached: any, all, or a number."),
+        typer.Option(
+            help="By how many matchers a training person must be reached: any, all, or a number.",
+            autocompletion=one_of("any", "all", "2"),
+        ),
     ] = "any",
     by: Annotated[
         list[str] | None,
@@ -71,8 +76,6 @@ def filter_images(
     """List the synthetic images that reach nobody in the training set, with the rates before and after.
 
     Nothing is deleted. kept.txt, kept.csv and dropped.csv hold names: they are working files.
-
-    Example: idsim filter runs/ffhq-audit -o cleaned --matchers 2
     """
     from idsim.audit.remedies.filtering import Rule
     from idsim.audit.remedies.filtering_run import filter_run

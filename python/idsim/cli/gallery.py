@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from idsim.cli.completion import galleries, vectors
 from idsim.cli.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Work with galleries on disk.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Work with galleries on disk.")
 
 
 class Kind(StrEnum):
@@ -62,8 +63,15 @@ class GroupRule(StrEnum):
     prefix = "prefix"
 
 
-Source = Annotated[Path, typer.Argument(metavar="SOURCE", help="File or folder of any format that is read.")]
-Folder = Annotated[Path, typer.Argument(metavar="GALLERY", help="Folder of a gallery.")]
+Source = Annotated[
+    Path,
+    typer.Argument(
+        metavar="SOURCE", help="File or folder of any format that is read.", autocompletion=vectors
+    ),
+]
+Folder = Annotated[
+    Path, typer.Argument(metavar="GALLERY", help="Folder of a gallery.", autocompletion=galleries)
+]
 Output = Annotated[Path, typer.Option("--output", "-o", help="What to create; nothing is overwritten.")]
 FromKind = Annotated[
     Kind | None, typer.Option("--from", help="Format of the source; told by its content if not given.")
@@ -207,7 +215,10 @@ def convert(
 
 @app.command()
 def merge(
-    galleries: Annotated[list[Path], typer.Argument(metavar="GALLERY...", help="Galleries, in this order.")],
+    galleries: Annotated[
+        list[Path],
+        typer.Argument(metavar="GALLERY...", help="Galleries, in this order.", autocompletion=galleries),
+    ],
     output: Output,
     ids: Annotated[
         IdRule, typer.Option(help="Ids: keep them, put the gallery's name in front, or renumber.")
@@ -270,7 +281,7 @@ def _parse_metadata(pairs: list[str] | None) -> dict[str, str] | None:
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not (name and equals):
-            raise typer.BadParameter(f"{pair!r} is not NAME=VALUE")
+            raise typer.BadParameter(f"{pair!r} is not NAME=VALUE", param_hint="--metadata")
         metadata[name] = value
     return metadata
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from idsim.cli.completion import configs, runs
 from idsim.cli.failures import INCOMPLETE
 
 if TYPE_CHECKING:
@@ -23,8 +24,11 @@ STYLES = {"passed": "green", "violated": "bold red", "inconclusive": "yellow", "
 
 
 def gate(
-    run: Annotated[Path, typer.Argument(help="The folder of a finished scan.")],
-    policy: Annotated[Path, typer.Option("--policy", help="The TOML file with the rules (docs/gate.md).")],
+    run: Annotated[Path, typer.Argument(help="The folder of a finished scan.", autocompletion=runs)],
+    policy: Annotated[
+        Path,
+        typer.Option("--policy", help="The TOML file with the rules (docs/gate.md).", autocompletion=configs),
+    ],
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the result as JSON instead of a table.")
     ] = False,

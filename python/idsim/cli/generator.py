@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = typer.Typer(
-    no_args_is_help=True, pretty_exceptions_enable=False, help="Work with checkpoints of generators."
-)
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Work with checkpoints of generators.")
 
 
 class Network(StrEnum):

@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from idsim import __version__
 from idsim.cli import failures
+from idsim.cli.help import AUDIT, COMMAND_PANELS, arrange
 
 __all__ = ["app", "run"]
 
@@ -55,7 +56,7 @@ def load(name: str) -> Any:
     module, attribute, summary = (COMMANDS | SECOND)[name]
     entry = getattr(importlib.import_module(f"idsim.cli.{module}"), attribute)
     if not isinstance(entry, typer.Typer):
-        holder = typer.Typer(pretty_exceptions_enable=False)
+        holder = typer.Typer(add_completion=False)
         holder.command(name)(entry)
         entry = holder
     command = typer.main.get_command(entry)
@@ -78,9 +79,9 @@ class LazyGroup(TyperGroup):
         """Return name, command and remaining arguments, with the command loaded."""
         both = " ".join(args[:2])
         if both in SECOND:
-            return both, load(both), args[2:]
+            return both, arrange(load(both), both), args[2:]
         name, command, rest = super().resolve_command(ctx, args)
-        return name, load(name) if name in COMMANDS else command, rest
+        return name, arrange(load(name), name) if name in COMMANDS else command, rest
 
 
 app = typer.Typer(
@@ -89,6 +90,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Begin with [bold]idsim demo[/bold]. [bold]idsim COMMAND --help[/bold] shows examples; "
+    "[bold]idsim --install-completion[/bold] teaches your shell to complete commands, options and values.",
 )
 
 
@@ -118,7 +121,8 @@ def main(
 def _register_names() -> None:
     for name, (_, _, summary) in COMMANDS.items():
         # Stands for the command in `idsim --help`; LazyGroup replaces it before anything runs.
-        app.command(name, help=summary)(lambda: None)
+        panel = COMMAND_PANELS.get(name, AUDIT)
+        app.command(name, help=summary, rich_help_panel=panel)(lambda: None)
 
 
 _register_names()

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from idsim.cli.completion import aligns, detectors, devices, matchers
+
 if TYPE_CHECKING:
     from idsim.matchers.spec import MatcherSpec
 
 __all__ = ["app"]
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Work with face matchers.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Work with face matchers.")
 
 
 Name = Annotated[
@@ -22,6 +24,7 @@ Name = Annotated[
         metavar="MATCHER",
         help="Name of the catalogue or a plug-in, spec.toml, model.onnx with its specification, insightface:FOLDER, "
         "file.py:function.",
+        autocompletion=matchers,
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
@@ -83,16 +86,23 @@ def check(
     detector: Annotated[
         str,
         typer.Option(
-            help="dlib, dlib68, mtcnn, scrfd:FILE or yunet:FILE. Default: dlib for dlib, else mtcnn."
+            help="dlib, dlib68, mtcnn, scrfd:FILE or yunet:FILE. Default: dlib for dlib, else mtcnn.",
+            autocompletion=detectors,
         ),
     ] = "",
     align: Annotated[
         str,
-        typer.Option(help="ffhq_fixed: a fixed part of FFHQ's crops; none: pictures are crops. No detector."),
+        typer.Option(
+            help="ffhq_fixed: a fixed part of FFHQ's crops; none: pictures are crops. No detector.",
+            autocompletion=aligns,
+        ),
     ] = "",
     device: Annotated[
         str,
-        typer.Option(help="Where the network runs: cpu, cuda, cuda:1, or auto: on a GPU where there is one."),
+        typer.Option(
+            help="Where the network runs: cpu, cuda, cuda:1, or auto: on a GPU where there is one.",
+            autocompletion=devices,
+        ),
     ] = "cpu",
     require_gpu: Annotated[
         bool, typer.Option("--require-gpu", help="Fail where no GPU can be used.")

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from idsim.cli.completion import runs
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -21,7 +23,7 @@ __all__ = ["person"]
 
 
 def person(
-    run: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
+    run: Annotated[Path, typer.Argument(help="The folder of a finished run.", autocompletion=runs)],
     name: Annotated[
         str, typer.Option("--id", help="A person of the run: label, image, or the pseudonym of either.")
     ] = "",
@@ -36,10 +38,7 @@ def person(
     names: Annotated[bool, typer.Option("--names", help="Show file names instead of pseudonyms.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Say whether one person was reproduced: how strongly, by which synthetic images, and against which chance.
-
-    Example: idsim scan person runs/ffhq-audit --image me-1.jpg --image me-2.jpg
-    """
+    """Say whether one person was reproduced: how strongly, by which synthetic images, and against which chance."""
     from idsim.audit.persons.person import ask
     from idsim.audit.reopening import open_run
     from idsim.cli.scan import unfinished

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from idsim.cli.completion import configs, runs
 from idsim.cli.failures import INCOMPLETE, resumable
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ __all__ = ["merge", "show_estimates", "status"]
 
 
 def status(
-    run: Annotated[Path, typer.Argument(help="The folder of a run.")],
+    run: Annotated[Path, typer.Argument(help="The folder of a run.", autocompletion=runs)],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     files: Annotated[bool, typer.Option("--files", help="List the shards that are missing.")] = False,
 ) -> None:
@@ -48,7 +49,7 @@ def status(
 
 
 def merge(
-    config: Annotated[Path, typer.Argument(help="The TOML file of the scan.")],
+    config: Annotated[Path, typer.Argument(help="The TOML file of the scan.", autocompletion=configs)],
     as_json: Annotated[bool, typer.Option("--json", help="Print summary.json instead of tables.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
 ) -> None:

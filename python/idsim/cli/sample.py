@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from idsim.cli.completion import aligns, detectors, devices, matchers, noises, vectors
 from idsim.cli.failures import resumable
 
 if TYPE_CHECKING:
@@ -52,26 +53,44 @@ def sample(
     ] = "",
     psi: Annotated[str, typer.Option(help="Truncation, or several: 0.5,0.7,1. Default: the network's.")] = "",
     label: Annotated[str, typer.Option(help="Class of a conditional network, or several: 0,3.")] = "",
-    noise: Annotated[str, typer.Option(help="Noise of StyleGAN2: const, none, random or seeded-tf.")] = "",
+    noise: Annotated[
+        str, typer.Option(help="Noise of StyleGAN2: const, none, random or seeded-tf.", autocompletion=noises)
+    ] = "",
     form: Annotated[
         Format, typer.Option("--format", help="zip: an uncompressed zip of PNG for StyleGAN2-ADA.")
     ] = Format.png,
     quality: Annotated[int, typer.Option(min=0, max=100, help="Of JPEG (0: 95) and WebP (0: lossless).")] = 0,
     device: Annotated[
-        str, typer.Option(help="Like cuda or cuda:0,cuda:1: one process each. Default: the generator's.")
+        str,
+        typer.Option(
+            help="Like cuda or cuda:0,cuda:1: one process each. Default: the generator's.",
+            autocompletion=devices,
+        ),
     ] = "",
     screen: Annotated[
-        Path | None, typer.Option(help="Embeddings of people whom no released picture may resemble.")
+        Path | None,
+        typer.Option(
+            help="Embeddings of people whom no released picture may resemble.", autocompletion=vectors
+        ),
     ] = None,
     matcher: Annotated[
         str,
-        typer.Option("--matcher", "-m", help="Of the screen: the one that embedded it, as of idsim embed."),
+        typer.Option(
+            "--matcher",
+            "-m",
+            help="Of the screen: the one that embedded it, as of idsim embed.",
+            autocompletion=matchers,
+        ),
     ] = "",
     model: Annotated[str, typer.Option(help="The matcher's model file.")] = "",
-    detector: Annotated[str, typer.Option(help="The matcher's detector, as of idsim embed.")] = "",
-    align: Annotated[str, typer.Option(help="ffhq_fixed or none, as of idsim embed.")] = "",
+    detector: Annotated[
+        str, typer.Option(help="The matcher's detector, as of idsim embed.", autocompletion=detectors)
+    ] = "",
+    align: Annotated[
+        str, typer.Option(help="ffhq_fixed or none, as of idsim embed.", autocompletion=aligns)
+    ] = "",
     matcher_device: Annotated[
-        str, typer.Option(help="Of the matcher. Default: --device, else the CPU.")
+        str, typer.Option(help="Of the matcher. Default: --device, else the CPU.", autocompletion=devices)
     ] = "",
     fpir: Annotated[
         float | None,
@@ -83,7 +102,8 @@ def sample(
         float | None, typer.Option(help="Fixed score (l2: distance) of the screen, instead of --fpir.")
     ] = None,
     calibration: Annotated[
-        Path | None, typer.Option(help="Embeddings of real people who are not in the screen.")
+        Path | None,
+        typer.Option(help="Embeddings of real people who are not in the screen.", autocompletion=vectors),
     ] = None,
     no_face: Annotated[NoFace | None, typer.Option(help="Pictures without a face. Default: reject.")] = None,
     max_redraws: Annotated[
@@ -100,8 +120,6 @@ def sample(
     With --screen, pictures that resemble somebody in a gallery are drawn again from other seeds.
 
     Finishes the run of an interrupted command of the same words. Exit status 4: the disk was full.
-
-    Example: idsim sample net.pkl --seeds 0-9999 -o out --screen train.faces -m dlib --calibration other.faces
     """
     from idsim.cli.scan import progress_bar
     from idsim.sampling import SampleConfig

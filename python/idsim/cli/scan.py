@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from idsim.cli.completion import configs, devices
 from idsim.cli.failures import INCOMPLETE, resumable
 
 if TYPE_CHECKING:
@@ -23,7 +24,10 @@ INCONCLUSIVE = 3
 
 
 def scan(
-    config: Annotated[Path, typer.Argument(help="The TOML file that describes the scan (docs/scan.md).")],
+    config: Annotated[
+        Path,
+        typer.Argument(help="The TOML file that describes the scan (docs/scan.md).", autocompletion=configs),
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="Print summary.json instead of tables.")] = False,
     pairs: Annotated[int, typer.Option(min=0, help="How many of the nearest pairs to show.")] = 10,
     names: Annotated[
@@ -33,7 +37,10 @@ def scan(
         str, typer.Option(help="Do one part of the work, like 3/8; idsim merge writes the results.")
     ] = "",
     devices: Annotated[
-        str, typer.Option(help="Share the work among processes on devices, like cuda:0,cuda:1.")
+        str,
+        typer.Option(
+            help="Share the work among processes on devices, like cuda:0,cuda:1.", autocompletion=devices
+        ),
     ] = "",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show plan, bytes and an estimate of the time; write nothing.")

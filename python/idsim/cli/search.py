@@ -5,15 +5,19 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path  # noqa: TC003 - Typer reads the annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from idsim.cli.completion import devices, vectors
 from idsim.cli.progress import progress_bar
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -39,8 +43,14 @@ class Nonfinite(StrEnum):
 
 
 def search(
-    queries: Annotated[Path, typer.Argument(metavar="QUERIES", help="Vectors in any format that is read.")],
-    gallery: Annotated[Path, typer.Argument(metavar="GALLERY", help="Vectors in any format that is read.")],
+    queries: Annotated[
+        Path,
+        typer.Argument(metavar="QUERIES", help="Vectors in any format that is read.", autocompletion=vectors),
+    ],
+    gallery: Annotated[
+        Path,
+        typer.Argument(metavar="GALLERY", help="Vectors in any format that is read.", autocompletion=vectors),
+    ],
     k: Annotated[int, typer.Option("-k", min=1, help="Matches per query.")] = 10,
     threshold: Annotated[float | None, typer.Option(help="Worst score to report.")] = None,
     metric: Annotated[Metric, typer.Option(help="Score.")] = Metric.cosine,
@@ -68,7 +78,10 @@ def search(
     threads: Annotated[int | None, typer.Option(min=1, help="Default: one per core.")] = None,
     device: Annotated[
         str | None,
-        typer.Option(help="Where the work is done: cpu, cuda, cuda:N, cuda:N,M or cuda:all. Default: cpu."),
+        typer.Option(
+            help="Where the work is done: cpu, cuda, cuda:N, cuda:N,M or cuda:all. Default: cpu.",
+            autocompletion=devices,
+        ),
     ] = None,
     memory_budget: Annotated[
         int | None, typer.Option(min=1, help="MiB of scratch, on a device of its memory. Default: 1024.")
@@ -96,7 +109,7 @@ def search(
     exclude: Any = "self" if exclude_self else None
     if exclude_groups:
         exclude = _group_codes(names, source, queries)
-    with progress_bar("Searching", quiet=as_json) as progress:
+    with _naming(queries, gallery), progress_bar("Searching", quiet=as_json) as progress:
         result = idsim.search(
             rows,
             source,
@@ -125,6 +138,21 @@ def search(
     _report(summary, columns, as_json)
 
 
+@contextmanager
+def _naming(queries: Path, gallery: Path) -> Iterator[None]:
+    """Name the file, where the engine speaks of a row of one of its arguments, and what can be done."""
+    try:
+        yield
+    except ValueError as error:
+        side, _, rest = str(error).partition(" ")
+        if not (side in {"queries", "gallery"} and rest.startswith("row ")):
+            raise
+        path, hint = (
+            (queries, "") if side == "queries" else (gallery, "; --nonfinite skip leaves such rows out")
+        )
+        raise ValueError(f"{path}: {rest}{hint}") from error
+
+
 def _report_plan(plan: MemoryPlan, as_json: bool) -> None:
     typer.echo(json.dumps(dataclasses.asdict(plan), indent=2) if as_json else str(plan))
 
@@ -139,6 +167,8 @@ def _check_output(output: Path | None) -> None:
         raise ValueError(f"{output} must end in one of {', '.join(hits.FORMATS)}")
     if output.exists():
         raise FileExistsError(f"{output} exists already, and nothing is ever overwritten")
+    if not output.absolute().parent.is_dir():
+        raise ValueError(f"{output} cannot be written: there is no folder {output.parent}")
 
 
 def _group_codes(

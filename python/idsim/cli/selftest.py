@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from idsim.cli.completion import one_of
+
 __all__ = ["selftest"]
 
 
@@ -15,9 +17,9 @@ def _count(text: str) -> int:
     try:
         value = float(text)
     except ValueError as error:
-        raise typer.BadParameter(f"{text!r} is not a number") from error
+        raise typer.BadParameter(f"{text!r} is not a number such as 1e9", param_hint="--pairs") from error
     if not (0 <= value < 1e15 and value == int(value)):
-        raise typer.BadParameter(f"{text} is not a whole number from 0 to 1e15")
+        raise typer.BadParameter(f"{text} is not a whole number from 0 to 1e15", param_hint="--pairs")
     return int(value)
 
 
@@ -27,7 +29,10 @@ def selftest(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the first round of data.")] = 0,
     plant: Annotated[
         str | None,
-        typer.Option(help="Plant a bug (score, missing, order, ties): the test must then fail."),
+        typer.Option(
+            help="Plant a bug (score, missing, order, ties): the test must then fail.",
+            autocompletion=one_of("score", "missing", "order", "ties"),
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write the report as JSON.")] = False,
 ) -> None:

@@ -18,7 +18,7 @@ from idsim.gallery.streaming import MatrixFiles, feed_shards, open_part
 from idsim.gallery.verify import VerifyReport, all_entries, find_problems
 from idsim.gallery.writer import GalleryWriter
 from idsim.options import resolve_threads
-from idsim.search import search
+from idsim.topk import search
 
 if TYPE_CHECKING:
     import os
@@ -138,7 +138,7 @@ class Gallery(HostSource):
 
     @property
     def dtype(self) -> str:
-        """Stored type: ``float32``, ``float16`` or ``bfloat16``."""
+        """Type of the stored rows, ``float32``, ``float16`` or ``bfloat16``."""
         return self.manifest.dtype
 
     @property

@@ -159,7 +159,7 @@ class GalleryWriter:
         if len(bad) and not self._keep_nonfinite:
             raise ValueError(
                 f"row {self.rows + int(bad[0])} holds NaN or an infinity as {self.dtype} "
-                "(nonfinite='keep' stores such rows)"
+                "(nonfinite='keep' or --keep-nonfinite stores such rows)"
             )
         table = self._same_columns(table)
         start = 0

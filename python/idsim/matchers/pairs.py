@@ -86,7 +86,10 @@ def read_pairs(path: Path) -> PicturePairs:
     """
     found = _folder(path) if path.is_dir() else _list(path)
     if not found.files or len(found.files) > MAX_PICTURES:
-        raise MatcherError(path, "pictures", f"{len(found.files)}; 1 to {MAX_PICTURES} are needed")
+        expected = "a folder with a folder of pictures for each person, or a CSV list of pairs, is expected"
+        raise MatcherError(
+            path, "pictures", f"there are {len(found.files)}; 1 to {MAX_PICTURES} are needed ({expected})"
+        )
     return found
 
 

@@ -7,6 +7,7 @@ specification (its path), a function with an attribute ``spec``, or a function w
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 from dataclasses import replace
@@ -123,6 +124,8 @@ def open_embedder(
         raise ValueError(f"{place} brings its own network, and the model file {file} is given")
     if hasattr(found, "spec"):
         spec = _spec_of(found, place)
+        if options.require_gpu:
+            raise CudaError(f"a GPU is required, and where {place} runs is not known: it is a function")
         return SpecifiedEmbedder(spec, found, {"runtime": "callable", "code_sha256": source_sha256(found)})
     embedder = found()
     missing = [name for name in ATTRIBUTES if not hasattr(embedder, name)]
@@ -167,8 +170,10 @@ def _find(place: str, base: Path) -> MatcherSpec | Callable[..., Any]:
         return read_spec(path)
     if path.suffix == ".onnx":
         return _spec_beside(path)
+    close = difflib.get_close_matches(place, known_matchers(), n=3)
+    near = f" (did you mean {' or '.join(close)}?)" if close else ""
     raise ValueError(
-        f"{place!r} is no matcher: it is no .toml, no .onnx with a .toml beside it, no insightface:FOLDER, no "
+        f"{place!r} is no matcher{near}: it is no .toml, no .onnx with a .toml beside it, no insightface:FOLDER, no "
         f"file.py:function or module:function, and none of {', '.join(known_matchers())}"
     )
 
@@ -236,7 +241,8 @@ def _open_spec(
         )
     if named is None:
         raise ValueError(
-            f"{spec.name} needs a model file: none comes with this package ({spec.title or spec.licence})"
+            f"{spec.name} needs a model file: none comes with this package ({spec.title or spec.licence}). "
+            "Name it with --model, or as model beside kind in a scan"
         )
     # An ONNX export of a network whose weights are otherwise PyTorch's has the same specification.
     if named.suffix.lower() == ".onnx" or spec.kind == "onnx":

@@ -221,7 +221,7 @@ class MatcherSpec:
 
     @property
     def dim(self) -> int:
-        """Elements of a finished embedding: twice the network's where flips are concatenated."""
+        """Elements of a finished embedding, twice the network's where flips are concatenated."""
         return self.output.dim * (2 if self.flip == "concat" else 1)
 
     def describe(self) -> dict[str, Any]:

@@ -22,8 +22,8 @@ from idsim.images import Picture
 from idsim.index import Index
 from idsim.matchers.opening import open_matcher
 from idsim.matchers.options import RunOptions
-from idsim.search import search
 from idsim.sources.decoding import Content
+from idsim.topk import search
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

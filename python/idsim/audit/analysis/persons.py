@@ -17,7 +17,7 @@ from idsim.audit.persons.membership_curve import (
     nested_subsets,
 )
 from idsim.audit.persons.person_table import person_table
-from idsim.search import search
+from idsim.topk import search
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

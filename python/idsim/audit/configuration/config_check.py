@@ -35,7 +35,8 @@ def check_config(config: ScanConfig, source: Path) -> None:
 
     name = config.run.name
     if not name or name in (".", "..") or "/" in name or "\\" in name or not name.isprintable():
-        refuse("[run] name must name the run: one folder name, without slashes")
+        given = f", not {name!r}" if name else ': name = "first"'
+        refuse(f"[run] name must name the run: one folder name, without slashes{given}")
     if config.run.seed < 0:
         refuse(f"[run] seed must be at least 0, not {config.run.seed}")
     _check_generator(config.synthetic, refuse)

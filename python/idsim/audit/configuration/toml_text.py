@@ -25,13 +25,17 @@ def read_toml(path: Path, what: str) -> dict[str, Any]:
     OSError
         The file cannot be read.
     """
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder: a TOML file is expected ({what})")
     with path.open("rb") as file:
         data = file.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
         raise ValueError(f"{path} is larger than {MAX_BYTES} bytes: this is no {what}")
     try:
         return tomllib.loads(data.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no text, and so no TOML: this is no {what}") from error
+    except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{path} is not valid TOML: {error}") from error
 
 

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 from idsim.audit.diagnostics.findings import Finding
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from idsim.audit.configuration.config import ScanConfig
     from idsim.audit.faces import FaceSet
 
-__all__ = ["equal_files", "without_shared"]
+__all__ = ["equal_files", "shared_persons", "without_shared"]
 
 
 def without_shared(
@@ -19,7 +21,7 @@ def without_shared(
     """Return the holdout without the persons that both real sets name, and the check that says so."""
     if "each" in (config.training.labels, config.holdout.labels):
         return holdout, []
-    shared = set(training.labels) & set(holdout.labels)
+    shared = shared_persons(training.labels, holdout.labels)
     if not shared:
         return holdout, []
     count = len(shared)
@@ -27,6 +29,25 @@ def without_shared(
     return holdout.without(shared), [
         Finding("shared persons", "warning", sentence, {"persons": count}).entry()
     ]
+
+
+def shared_persons(training: Iterable[str], holdout: Iterable[str]) -> set[str]:
+    """Return the persons that both real sets name.
+
+    Raises
+    ------
+    ValueError
+        They are the whole holdout.
+    """
+    apart = set(holdout)
+    shared = set(training) & apart
+    if shared == apart and shared:
+        raise ValueError(
+            f"[holdout] names only persons of [training], such as {min(shared)!r}: nobody is left in the holdout, "
+            "which needs people who were not trained on. Where the same label means different people in the two sets, "
+            "rename the folders or labels of one of them"
+        )
+    return shared
 
 
 def equal_files(sets: list[FaceSet]) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from idsim.audit.literature.partition import Partition, k_means, principal_axes
 from idsim.audit.rates.grouped import Estimate, group_codes, normal_interval
-from idsim.search import search
+from idsim.topk import search
 
 if TYPE_CHECKING:
     from numpy.random import Generator

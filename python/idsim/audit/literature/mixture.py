@@ -14,7 +14,7 @@ import numpy as np
 
 from idsim.audit.plain_values import NOT_LISTED
 from idsim.audit.rates.grouped import Estimate, group_codes, grouped_variance, normal_interval
-from idsim.search import search
+from idsim.topk import search
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

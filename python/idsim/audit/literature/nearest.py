@@ -10,7 +10,7 @@ import numpy as np
 from idsim.audit.pairs.compared import better_is_higher
 from idsim.audit.plain_values import NOT_LISTED
 from idsim.audit.rates.grouped import Estimate, grouped_mean, grouped_share
-from idsim.search import search
+from idsim.topk import search
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

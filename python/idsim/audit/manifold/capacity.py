@@ -16,7 +16,7 @@ from idsim.audit.manifold.distances import embedded
 from idsim.audit.rates.grouped import Estimate, group_codes
 from idsim.audit.rates.intervals import Interval
 from idsim.audit.rates.intervals import quantile as normal_quantile
-from idsim.search import search
+from idsim.topk import search
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from idsim.search import search
+from idsim.topk import search
 from idsim.unit_rows import normalize
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ import numpy as np
 
 from idsim import reference
 from idsim.audit.pairs.tails import reaching_pairs
-from idsim.search import search
 from idsim.tails import count_above
+from idsim.topk import search
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

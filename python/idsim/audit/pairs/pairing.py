@@ -21,7 +21,7 @@ from idsim.audit.work import pair_tasks
 from idsim.comparison import compare
 from idsim.index import Index
 from idsim.results import Pairs
-from idsim.search import search
+from idsim.topk import search
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

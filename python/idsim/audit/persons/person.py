@@ -11,7 +11,7 @@ import numpy as np
 from idsim.audit.folder import PROVENANCE
 from idsim.audit.pairs.compared import better_is_higher, reaches
 from idsim.audit.records import pseudonym
-from idsim.search import search
+from idsim.topk import search
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

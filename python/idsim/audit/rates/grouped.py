@@ -147,6 +147,8 @@ def grouped_share(flags: NDArray[Any], groups: NDArray[np.int64] | None, confide
         upper = zero_errors_upper(count, confidence)
         low, high = (0.0, upper) if rate == 0.0 else (1.0 - upper, 1.0)
         return Estimate(rate, Interval(low, high, "exact one-sided bound over groups"), len(wide), count)
-    effective = min(float(len(wide)), rate * (1 - rate) / variance) if math.isfinite(variance) else 1.0
+    effective = 1.0
+    if math.isfinite(variance):  # 0: all groups have the same mean
+        effective = min(float(len(wide)), rate * (1 - rate) / variance) if variance else float(count)
     low, high = wilson(rate, effective, confidence)
     return Estimate(rate, Interval(low, high, "Wilson with effective n over groups"), len(wide), count)

@@ -19,8 +19,8 @@ from idsim.audit.thresholds.calibration import strictest
 from idsim.audit.thresholds.roc import ImpostorScores
 from idsim.audit.thresholds.sampled_impostors import BINS, binned_with_sample, sample_impostors
 from idsim.distribution import score_distribution
-from idsim.search import search
 from idsim.tails import pairs_above
+from idsim.topk import search
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

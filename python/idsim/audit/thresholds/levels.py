@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from idsim.audit.pairs.compared import better_is_higher
-from idsim.search import search
+from idsim.topk import search
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

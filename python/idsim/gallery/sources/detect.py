@@ -23,6 +23,21 @@ if TYPE_CHECKING:
 __all__ = ["KINDS", "GallerySource", "detect_kind", "open_source"]
 
 KINDS = ("gallery", "npy", "npz", "clip-retrieval", "safetensors", "parquet", "faiss")
+# Formats of vectors that are not read, and that people offer.
+OTHER_SUFFIXES = {
+    ".csv",
+    ".tsv",
+    ".txt",
+    ".json",
+    ".jsonl",
+    ".h5",
+    ".hdf5",
+    ".mat",
+    ".pkl",
+    ".pickle",
+    ".pt",
+    ".pth",
+}
 
 
 class GallerySource:
@@ -115,7 +130,10 @@ def detect_kind(path: Path) -> str:
         return "faiss"
     if head[8:9] == b"{":
         return "safetensors"
-    raise GalleryError(path, "byte 0", f"the file is none of: {', '.join(KINDS)}")
+    if not head:
+        raise GalleryError(path, "byte 0", "the file is empty")
+    hint = "; write its vectors as .npy or Parquet" if path.suffix.lower() in OTHER_SUFFIXES else ""
+    raise GalleryError(path, "byte 0", f"the file is none of: {', '.join(KINDS)}{hint}")
 
 
 def _detect_folder(path: Path) -> str:

@@ -64,6 +64,10 @@ def side_tables(paths: Sequence[Path], files: MatrixFiles, names: ColumnNames) -
     tables = [path.with_suffix(".parquet") for path in paths]
     missing = [table for table in tables if not table.exists()]
     if len(missing) == len(tables):
+        for wanted in filter(None, (names.id, names.group, names.source)):
+            raise GalleryError(
+                paths[0], "columns", f"there are none: {wanted!r} would stand in {tables[0].name} beside it"
+            )
         return None
     if missing:
         raise GalleryError(missing[0], "file", "it is missing, and other matrices have a table beside them")

@@ -151,11 +151,17 @@ def _matrix_name(headers: dict[str, NpyHeader], path: Path, key: str | None) -> 
     found = [name for name, header in headers.items() if header.dtype.kind == "f" and len(header.shape) == 2]
     if key is not None:
         if key not in found:
-            raise GalleryError(path, "archive", f"there is no matrix of floats named {key!r}")
+            raise GalleryError(
+                path,
+                "archive",
+                f"there is no matrix of floats named {key!r}; there are: {', '.join(found[:8])}",
+            )
         return key
     if len(found) != 1:
         raise GalleryError(
-            path, "archive", f"there are {len(found)} matrices of floats, name one with key: {found[:8]}"
+            path,
+            "archive",
+            f"there are {len(found)} matrices of floats, name one with key: {', '.join(found[:8])}",
         )
     return found[0]
 

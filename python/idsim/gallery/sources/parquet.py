@@ -133,10 +133,16 @@ def _vector_column(schema: Any, path: Path, key: str | None) -> str:
     ]
     if key is not None:
         if key not in found:
-            raise GalleryError(path, "schema", f"there is no list column of floats named {key!r}")
+            raise GalleryError(
+                path,
+                "schema",
+                f"there is no list column of floats named {key!r}; there are: {', '.join(found[:8])}",
+            )
         return key
     if len(found) != 1:
         raise GalleryError(
-            path, "schema", f"there are {len(found)} list columns of floats, name one with key: {found[:8]}"
+            path,
+            "schema",
+            f"there are {len(found)} list columns of floats, name one with key: {', '.join(found[:8])}",
         )
     return found[0]

@@ -49,11 +49,12 @@ def open_safetensors(path: Path, names: ColumnNames, key: str | None) -> MatrixS
         raise GalleryError(
             path,
             "header",
-            f"there are {len(found)} matrices of floats, name one with key: {sorted(found)[:8]}",
+            f"there are {len(found)} matrices of floats, name one with key: {', '.join(sorted(found)[:8])}",
         )
     name = next(iter(found)) if key is None else key
     if name not in found:
-        raise GalleryError(path, "header", f"there is no matrix of floats named {name!r}")
+        there = ", ".join(sorted(found)[:8])
+        raise GalleryError(path, "header", f"there is no matrix of floats named {name!r}; there are: {there}")
     tensor = found[name]
     element, dtype = _MATRIX_TYPES[tensor.dtype]
     part = Part(path, file.size, tensor.start, tensor.shape[0])
