@@ -6,8 +6,8 @@ defaults, its dtypes, its padding (id -1) and its squared distances. What differ
 - Equal scores stand in ascending order of id, and the first k of a longer list are the list for k. FAISS promises
   neither.
 - Inner products are the canonical ones of ``docs/precision.md``, rounded once; FAISS sums in float32. A squared
-  distance is the canonical float32 distance, squared in float64 and rounded once: the same bits everywhere, a relative
-  2e-7 from the square that was rounded once only, and exactly 0 for equal rows. The order is that of the distances.
+  distance is the canonical float32 distance, squared in float64 and rounded once more: the same bits everywhere, within
+  a relative 1.8e-7 of the true square, and exactly 0 for equal rows. The order is that of the distances.
 - NaN or infinity in a row is a `ValueError` when it is searched for or against. FAISS returns no neighbour.
 - PyTorch tensors in, tensors out, as with ``faiss.contrib.torch_utils``; on a CUDA device the work is done there.
 - There is nothing approximate, nothing to train, and no `IDSelector`.

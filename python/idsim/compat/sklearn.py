@@ -298,6 +298,8 @@ class ExactNeighbors:
         return kept, kept.rows if X is None else self._checked(X, self.n_features_in_)
 
     def _checked(self, X: Any, columns: int | None = None) -> NDArray[Any]:
+        if hasattr(X, "tocsr"):
+            raise TypeError("X is a sparse matrix, which is not read; give X.toarray()")
         rows = np.asarray(X)
         if rows.dtype.kind in "biuO":
             rows = rows.astype(np.float64)
