@@ -16,11 +16,12 @@ HEAVY = [
     "PIL", "dlib", "faiss", "matplotlib", "onnx", "onnxruntime", "pandas", "pyarrow", "ray", "scipy", "torch",
 ]  # fmt: skip
 COMMAND_LINE = ["rich", "typer"]
-# Made of PyTorch modules, and imported where a checkpoint is opened.
+# Made of PyTorch modules, and imported where a checkpoint is opened; and an operator of PyTorch.
 NETWORKS = {f"idsim.generators.stylegan2.{name}" for name in ("layers", "network")}
 NETWORKS |= {
     f"idsim.matchers.networks.{name}" for name in ("inception_resnet", "iresnet", "layers", "sphereface")
 }
+NETWORKS |= {"idsim.compat.torch_op"}
 
 
 def loaded_by(code: str, candidates: list[str]) -> list[str]:
