@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 from statistics import NormalDist
@@ -264,6 +265,19 @@ def test_a_run_without_curves_says_so(one, tmp_path):
         "tail-lift",
         "leak-rate-by-gallery-size",
     ]
+
+
+def test_a_matcher_that_misses_nothing_has_no_trade_off(one, tmp_path):
+    place = shutil.copytree(one, tmp_path / "copy", ignore=shutil.ignore_patterns("compare"))
+    summary = json.loads((place / "summary.json").read_bytes())
+    points = summary["calibration"]["analysis"]["separation"]["det"]
+    for point in points:
+        point["fnmr"] = point["low"] = 0.0
+    (place / "summary.json").write_text(json.dumps(summary))
+    assert dict(left_out(open_run(place)))["det"] == "no pair of a person is missed: there is no trade-off"
+    del points[2:]
+    (place / "summary.json").write_text(json.dumps(summary))
+    assert dict(left_out(open_run(place)))["det"] == "fewer than two points of the trade-off are known"
 
 
 def test_names_are_unique_and_fit_for_files():

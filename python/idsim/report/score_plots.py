@@ -128,6 +128,8 @@ def det(found: SetResults, identity: Identity) -> Figure | str:
     )
     if len(known) < 2:
         return "fewer than two points of the trade-off are known"
+    if not any(point["fnmr"] for point in known):
+        return "no pair of a person is missed: there is no trade-off"
     return identity.figure(
         "det", "Error trade-off of the matcher (DET)", _det_caption(found, separation), lambda figure: _draw_det(
             figure, known, found.summary["operating_points"]
