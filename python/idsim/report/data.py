@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from idsim.audit.folder import CONFIG, CURVES, PROVENANCE, SUMMARY
+from idsim.audit.several import MATCHERS
 from idsim.audit.summary import SCHEMA_VERSION
 
 if TYPE_CHECKING:
@@ -189,7 +190,7 @@ def open_run(folder: str | os.PathLike[str]) -> RunResults:
     except FileNotFoundError as error:
         raise ValueError(f"{place} is no complete run of a scan: it has no {CONFIG}") from error
     if "matchers" in summary:
-        matchers = tuple(_matcher(name, place / "matchers" / name) for name in summary["matchers"])
+        matchers = tuple(_matcher(name, _below(place, f"{MATCHERS}/{name}")) for name in summary["matchers"])
     else:
         matchers = (_matcher(str(summary["matcher"]["name"]), place),)
     return RunResults(place, summary, _json(place / PROVENANCE), config, matchers)
@@ -200,10 +201,17 @@ def _matcher(name: str, place: Path) -> MatcherResults:
     if "series" not in summary:
         return MatcherResults(name, place, summary, (SetResults(name, "", place, summary),))
     sets = tuple(
-        SetResults(name, str(row["name"]), place / row["folder"], _summary(place / row["folder"]))
+        SetResults(name, str(row["name"]), found := _below(place, row["folder"]), _summary(found))
         for row in summary["series"]
     )
     return MatcherResults(name, place, summary, sets)
+
+
+def _below(place: Path, name: str) -> Path:
+    """Return a folder that a summary names: a run from elsewhere must not lead out of itself."""
+    if name.startswith("/") or ".." in name.split("/"):
+        raise ValueError(f"{place / SUMMARY} is damaged: it names the folder {name!r}")
+    return place / name
 
 
 def _summary(place: Path) -> dict[str, Any]:
