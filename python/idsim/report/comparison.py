@@ -140,7 +140,10 @@ def _table(runs: list[RunResults], titles: list[str], options: Options) -> Secti
             rows.append([*first, *_generator(run, part, options.names), *_rates(part)])
     lead = "Every run with every matcher and synthetic set, at the run's primary operating point."
     levels = ", ".join(f"{level:g} %" for level in sorted({100 * run.confidence for run in runs}))
-    note = f"Intervals: {levels}. p is not corrected for the number of rows; verdicts are those of each matcher and set alone."
+    note = (
+        f"Intervals: {levels}. p is not corrected for the number of rows; verdicts are those of each matcher and set "
+        "alone."
+    )
     blocks: list[Block] = [Grid("Excess leak rates", columns, rows, sortable=True, note=note), compared(runs)]
     return Section("comparison", "Comparison", lead, blocks)
 
