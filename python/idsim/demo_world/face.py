@@ -151,7 +151,7 @@ def paint_beard(face: Face) -> None:
     """Paint hair on the lower face; the mouth is painted over it."""
     who, canvas = face.person, face.canvas
     x, y = face.at(0, who.mouth_height)
-    colour = shaded(who.hair, 0.85)
+    colour = shaded(who.grown, 0.85)
     if who.beard in ("full", "stubble"):
         jaw = Blob(0, who.height * 0.45, who.width * 1.1, who.height * 0.66, square=True)
         cheeks = Blob(x, y - 0.30, who.width * 0.86, 0.32)

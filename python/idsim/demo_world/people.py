@@ -46,8 +46,8 @@ class Person:
         An angular head instead of a round one.
     ears : float
         Radius of the ears.
-    skin, hair, iris : Colour
-        Colours under white light.
+    skin, hair, grown, iris : Colour
+        Colours under white light; `grown` is that of the beard, and of the hair unless it is dyed.
     hair_style : str
         One of `HAIR_STYLES`.
     hairline : float
@@ -91,6 +91,7 @@ class Person:
     ears: float
     skin: Colour
     hair: Colour
+    grown: Colour
     iris: Colour
     hair_style: str
     hairline: float
@@ -156,7 +157,8 @@ def person(population: str, number: int) -> Person:
         square=draw.happens(0.35),
         ears=draw.between(0.07, 0.15),
         skin=_skin(draw),
-        hair=_hair(draw),
+        grown=(grown := along(HAIRS, draw.unit())),
+        hair=_dyed(draw, grown),
         iris=mixed(draw.pick(IRISES), draw.pick(IRISES), draw.between(0, 0.3)),
         hair_style=style,
         hairline=draw.between(0.22, 0.42),
@@ -198,6 +200,6 @@ def _skin(draw: Chance) -> Colour:
     return min(1.0, red * light), green * light * (1 - warmth / 2), blue * light * (1 - warmth)
 
 
-def _hair(draw: Chance) -> Colour:
-    natural, dye, dyed = along(HAIRS, draw.unit()), draw.pick(DYES), draw.happens(0.1)
-    return mixed(natural, dye, 0.85) if dyed else natural
+def _dyed(draw: Chance, grown: Colour) -> Colour:
+    dye, dyed = draw.pick(DYES), draw.happens(0.1)
+    return mixed(grown, dye, 0.85) if dyed else grown
