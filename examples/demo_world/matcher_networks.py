@@ -31,50 +31,36 @@ class Plain(nn.Module):
         return self.head(self.stages(x))
 
 
-class Bottleneck(nn.Module):
-    """Narrow, filter, widen again; the input is added. He et al., CVPR 2016, "Deep Residual Learning"."""
+class Added(nn.Module):
+    """A convolution whose result is added to what it is given. He et al., CVPR 2016, "Deep Residual Learning"."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        narrow = channels // 2
         self.path = nn.Sequential(
-            nn.Conv2d(channels, narrow, 1, bias=False), nn.BatchNorm2d(narrow), nn.ReLU(),
-            nn.Conv2d(narrow, narrow, 3, padding=1, bias=False), nn.BatchNorm2d(narrow), nn.ReLU(),
-            nn.Conv2d(narrow, channels, 1, bias=False), nn.BatchNorm2d(channels),
-        )  # fmt: skip
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels), nn.ReLU()
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.path(x)
 
 
 class Residual(nn.Module):
-    """Overlapping patches of 7 x 7 pixels, residual blocks, a filter over all places: [n, 64].
+    """Two convolutions that halve the sides, a mean over 2 x 2 places, and residual ones between: [n, 128]."""
 
-    The last filter in place of a mean is that of Chen et al., CCBR 2018, "MobileFaceNets".
-    """
-
-    dim = 64
+    dim = 128
 
     def __init__(self) -> None:
         super().__init__()
         self.stages = nn.Sequential(
-            nn.Conv2d(3, 64, 7, stride=4, padding=3, bias=False),
-            nn.BatchNorm2d(64),
-            nn.ReLU(),
-            *(Bottleneck(64) for _ in range(3)),
-            nn.Conv2d(64, 128, 2, stride=2, bias=False),
-            nn.BatchNorm2d(128),
-            *(Bottleneck(128) for _ in range(2)),
-        )
+            nn.Conv2d(3, 32, 4, stride=2, padding=1, bias=False), nn.BatchNorm2d(32), nn.ReLU(),
+            nn.Conv2d(32, 64, 4, stride=2, padding=1, bias=False), nn.BatchNorm2d(64), nn.ReLU(),
+            Added(64),
+            nn.AvgPool2d(2),
+            nn.Conv2d(64, 96, 1, bias=False), nn.BatchNorm2d(96), nn.ReLU(),
+            Added(96),
+        )  # fmt: skip
         self.head = nn.Sequential(
-            nn.Conv2d(128, 256, 1, bias=False),
-            nn.BatchNorm2d(256),
-            nn.ReLU(),
-            nn.Conv2d(256, 256, 4, groups=256, bias=False),
-            nn.BatchNorm2d(256),
-            nn.Flatten(),
-            nn.Linear(256, self.dim, bias=False),
-            nn.BatchNorm1d(self.dim),
+            nn.Flatten(), nn.Dropout(0.2), nn.Linear(96 * 16, self.dim, bias=False), nn.BatchNorm1d(self.dim)
         )
 
     def forward(self, x: Tensor) -> Tensor:
