@@ -62,7 +62,7 @@ SHARED = (
 )  # fmt: skip
 RECIPES = {
     "few": Recipe("training-few", 32, 12, 1, 400_000, ("--mixing", "0")),
-    "many": Recipe("training-many", 3000, 1, 2, 400_000, ()),
+    "many": Recipe("training-many", 2000, 1, 2, 400_000, ()),
 }
 
 
