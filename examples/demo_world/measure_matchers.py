@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 POPULATION = "evaluation"
 TARGETS = (0.01, 0.001, 0.0001, 0.00001)
 DECIDING = 0.001  # The false match rate at whose threshold colours are tried and agreement is counted.
-CHECKED = (300, 5)  # People, and portraits of each, of the check of the specification.
+CHECKED = (150, 5)  # People, and portraits of each, of the check of the specification.
 
 
 def portraits(people: int, images: int) -> np.ndarray:
@@ -108,7 +108,7 @@ def main() -> None:
     )
     parser.add_argument("matchers", type=Path, nargs=2)
     parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument("--people", type=int, default=2000)
+    parser.add_argument("--people", type=int, default=1000)
     parser.add_argument("--images", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()

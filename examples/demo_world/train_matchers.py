@@ -44,7 +44,7 @@ class Settings:
     seed: int
     people: int = 4000
     images: int = 10
-    epochs: int = 8
+    epochs: int = 5
     batch: int = 128
     rate: float = 2e-3
     decay: float = 0.02

@@ -5,12 +5,13 @@ Trained, exported and measured by the scripts in ``examples/demo_world``. The fi
 
 from __future__ import annotations
 
-from importlib.resources import files
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from idsim.demo_world.weights import write_weights
 
 if TYPE_CHECKING:
     import os
+    from pathlib import Path
 
 __all__ = ["MATCHERS", "write_matchers"]
 
@@ -19,8 +20,6 @@ MATCHERS = ("drawn-arcface", "drawn-sphereface")
 
 def write_matchers(folder: str | os.PathLike[str]) -> list[Path]:
     """Write the matchers' ONNX files into a folder, which must be there.
-
-    Models are read from plain files alone, and those of an installed package may be hard links (uv makes them).
 
     Returns
     -------
@@ -32,13 +31,4 @@ def write_matchers(folder: str | os.PathLike[str]) -> list[Path]:
     FileExistsError
         A file is there already and holds something else.
     """
-    written = []
-    for name in MATCHERS:
-        data = files(__package__).joinpath(f"{name}.onnx").read_bytes()
-        path = Path(folder) / f"{name}.onnx"
-        if not path.exists():
-            path.write_bytes(data)
-        elif path.read_bytes() != data:
-            raise FileExistsError(f"{path} is there already and is another file")
-        written.append(path)
-    return written
+    return write_weights(folder, [f"{name}.onnx" for name in MATCHERS])
