@@ -61,7 +61,10 @@ def test_equal_runs_give_equal_bytes(one, tmp_path):
     tests = str(Path(__file__).parents[1])
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, one, tmp_path / "c", tests], check=True, capture_output=True, text=True,
-        env={"PYTHONHASHSEED": "7", "PATH": "", "HOME": str(tmp_path), "SOURCE_DATE_EPOCH": "1", "MPLCONFIGDIR": mpl.get_cachedir()},
+        env={
+            "PYTHONHASHSEED": "7", "PATH": "", "HOME": str(tmp_path), "SOURCE_DATE_EPOCH": "1",
+            "MPLCONFIGDIR": mpl.get_cachedir(),
+        },
     )  # fmt: skip
     assert json.loads(done.stdout) == first
 
