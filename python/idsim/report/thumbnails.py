@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import io
 import json
-from contextlib import closing
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from idsim.report.nearest import Item
 
     Told = Callable[[str, int, int], None]
+    Found = tuple[Item, NDArray[np.uint8] | None]
 
 __all__ = ["BLURRED_SIDE", "FACES", "SHOWN_SIDE", "NoPicturesError", "Thumbnail", "Thumbnails", "thumbnails"]
 
@@ -132,19 +133,20 @@ def thumbnails(
     except (OSError, ValueError, KeyError, TypeError):
         made.reasons.update({kind: f"{ORIGIN} of the run does not say where they are" for kind, _ in wanted})
         return made
-    records = _records(run, {item for part in wanted.values() for item in part})
-    total = sum(map(len, wanted.values()))
-    for (kind, variant), part in wanted.items():
-        try:
-            for item, pixels in _pictures(run, config, kind, variant, part, records, run_code):
-                if pixels is None:
-                    made.reasons[kind] = "some are gone, or are no longer what the scan saw"
-                else:
-                    made.pictures[item] = _thumbnail(_face(pixels, records.get(item, {})), faces)
-                if progress is not None:
-                    progress("pictures", len(made.pictures), total)
-        except (OSError, ValueError, IdsimError) as error:
-            made.reasons[kind] = _reason(error)
+    every = [item for part in wanted.values() for item in part]
+    with ExitStack() as stack:
+        source = _Pictures(run, config, _records(run, set(every)), run_code, stack)
+        for (kind, variant), part in wanted.items():
+            try:
+                for item, pixels in source.of(kind, variant, part):
+                    if pixels is None:
+                        made.reasons[kind] = "some are gone, or are no longer what the scan saw"
+                    else:
+                        made.pictures[item] = _thumbnail(_face(pixels, source.records.get(item, {})), faces)
+                    if progress is not None:
+                        progress("pictures", len(made.pictures), len(every))
+            except (OSError, ValueError, IdsimError) as error:
+                made.reasons[kind] = _reason(error)
     return made
 
 
@@ -201,66 +203,70 @@ def _lines(part: SetResults, pseudonyms: set[str]) -> list[dict[str, Any]]:
 # --- pictures ---------------------------------------------------------------------------------------
 
 
-def _pictures(
-    run: RunResults,
-    config: ScanConfig,
-    kind: str,
-    variant: str,
-    items: list[Item],
-    records: dict[Item, dict[str, Any]],
-    run_code: bool,
-) -> Iterator[tuple[Item, NDArray[np.uint8] | None]]:
-    """Yield the pictures of a set; None where one is not what the scan saw."""
-    part = config.sets[kind]
-    if part.images:
-        return _read(config, part, items, records)
-    if isinstance(part, SyntheticConfig) and part.drawn:
-        return _drawn(run, config, part, variant, items, run_code)
-    raise NoPicturesError("the scan had none, only what matchers made of them")
+class _Pictures:
+    """The pictures of a run, one set at a time; processes that decode files start with the first of them."""
 
+    def __init__(
+        self,
+        run: RunResults,
+        config: ScanConfig,
+        records: dict[Item, dict[str, Any]],
+        run_code: bool,
+        stack: ExitStack,
+    ) -> None:
+        self._run = run
+        self._config = config
+        self.records = records
+        self._run_code = run_code
+        self._stack = stack
+        self._pool: DecoderPool | None = None
 
-def _read(
-    config: ScanConfig, part: SetConfig, items: list[Item], records: dict[Item, dict[str, Any]]
-) -> Iterator[tuple[Item, NDArray[np.uint8] | None]]:
-    source = open_images(config.place(part.images), part.kind, part.split)
-    places = {name: number for number, name in enumerate(source.items)}
-    present = []
-    for item in items:
-        plain = item.name.removesuffix(MIRRORED) if part.mirrored else item.name
-        if plain in places and item in records:
-            present.append((item, places[plain], plain != item.name))
-        else:
-            yield item, None
-    with closing(DecoderPool()) as pool:
-        contents = pool.decode(partial(source.read, number) for _, number, _ in present)
+    def of(self, kind: str, variant: str, items: list[Item]) -> Iterator[Found]:
+        """Yield the pictures of a set; None where one is not what the scan saw."""
+        part = self._config.sets[kind]
+        if part.images:
+            return self._read(part, items)
+        if isinstance(part, SyntheticConfig) and part.drawn:
+            return self._drawn(part, variant, items)
+        raise NoPicturesError("the scan had none, only what matchers made of them")
+
+    def _read(self, part: SetConfig, items: list[Item]) -> Iterator[Found]:
+        source = open_images(self._config.place(part.images), part.kind, part.split)
+        places = {name: number for number, name in enumerate(source.items)}
+        present = []
+        for item in items:
+            plain = item.name.removesuffix(MIRRORED) if part.mirrored else item.name
+            if plain in places and item in self.records:
+                present.append((item, places[plain], plain != item.name))
+            else:
+                yield item, None
+        if self._pool is None:
+            self._pool = self._stack.enter_context(closing(DecoderPool()))
+        contents = self._pool.decode(partial(source.read, number) for _, number, _ in present)
         for (item, _, mirrored), content in zip(present, contents, strict=True):
             pixels = content.picture.pixels
-            if pixels is not None and content.sha256 != records[item]["sha256"]:
+            if pixels is not None and content.sha256 != self.records[item]["sha256"]:
                 pixels = None
             yield item, pixels[:, ::-1] if mirrored and pixels is not None else pixels
 
-
-def _drawn(
-    run: RunResults,
-    config: ScanConfig,
-    part: SyntheticConfig,
-    variant: str,
-    items: list[Item],
-    run_code: bool,
-) -> Iterator[tuple[Item, NDArray[np.uint8] | None]]:
-    found = [one for one in part.series() if one.name == variant or not variant]
-    if not found:
-        raise NoPicturesError("the scan describes no such set")
-    network = found[0].network
-    if generator_kind(network, config.base) not in OWN_KINDS and not run_code:
-        raise NoPicturesError("drawing them again runs the generator's own code, which was not asked for")
-    networks = Networks(config.base, device=part.device or None, noise=part.noise or None)
-    described = next(one for one in run.sets if one.name == variant).summary["sets"]["synthetic"]["generator"]
-    if networks.describe(network)["sha256"] != described["sha256"]:
-        raise NoPicturesError("the generator is no longer the one that the scan drew from")
-    seeds = [int(item.name.removeprefix("seed")) for item in items]
-    drawn = networks.get(network).sample(seeds, psi=found[0].psi, label=found[0].label)
-    yield from zip(items, drawn, strict=True)
+    def _drawn(self, part: SyntheticConfig, variant: str, items: list[Item]) -> Iterator[Found]:
+        base = self._config.base
+        found = [one for one in part.series() if one.name == variant or not variant]
+        if not found:
+            raise NoPicturesError("the scan describes no such set")
+        network = found[0].network
+        if generator_kind(network, base) not in OWN_KINDS and not self._run_code:
+            raise NoPicturesError("drawing them again runs the generator's own code, which was not asked for")
+        networks = Networks(base, device=part.device or None, noise=part.noise or None)
+        results = next(one for one in self._run.sets if one.name == variant)
+        if (
+            networks.describe(network)["sha256"]
+            != results.summary["sets"]["synthetic"]["generator"]["sha256"]
+        ):
+            raise NoPicturesError("the generator is no longer the one that the scan drew from")
+        seeds = [int(item.name.removeprefix("seed")) for item in items]
+        drawn = networks.get(network).sample(seeds, psi=found[0].psi, label=found[0].label)
+        yield from zip(items, drawn, strict=True)
 
 
 def _face(pixels: NDArray[np.uint8], record: dict[str, Any]) -> Image.Image:
