@@ -1,4 +1,4 @@
-"""`import idsim` costs NumPy only and leaves the process as it was."""
+"""`import idsim` costs its compiled part alone and leaves the process as it was."""
 
 from __future__ import annotations
 
