@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from idsim.demo_world.folders import draw
 from idsim.demo_world.matchers import MATCHERS, write_matchers
+from idsim.demo_world.weights import write_generators
 
 if TYPE_CHECKING:
     import os
@@ -35,8 +35,6 @@ class Trained:
     ----------
     name : str
         Of the generator, and of its scan.
-    file : str
-        Of its weights, in this package.
     training : DrawnSet
         The portraits that it saw.
     truth : str
@@ -44,7 +42,6 @@ class Trained:
     """
 
     name: str
-    file: str
     training: DrawnSet
     truth: str
 
@@ -52,18 +49,16 @@ class Trained:
 GENERATORS = (
     Trained(
         "few",
-        "few.safetensors",
         DrawnSet("training-few", 32, 12),
         "was trained on 32 people until it knew them by heart",
     ),
     Trained(
         "many",
-        "many.safetensors",
-        DrawnSet("training-many", 3000, 1),
-        "was trained on 3,000 people, one picture each",
+        DrawnSet("training-many", 2000, 1),
+        "was trained on 2,000 people, one picture each",
     ),
 )
-HOLDOUT = DrawnSet("holdout", 3000, 1)
+HOLDOUT = DrawnSet("holdout", 3200, 1)
 
 
 def write_world(
@@ -90,8 +85,7 @@ def write_world(
     weights = place / "weights"
     weights.mkdir(parents=True)
     write_matchers(weights)
-    for generator in GENERATORS:
-        (weights / generator.file).write_bytes(files(__package__).joinpath(generator.file).read_bytes())
+    write_generators(weights)
     for number, drawn in enumerate(sets):
         if tell is not None:
             tell(number, len(sets))
@@ -108,7 +102,7 @@ def _describe(folder: Path, generator: Trained, seeds: int) -> Path:
         'dir = "runs"',
         "",
         "[synthetic]",
-        f'generator = "weights/{generator.file}"',
+        f'generator = "weights/{generator.name}.safetensors"',
         f'seeds = "0-{seeds - 1}"',
         "",
         "[training]",
