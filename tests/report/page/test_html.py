@@ -23,6 +23,7 @@ from idsim.report.nearest import Nearest
 from idsim.report.page import Options, one_run
 from idsim.report.text import rate, shortened, visible
 from idsim.report.thumbnails import BLURRED_SIDE, SHOWN_SIDE
+from report.page.conftest import DecoderHere
 from report.page.hostile_names import hostile_names
 from report.page.reading import Parsed, pictures_of, shape
 
@@ -32,8 +33,21 @@ def figures():
     """Asked for by tests that need figures in pages: they take most of the time."""
 
 
+@pytest.fixture
+def few(monkeypatch):
+    """Only the first figures."""
+    monkeypatch.setattr("idsim.report.figures.MOST", 4)
+
+
+@pytest.fixture
+def processes():
+    """Asked for by tests that need the processes that decode pictures."""
+
+
 @pytest.fixture(autouse=True)
 def quick(request, monkeypatch):
+    if "processes" not in request.fixturenames:
+        monkeypatch.setattr("idsim.report.thumbnails.DecoderPool", DecoderHere)
     if "figures" not in request.fixturenames:
         monkeypatch.setattr("idsim.report.page.drawn", lambda run: None)
 
@@ -92,8 +106,9 @@ def test_every_section_is_there_and_in_the_contents(vectors_run, figures, tmp_pa
     assert links == ["#main", *(f"#{section}" for section in sections)]
 
 
-def test_ids_are_unique_and_links_lead_somewhere(series_run, figures, tmp_path):
-    parsed = Parsed(page(series_run, tmp_path / "a.html", run_code=True))
+@pytest.mark.parametrize("run", ["series_run", "vectors_run"])
+def test_ids_are_unique_and_links_lead_somewhere(run, request, figures, few, tmp_path):
+    parsed = Parsed(page(request.getfixturevalue(run), tmp_path / "a.html", run_code=True))
     ids = [attributes["id"] for _, attributes in parsed.elements if "id" in attributes]
     assert len(ids) == len(set(ids))
     targets = [
@@ -199,7 +214,7 @@ def test_a_point_that_is_refused_says_why(vectors_run, tmp_path):
 
 
 @pytest.mark.parametrize("faces", ["blur", "show", "none"])
-def test_nothing_is_loaded_from_elsewhere(pictures_run, tmp_path, figures, faces):
+def test_nothing_is_loaded_from_elsewhere(pictures_run, tmp_path, figures, few, faces):
     text = page(pictures_run, tmp_path / "a.html", faces=faces)
     parsed = Parsed(text)
     for name, attributes in parsed.elements:
@@ -238,7 +253,7 @@ def test_the_policy_names_the_hashes_of_script_and_style(pictures_run, tmp_path)
         )
 
 
-def test_equal_runs_give_equal_bytes(pictures_run, tmp_path, figures):
+def test_equal_runs_give_equal_bytes(pictures_run, tmp_path, figures, few):
     first = write_report(pictures_run, tmp_path / "a.html", faces="show").read_bytes()
     assert write_report(pictures_run, tmp_path / "b.html", faces="show").read_bytes() == first
     moved = copied(pictures_run, tmp_path)  # with its times
@@ -309,7 +324,7 @@ def test_absolute_paths_are_cut_to_their_last_part(vectors_run, tmp_path):
 # --- pictures ------------------------------------------------------------------------------------------
 
 
-def test_pictures_are_those_that_the_scan_saw(world, pictures_run, tmp_path):
+def test_pictures_are_those_that_the_scan_saw(world, pictures_run, processes, tmp_path):
     text = page(pictures_run, tmp_path / "a.html", faces="show", max_pairs=1)
     (pair,) = Nearest(open_run(pictures_run)).pairs(1)
     labels = dict(re.findall(r'aria-label="Show: [^"]*? (\S+)".*?<use href="#(p[0-9]+)"', text))

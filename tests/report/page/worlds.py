@@ -155,7 +155,9 @@ def scan_vectors(folder):
     """Scan made-up embeddings, as `idsim demo` does, only fewer."""
     population = Population(persons=100, clusters=80, leaks=12, dim=64)
     config = write_population(make_population(population), folder / "vectors")
-    text = config.read_text().replace("fpir = [0.01]", "fpir = [0.05]").replace("fmr = [1e-5]", "fmr = [1e-3]")
+    text = (
+        config.read_text().replace("fpir = [0.01]", "fpir = [0.05]").replace("fmr = [1e-5]", "fmr = [1e-3]")
+    )
     config.write_text(text + LITTLE)
     return scan(config).folder
 
