@@ -4,21 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from idsim.images import decode, sha256
-from idsim.sources.decoding import Content
 from report.page import worlds
-
-
-class DecoderHere:
-    """Decodes in this process: what the processes of a pool do has its own tests, and starting them takes seconds."""
-
-    def decode(self, reads):
-        for read in reads:
-            data = read()
-            yield Content(sha256(data), decode(data))
-
-    def close(self):
-        pass
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import shutil
 import pytest
 
 from idsim.report.html import write_report
-from report.page.conftest import DecoderHere
+from report.page.worlds import DecoderHere
 
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None

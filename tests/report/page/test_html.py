@@ -15,6 +15,8 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from audit.score_makers import config_text, write_sets
+from idsim.audit.run import scan
 from idsim.cli.main import app
 from idsim.report.blocks import Cell, Column, Facts, Finding, Findings, Grid
 from idsim.report.data import open_run
@@ -23,9 +25,9 @@ from idsim.report.nearest import Nearest
 from idsim.report.page import Options, one_run
 from idsim.report.text import rate, shortened, visible
 from idsim.report.thumbnails import BLURRED_SIDE, SHOWN_SIDE
-from report.page.conftest import DecoderHere
 from report.page.hostile_names import hostile_names
 from report.page.reading import Parsed, pictures_of, shape
+from report.page.worlds import LITTLE, DecoderHere
 
 
 @pytest.fixture
@@ -208,6 +210,21 @@ def test_a_point_that_is_refused_says_why(vectors_run, tmp_path):
     words = Parsed(page(run, tmp_path / "a.html")).words
     assert "Inconclusive: x." in words
     assert words.count("the holdout has 2 persons") >= 4
+
+
+def test_scores_that_were_given_and_rates_that_are_claimed(tmp_path):
+    scores, _ = write_sets(tmp_path)
+    for key in ("training", "holdout"):
+        np.save(tmp_path / f"{key}-scores.npy", np.maximum(0, np.rint(120 * scores[key])).astype(np.int16))
+    files = {key: f"{key}-scores.npy" for key in ("training", "holdout")}
+    tail = LITTLE + '[calibration]\nfpir = [0.05]\nfmr = [1e-4]\nprimary = "fmr=0.0001"\n'
+    (tmp_path / "scores.toml").write_text(config_text(files, more='score_scale = "-12log10far"\n', tail=tail))
+    words = Parsed(page(scan(tmp_path / "scores.toml").folder, tmp_path / "a.html")).words
+    for part in (
+        "claimed 0.0001", "the thresholds are claimed, not measured", "were given as files",
+        "Refused: the holdout was not compared with itself.",
+    ):  # fmt: skip
+        assert part in words
 
 
 # --- one file, the same every time ----------------------------------------------------------------

@@ -6,6 +6,8 @@ from PIL import Image
 
 from idsim.audit.proving.made_up import Population, make_population, write_population
 from idsim.audit.run import scan
+from idsim.images import decode, sha256
+from idsim.sources.decoding import Content
 
 # A person is the colours of a face; a model draws persons of the training set for seeds below LEAKS.
 MODEL = """
@@ -105,6 +107,18 @@ ONE = """
 kind = "matchers.py:coarse"
 align = "none"
 """
+
+
+class DecoderHere:
+    """Decodes in this process: what the processes of a pool do has its own tests, and starting them takes seconds."""
+
+    def decode(self, reads):
+        for read in reads:
+            data = read()
+            yield Content(sha256(data), decode(data))
+
+    def close(self):
+        pass
 
 
 def face_of():
