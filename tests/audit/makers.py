@@ -11,6 +11,7 @@ FINAL = [
     "config.resolved.toml",
     "provenance.json",
     "summary.json",
+    "curves.json",
     "pairs.parquet",
     "images.parquet",
     "failures.jsonl",

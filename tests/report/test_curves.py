@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from idsim.audit.rates.intervals import wilson
 from idsim.audit.run import scan
 from idsim.audit.significance.votes import pair_patterns
 from idsim.report.data import open_run
-from report.makers import Sets, write_run, write_several
+from report.makers import Sets, write_run
 
 
 def curves(folder):
@@ -163,8 +164,8 @@ def test_no_matcher_flags_anything():
     assert pair_patterns([none, some], 3) == [([1], 2)]
 
 
-def test_curves_have_the_same_bytes_however_often_a_scan_is_finished(tmp_path):
-    folder = scan(write_several(tmp_path / "data")).folder
+def test_curves_have_the_same_bytes_however_often_a_scan_is_finished(several, tmp_path):
+    folder = shutil.copytree(several.parent, tmp_path / "data") / several.name
     names = [path.relative_to(folder) for path in folder.rglob("curves.json")]
     assert sorted(map(str, names)) == [
         "curves.json", "matchers/first/curves.json", "matchers/second_one/curves.json"

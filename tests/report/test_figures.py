@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 from statistics import NormalDist
@@ -58,8 +59,8 @@ def test_distributions(run, one):
     for name, scores in expected.items():
         shares, edges, _ = steps[name]
         wanted = np.histogram(scores, edges)[0] / len(scores)
-        assert np.nan_to_num(shares) == pytest.approx(wanted), name
-        assert np.isnan(np.asarray(shares)[wanted == 0]).all()
+        assert shares == pytest.approx(wanted, abs=1e-11), name
+    assert axes.get_ylim()[0] > 1e-11
     assert axes.get_yscale() == "log"
     points = run.summary["operating_points"]
     verticals = {entry.get_label(): entry.get_xdata()[0] for entry in axes.lines}
@@ -162,6 +163,20 @@ def test_exposure(run, one):
     assert "80 of training, 80 of the holdout" in figure.caption
 
 
+def test_exposure_of_hubs(one, tmp_path):
+    place = shutil.copytree(one, tmp_path / "copy", ignore=shutil.ignore_patterns("compare"))
+    curves = json.loads((place / "curves.json").read_bytes())
+    curves["clusters_per_person"] = {"training": [[0, 78], [3, 1], [250, 1]], "holdout": [[0, 79], [1, 1]]}
+    (place / "curves.json").write_text(json.dumps(curves))
+    (axes,) = drawn(by_kind(figures(open_run(place)), "exposure"))
+    assert line(axes, "training: 2 persons")[1].tolist() == [250, 250, 3]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["0", "1", "10", "100"]
+    curves["clusters_per_person"] = {"training": [[0, 80]], "holdout": [[0, 80]]}
+    (place / "curves.json").write_text(json.dumps(curves))
+    reason = "no synthetic cluster reaches anybody at the primary operating point"
+    assert dict(left_out(open_run(place)))["exposure"] == reason
+
+
 def test_matchers_agreement_and_consensus(several):
     run = open_run(several)
     found = figures(run)
@@ -233,10 +248,13 @@ def test_runs_compared(one, several, series):
     (figure,) = comparison(found)
     (axes,) = drawn(figure)
     labels = [label.get_text() for label in axes.get_yticklabels()]
-    assert labels[:3] == ["run", "two: first", "two: second_one"]
+    # Two of the runs are called the same.
+    assert labels[:3] == ["1: run", "2: two: first", "2: two: second_one"]
     assert len(labels) == 9
     assert [text.get_text() for text in axes.texts] == [" not measured"] * 2
     assert "the primary point of each run" in figure.caption
+    (axes,) = drawn(comparison(found[:2])[0])
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["run", "two: first", "two: second_one"]
     with pytest.raises(ValueError, match="needs two runs or more, not 1"):
         comparison(found[:1])
 
@@ -264,6 +282,19 @@ def test_a_run_without_curves_says_so(one, tmp_path):
         "tail-lift",
         "leak-rate-by-gallery-size",
     ]
+
+
+def test_a_matcher_that_misses_nothing_has_no_trade_off(one, tmp_path):
+    place = shutil.copytree(one, tmp_path / "copy", ignore=shutil.ignore_patterns("compare"))
+    summary = json.loads((place / "summary.json").read_bytes())
+    points = summary["calibration"]["analysis"]["separation"]["det"]
+    for point in points:
+        point["fnmr"] = point["low"] = 0.0
+    (place / "summary.json").write_text(json.dumps(summary))
+    assert dict(left_out(open_run(place)))["det"] == "no pair of a person is missed: there is no trade-off"
+    del points[2:]
+    (place / "summary.json").write_text(json.dumps(summary))
+    assert dict(left_out(open_run(place)))["det"] == "fewer than two points of the trade-off are known"
 
 
 def test_names_are_unique_and_fit_for_files():

@@ -1,3 +1,3 @@
-"""Results of the audit in words and tables; reads ``summary.json``, computes nothing."""
+"""Results of the audit in words, tables and figures; reads the run folder, computes nothing."""
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
 __all__ = [
-    "COLOURS", "SIZE", "Figure", "axes", "below", "count", "deviate", "log_ticks", "mark_thresholds", "named",
-    "percent_ticks", "power",
+    "COLOURS", "SIZE", "Figure", "axes", "below", "colour", "count", "deviate", "dress", "legend", "log_ticks",
+    "mark_thresholds", "named", "percent_ticks", "power", "score_label", "share",
 ]  # fmt: skip
 
 # Inches. Inline at 360 px the letters of 10 pt are still 10 px tall; in a column of 84 mm they print at 7 pt.

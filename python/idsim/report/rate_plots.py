@@ -27,6 +27,9 @@ __all__ = ["exposure", "leak_rate_by_gallery_size", "leak_rate_by_threshold", "t
 # The holdout is drawn last: through its dashes the line of training shows where both agree.
 SIDES = (("training", "against training", "-", "o"), ("holdout", "against the holdout", (0, (3, 1.5)), "s"))
 
+# Clusters per person from which on their axis is logarithmic.
+MOST_LINEAR = 30
+
 
 def leak_rate_by_threshold(found: SetResults, identity: Identity) -> Figure | str:
     """Return the figure of both leak rates along the threshold."""
@@ -81,6 +84,8 @@ def leak_rate_by_gallery_size(found: SetResults, identity: Identity) -> Figure |
     analysis = found.analysis("by_gallery_size")
     if isinstance(analysis, str):
         return analysis
+    if found.primary is None:
+        return "the primary operating point is refused"
     sides = []
     for name, words, line, mark in SIDES:
         entry = analysis[name]
@@ -88,7 +93,7 @@ def leak_rate_by_gallery_size(found: SetResults, identity: Identity) -> Figure |
         if rates.get("refused"):
             return str(rates["refused"])
         sides.append((name, words, line, mark, rates["rates"]))
-    primary = found.summary["operating_points"][0]
+    primary = found.primary
 
     def draw(figure: Any) -> None:
         found_axes = axes(figure, "persons in the gallery", f"leak rate at {primary['name']}")
@@ -200,11 +205,15 @@ def exposure(found: SetResults, identity: Identity) -> Figure | str:
             found_axes.plot([x[-1]] * 2, [y[-1], 0], color=colour(name), linestyle=line, linewidth=2.0)
         found_axes.set_xscale("log")
         found_axes.set_xlim(least, 1.0)
-        if most > 30:
-            found_axes.set_yscale("symlog", linthresh=1)
         found_axes.set_ylim(0, most * 1.15)
         log_ticks(found_axes.xaxis, share)
-        found_axes.yaxis.get_major_locator().set_params(**({} if most > 30 else {"integer": True}))
+        if most > MOST_LINEAR:
+            found_axes.set_yscale("symlog", linthresh=1)
+            steps = [0.0, *(10.0**power for power in range(len(str(most))))]
+            found_axes.set_yticks(steps, [count(step) for step in steps])
+            found_axes.minorticks_off()
+        else:
+            found_axes.yaxis.get_major_locator().set_params(integer=True)
         legend(figure)
 
     entry = found.analysis("exposure")

@@ -170,11 +170,14 @@ def matchers(run: RunResults, identity: Identity) -> Figure | str:
 def runs(found: Sequence[RunResults], identity: Identity) -> Figure:
     """Return the figure of the excess in several runs, a row for every matcher and set of each."""
     rows, points = [], []
-    for run in found:
+    names = [run.name for run in found]
+    if len(set(names)) < len(names):
+        names = [f"{number}: {name}" for number, name in enumerate(names, 1)]
+    for name, run in zip(names, found, strict=True):
         entries = run.summary.get("rows") or run.summary.get("series") or [_single(run)]
         points.append(str(run.summary["verdict"]["operating_point"]))
         for entry in entries:
-            label = run.name if len(entries) == 1 else f"{run.name}: {entry['name']}"
+            label = name if len(entries) == 1 else f"{name}: {entry['name']}"
             rows.append(_row(label, entry))
     levels = {run.confidence for run in found}
     shown = rows[:MOST_ROWS]

@@ -32,6 +32,9 @@ SERIES = (
     ("best_in_holdout", "best match in the holdout", "holdout", (0, (3, 1.5))),
 )
 
+# Empty bins lie below the axis: the walls of a lonely bin are drawn.
+NOTHING = 1e-12
+
 # Rates that may be labelled on normal-deviate axes, the more important ones first.
 DET_TICKS = (
     (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.1, 0.5, 0.9, 0.99),
@@ -54,21 +57,20 @@ def score_distributions(found: SetResults, identity: Identity) -> Figure | str:
         least = 1.0
         for entry, words, tint, line in shown:
             total = _total(entry)
-            shares = [number / total if number else float("nan") for number in entry["counts"]]
-            least = min([least, *(value for value in shares if value > 0)])
+            shares = [number / total if number else NOTHING for number in entry["counts"]]
+            least = min([least, *(value for value in shares if value > NOTHING)])
             found_axes.stairs(
                 shares,
                 curves["edges"],
-                baseline=None,
+                baseline=NOTHING,
                 color=colour(tint),
                 linestyle=line,
                 linewidth=1.6,
                 label=words,
             )
             if tint == "impostor":
-                floor = [value if value > 0 else 1e-12 for value in shares]
                 found_axes.stairs(
-                    floor, curves["edges"], baseline=1e-12, fill=True, color=colour(tint), alpha=0.18
+                    shares, curves["edges"], baseline=NOTHING, fill=True, color=colour(tint), alpha=0.18
                 )
         found_axes.set_yscale("log")
         found_axes.set_ylim(least / 2, 1.0)

@@ -21,6 +21,7 @@ from idsim.audit.thresholds.sampled_impostors import estimated_below
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from idsim.audit.pairs.compared import Compared
     from idsim.audit.persons.exposure import PersonExposure
 
 __all__ = ["SCHEMA_VERSION", "curves_of"]
@@ -122,18 +123,14 @@ def _leak_rates(context: Context) -> dict[str, Any]:
     The galleries are matched as for the leak rates of the operating points, with the same draws: at the threshold
     of an operating point the curve has its rate. Bands are pointwise.
     """
-    sides, level = [], -math.inf
-    for name in ("training", "holdout"):
-        found = context.compared("synthetic", name)
-        if found is None:
-            return refused(f"synthetic and {name} were not compared")
-        rows, columns, scores = found.tail
-        items = context.sets.synthetic.rows[rows]
-        sides.append(_Side(items, columns, better_is_higher(scores, found.metric), context.persons(name)))
-        level = max(level, float(better_is_higher(found.level, found.metric)))
-    thresholds = _thresholds(context, sides, level)
+    compared = {name: context.compared("synthetic", name) for name in ("training", "holdout")}
+    found = {name: side for name, side in compared.items() if side is not None}
+    if len(found) < len(compared):
+        return refused("the synthetic set was not compared with both real sets")
+    thresholds = _thresholds(context, list(found.values()))
     if not len(thresholds):
         return refused("no pair is listed")
+    sides = [_side(context, name, side, float(thresholds[0])) for name, side in found.items()]
     statistics = context.config.statistics
     rng = np.random.default_rng([context.config.run.seed, 0])
     draws = matched_draws(sides[0].persons, sides[1].persons, statistics.draws, rng)
@@ -149,7 +146,7 @@ def _leak_rates(context: Context) -> dict[str, Any]:
         "confidence": context.confidence,
         "method": METHOD,
     }
-    for name, side, kept in zip(("training", "holdout"), sides, zip(*draws, strict=True), strict=True):
+    for name, side, kept in zip(found, sides, zip(*draws, strict=True), strict=True):
         rates = np.mean([_rates(side, keep, weights, thresholds) for keep in kept], axis=0)
         variances = np.mean(
             [_variances(side, keep, weights, clusters, size, thresholds) for keep in kept[:VARIANCE_DRAWS]],
@@ -166,13 +163,24 @@ def _leak_rates(context: Context) -> dict[str, Any]:
     return {key: _plain(value) for key, value in result.items()}
 
 
-def _thresholds(context: Context, sides: list[_Side], level: float) -> NDArray[np.float64]:
+def _side(context: Context, name: str, compared: Compared, loosest: float) -> _Side:
+    """Return the pairs with a real set that reach the loosest threshold."""
+    rows, columns, scores = compared.tail
+    oriented = better_is_higher(scores, compared.metric)
+    keep = oriented >= loosest
+    items = context.sets.synthetic.rows[rows[keep]]
+    return _Side(items, columns[keep], oriented[keep], context.persons(name))
+
+
+def _thresholds(context: Context, sides: list[Compared]) -> NDArray[np.float64]:
     """Return thresholds in even steps, and those of the operating points; higher is stricter, ascending."""
-    known = [side.scores for side in sides if len(side.scores)]
+    scores = [better_is_higher(side.tail.scores, side.metric) for side in sides]
+    known = [part for part in scores if len(part)]
     if not known:
         return np.empty(0)
-    loosest = max(level, *(_reached_by(scores, MOST_PAIRS) for scores in known))
-    strictest = max(float(scores.max()) for scores in known)
+    level = max(float(better_is_higher(side.level, side.metric)) for side in sides)
+    loosest = max(level, *(_reached_by(part, MOST_PAIRS) for part in known))
+    strictest = max(float(part.max()) for part in known)
     points = [result.point.threshold for result in context.points if result.point.threshold is not None]
     wanted = better_is_higher(points, context.metric)
     inside = wanted[(wanted >= loosest) & (wanted <= strictest)]
