@@ -37,7 +37,7 @@ POLICY = (
     "form-action 'none'"
 )
 RUNS = re.compile(rb'<meta name="idsim-runs" content="([0-9a-f ]+)">')
-HEAD_BYTES = 4096  # the runs of a page stand within its first bytes
+HEAD_BYTES = 1 << 16  # the runs of a page, 65 bytes each, stand within its first bytes
 
 
 def write_report(

@@ -268,7 +268,11 @@ def exposure(run: RunResults) -> Section | None:
         for key in ("training", "holdout"):
             entry = part.primary[f"exposure_{key}"]
             shown = {} if isinstance(wide, str) else wide[key]
-            share = entry["exposed"] / entry["persons"] if entry["persons"] else None
+            share = (
+                entry["exposed"] / entry["persons"]
+                if entry["persons"] and entry["exposed"] is not None
+                else None
+            )
             top = entry["top_person_share"]
             cells = [
                 Cell(key),

@@ -11,6 +11,7 @@ import shutil
 import pytest
 
 from idsim.report.html import write_report
+from report.page.worlds import DecoderHere
 
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
@@ -48,11 +49,14 @@ def browser(tmp_path_factory):
 def pages(pictures_run, series_run, tmp_path_factory):
     """A page with faces, one of a series, and a comparison."""
     folder = tmp_path_factory.mktemp("pages")
-    return {
-        "faces": write_report(pictures_run, folder / "faces.html", faces="show"),
-        "series": write_report(series_run, folder / "series.html", run_code=True),
-        "comparison": write_report([pictures_run, series_run], folder / "comparison.html"),
-    }
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("idsim.report.figures.MOST", 3)  # figures take most of the time
+        patched.setattr("idsim.report.thumbnails.DecoderPool", DecoderHere)
+        return {
+            "faces": write_report(pictures_run, folder / "faces.html", faces="show"),
+            "series": write_report(series_run, folder / "series.html", run_code=True),
+            "comparison": write_report([pictures_run, series_run], folder / "comparison.html"),
+        }
 
 
 @pytest.fixture

@@ -15,6 +15,8 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from audit.score_makers import config_text, write_sets
+from idsim.audit.run import scan
 from idsim.cli.main import app
 from idsim.report.blocks import Cell, Column, Facts, Finding, Findings, Grid
 from idsim.report.data import open_run
@@ -25,6 +27,7 @@ from idsim.report.text import rate, shortened, visible
 from idsim.report.thumbnails import BLURRED_SIDE, SHOWN_SIDE
 from report.page.hostile_names import hostile_names
 from report.page.reading import Parsed, pictures_of, shape
+from report.page.worlds import LITTLE, DecoderHere
 
 
 @pytest.fixture
@@ -32,8 +35,21 @@ def figures():
     """Asked for by tests that need figures in pages: they take most of the time."""
 
 
+@pytest.fixture
+def few(monkeypatch):
+    """Only the first figures."""
+    monkeypatch.setattr("idsim.report.figures.MOST", 4)
+
+
+@pytest.fixture
+def processes():
+    """Asked for by tests that need the processes that decode pictures."""
+
+
 @pytest.fixture(autouse=True)
 def quick(request, monkeypatch):
+    if "processes" not in request.fixturenames:
+        monkeypatch.setattr("idsim.report.thumbnails.DecoderPool", DecoderHere)
     if "figures" not in request.fixturenames:
         monkeypatch.setattr("idsim.report.page.drawn", lambda run: None)
 
@@ -92,8 +108,9 @@ def test_every_section_is_there_and_in_the_contents(vectors_run, figures, tmp_pa
     assert links == ["#main", *(f"#{section}" for section in sections)]
 
 
-def test_ids_are_unique_and_links_lead_somewhere(series_run, figures, tmp_path):
-    parsed = Parsed(page(series_run, tmp_path / "a.html", run_code=True))
+@pytest.mark.parametrize("run", ["series_run", "vectors_run"])
+def test_ids_are_unique_and_links_lead_somewhere(run, request, figures, few, tmp_path):
+    parsed = Parsed(page(request.getfixturevalue(run), tmp_path / "a.html", run_code=True))
     ids = [attributes["id"] for _, attributes in parsed.elements if "id" in attributes]
     assert len(ids) == len(set(ids))
     targets = [
@@ -195,11 +212,26 @@ def test_a_point_that_is_refused_says_why(vectors_run, tmp_path):
     assert words.count("the holdout has 2 persons") >= 4
 
 
+def test_scores_that_were_given_and_rates_that_are_claimed(tmp_path):
+    scores, _ = write_sets(tmp_path)
+    for key in ("training", "holdout"):
+        np.save(tmp_path / f"{key}-scores.npy", np.maximum(0, np.rint(120 * scores[key])).astype(np.int16))
+    files = {key: f"{key}-scores.npy" for key in ("training", "holdout")}
+    tail = LITTLE + '[calibration]\nfpir = [0.05]\nfmr = [1e-4]\nprimary = "fmr=0.0001"\n'
+    (tmp_path / "scores.toml").write_text(config_text(files, more='score_scale = "-12log10far"\n', tail=tail))
+    words = Parsed(page(scan(tmp_path / "scores.toml").folder, tmp_path / "a.html")).words
+    for part in (
+        "claimed 0.0001", "the thresholds are claimed, not measured", "were given as files",
+        "Refused: the holdout was not compared with itself.",
+    ):  # fmt: skip
+        assert part in words
+
+
 # --- one file, the same every time ----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("faces", ["blur", "show", "none"])
-def test_nothing_is_loaded_from_elsewhere(pictures_run, tmp_path, figures, faces):
+def test_nothing_is_loaded_from_elsewhere(pictures_run, tmp_path, figures, few, faces):
     text = page(pictures_run, tmp_path / "a.html", faces=faces)
     parsed = Parsed(text)
     for name, attributes in parsed.elements:
@@ -238,7 +270,7 @@ def test_the_policy_names_the_hashes_of_script_and_style(pictures_run, tmp_path)
         )
 
 
-def test_equal_runs_give_equal_bytes(pictures_run, tmp_path, figures):
+def test_equal_runs_give_equal_bytes(pictures_run, tmp_path, figures, few):
     first = write_report(pictures_run, tmp_path / "a.html", faces="show").read_bytes()
     assert write_report(pictures_run, tmp_path / "b.html", faces="show").read_bytes() == first
     moved = copied(pictures_run, tmp_path)  # with its times
@@ -309,7 +341,7 @@ def test_absolute_paths_are_cut_to_their_last_part(vectors_run, tmp_path):
 # --- pictures ------------------------------------------------------------------------------------------
 
 
-def test_pictures_are_those_that_the_scan_saw(world, pictures_run, tmp_path):
+def test_pictures_are_those_that_the_scan_saw(world, pictures_run, processes, tmp_path):
     text = page(pictures_run, tmp_path / "a.html", faces="show", max_pairs=1)
     (pair,) = Nearest(open_run(pictures_run)).pairs(1)
     labels = dict(re.findall(r'aria-label="Show: [^"]*? (\S+)".*?<use href="#(p[0-9]+)"', text))

@@ -6,6 +6,8 @@ from PIL import Image
 
 from idsim.audit.proving.made_up import Population, make_population, write_population
 from idsim.audit.run import scan
+from idsim.images import decode, sha256
+from idsim.sources.decoding import Content
 
 # A person is the colours of a face; a model draws persons of the training set for seeds below LEAKS.
 MODEL = """
@@ -107,6 +109,18 @@ align = "none"
 """
 
 
+class DecoderHere:
+    """Decodes in this process: what the processes of a pool do has its own tests, and starting them takes seconds."""
+
+    def decode(self, reads):
+        for read in reads:
+            data = read()
+            yield Content(sha256(data), decode(data))
+
+    def close(self):
+        pass
+
+
 def face_of():
     """The function that draws a face: a person's number and an image's."""
     spaces = {}
@@ -155,7 +169,9 @@ def scan_vectors(folder):
     """Scan made-up embeddings, as `idsim demo` does, only fewer."""
     population = Population(persons=100, clusters=80, leaks=12, dim=64)
     config = write_population(make_population(population), folder / "vectors")
-    text = config.read_text().replace("fpir = [0.01]", "fpir = [0.05]").replace("fmr = [1e-5]", "fmr = [1e-3]")
+    text = (
+        config.read_text().replace("fpir = [0.01]", "fpir = [0.05]").replace("fmr = [1e-5]", "fmr = [1e-3]")
+    )
     config.write_text(text + LITTLE)
     return scan(config).folder
 
