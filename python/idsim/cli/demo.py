@@ -18,9 +18,9 @@ __all__ = ["demo"]
 ABOUT = """\
 These are drawn faces: no photograph and no real person is involved. Two small StyleGAN2 were trained on drawn people.
 "few" saw {few.training.people} people, {few.training.images} pictures each, until it knew them by heart;
-"many" saw {many.training.people:,} people, {many.training.images} picture(s) each.
+"many" saw {many.training.people:,} people, one picture each.
 Two small face networks that saw none of them compare {seeds:,} pictures of each generator with its training set and
-with a holdout of {holdout.people:,} other people. "few" should show leaks, "many" none."""
+with a holdout of other people. "few" should show leaks, "many" none."""
 
 
 def demo(
@@ -98,10 +98,10 @@ def _tell(results: dict[str, ScanResult], seeds: int) -> None:
     from rich.console import Console
 
     from idsim.cli.tables import print_table
-    from idsim.demo_world.scans import GENERATORS, HOLDOUT
+    from idsim.demo_world.scans import GENERATORS
 
     trained = {generator.name: generator for generator in GENERATORS}
-    typer.echo(ABOUT.format(**trained, holdout=HOLDOUT, seeds=seeds) + "\n")
+    typer.echo(ABOUT.format(**trained, seeds=seeds) + "\n")
     rows = [(name, *row) for name, result in results.items() for row in _rates(result.summary)]
     columns = ("generator", "matcher", "reach training", "reach holdout", "excess", "95 % interval", "p")
     print_table("Pictures that reach a person, at FPIR 1 %", columns, rows)

@@ -1,4 +1,4 @@
-"""Scans of the drawn world: two generators, each against its own training set and a holdout of other people."""
+"""Scans of the drawn world: two generators, each against its training set and a holdout of other people."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable
 
-__all__ = ["GENERATORS", "HOLDOUT", "DrawnSet", "Trained", "write_world"]
+__all__ = ["GENERATORS", "DrawnSet", "Trained", "write_world"]
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,15 @@ class Trained:
         Of the generator, and of its scan.
     training : DrawnSet
         The portraits that it saw.
+    holdout : DrawnSet
+        Portraits of other people, as many of each: people with equally many can change places in a permutation.
     truth : str
         What is known of it, in a sentence.
     """
 
     name: str
     training: DrawnSet
+    holdout: DrawnSet
     truth: str
 
 
@@ -50,15 +53,16 @@ GENERATORS = (
     Trained(
         "few",
         DrawnSet("training-few", 32, 12),
+        DrawnSet("holdout-few", 320, 12),
         "was trained on 32 people until it knew them by heart",
     ),
     Trained(
         "many",
         DrawnSet("training-many", 2000, 1),
+        DrawnSet("holdout-many", 3200, 1),
         "was trained on 2,000 people, one picture each",
     ),
 )
-HOLDOUT = DrawnSet("holdout", 3200, 1)
 
 
 def write_world(
@@ -81,7 +85,7 @@ def write_world(
         Name of the generator -> the TOML file of its scan (docs/scan.md).
     """
     place = Path(folder)
-    sets = [*(generator.training for generator in GENERATORS), HOLDOUT]
+    sets = [drawn for generator in GENERATORS for drawn in (generator.training, generator.holdout)]
     weights = place / "weights"
     weights.mkdir(parents=True)
     write_matchers(weights)
@@ -110,7 +114,7 @@ def _describe(folder: Path, generator: Trained, seeds: int) -> Path:
         'labels = "folder"',
         "",
         "[holdout]",
-        f'images = "pictures/{HOLDOUT.population}"',
+        f'images = "pictures/{generator.holdout.population}"',
         'labels = "folder"',
     ]
     for name in MATCHERS:

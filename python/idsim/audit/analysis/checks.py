@@ -14,6 +14,7 @@ from idsim.audit.diagnostics.declared import (
     psi_finding,
     sampling_finding,
 )
+from idsim.audit.diagnostics.exchange import exchange_finding
 from idsim.audit.diagnostics.hubs import hub_finding, hub_rows, hub_statistics, rate_without_rows
 from idsim.audit.diagnostics.impostors import impostor_findings, impostor_scores, sampled_quantiles
 from idsim.audit.diagnostics.influence import (
@@ -81,6 +82,7 @@ def _set_checks(context: Context) -> list[Finding]:
         failed[faces.rows] = False
         acquired[name] = acquisition(failed, encode_labels(faces.labels)[0], context.confidence)
     found = acquisition_findings(acquired, confidence=context.confidence)
+    found.append(exchange_finding(context.persons("training"), context.persons("holdout")))
     if all(faces.vectors.shape[1] for faces in sets.values()):
         scores, quantiles = {}, {}
         for stage, (name, faces) in enumerate(sets.items()):
