@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
 TRIALS = {
     "as_drawn": "as drawn",
+    "clear": "nothing before either face",
     "cast": "each picture with a colour cast of its own",
     "worn": "one picture soft and noisy",
     "exchanged": "one picture with the colours of another person: of the other one, where two people are compared",

@@ -24,6 +24,7 @@ from idsim.audit.thresholds.calibrating import CalibrationRequest, calibrate
 from idsim.audit.thresholds.calibration import Target
 from idsim.audit.thresholds.calibration_set import read_calibration_set
 from idsim.demo_world import draw, person, portrait
+from idsim.demo_world.scenes import scene
 from idsim.matchers import RunOptions, open_embedder
 from idsim.matchers.checking import check_matcher
 
@@ -40,6 +41,13 @@ def portraits(people: int, images: int) -> np.ndarray:
     """Portraits, uint8 ``[people, images, 32, 32, 3]``."""
     everyone = (person(POPULATION, number) for number in range(people))
     return np.stack([[portrait(somebody, image) for image in range(images)] for somebody in everyone])
+
+
+def occluded(people: int, images: int) -> np.ndarray:
+    """Whether something is before the face, bool ``[people, images]``."""
+    everyone = (person(POPULATION, number) for number in range(people))
+    views = [[scene(somebody, image).occlusion for image in range(images)] for somebody in everyone]
+    return np.array(views) != "none"
 
 
 def rates(vectors: np.ndarray, seed: int) -> dict[str, Any]:
@@ -96,7 +104,8 @@ def measured(file: Path, pictures: np.ndarray, seed: int) -> tuple[dict[str, Any
         "dim": embedder.dim,
         "portraits_per_second": speed(embedder, flat[:1000]),
         **found,
-        "pictures": picture_trials.trials(embedder, pictures, threshold, seed),
+        "pictures": picture_trials.trials(embedder, pictures, threshold, seed)
+        | {"clear": picture_trials.clear_views(vectors, occluded(*pictures.shape[:2]), threshold)},
         "specification": specification_check(file),
     }
     return entry, vectors, threshold
@@ -108,7 +117,7 @@ def main() -> None:
     )
     parser.add_argument("matchers", type=Path, nargs=2)
     parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument("--people", type=int, default=500)
+    parser.add_argument("--people", type=int, default=1000)
     parser.add_argument("--images", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()

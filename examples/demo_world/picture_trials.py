@@ -98,6 +98,22 @@ def trials(embedder: Embedder, pictures: np.ndarray, threshold: float, seed: int
     return {name: _errors(pairs, *sides, threshold) for name, sides in scored.items()}
 
 
+def clear_views(vectors: np.ndarray, occluded: np.ndarray, threshold: float) -> dict[str, Any]:
+    """Error rates of pairs of portraits with nothing before either face.
+
+    Parameters
+    ----------
+    vectors : ndarray
+        ``[people, images, dim]``.
+    occluded : ndarray
+        bool ``[people, images]``: with sunglasses, a mask or a hand.
+    """
+    flat, hidden = vectors.reshape(occluded.size, -1), occluded.ravel()
+    pairs = [pair for pair in pairs_of(*occluded.shape) if not hidden[[pair.first, pair.second]].any()]
+    first, second = (np.array([pair[side] for pair in pairs]) for side in (0, 1))
+    return _errors(pairs, flat[first], flat[second], threshold)
+
+
 def _errors(pairs: list[Pair], a: np.ndarray, b: np.ndarray, threshold: float) -> dict[str, Any]:
     scores = PairScores(similarity(a.astype(np.float64), b.astype(np.float64), "cosine"), pairs)
     missed = scores.estimate(lambda same, _: float((same < threshold).mean()))
