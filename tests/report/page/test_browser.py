@@ -66,8 +66,12 @@ def opened(browser, pages):
     def load(name, width=WIDE, scheme="light", media=""):
         metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width == NARROW}
         browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        # A page that scrolls smoothly is still on its way when the mouse clicks.
+        wanted = {"prefers-color-scheme": scheme, "prefers-reduced-motion": "reduce"}
+        features = [{"name": name, "value": value} for name, value in wanted.items()]
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media, "features": features})
+        for kind in ("browser", "performance"):
+            browser.get_log(kind)  # what was before is none of this page's
         browser.get(pages.get(name, name).as_uri())
         return browser
 
@@ -111,7 +115,7 @@ def test_no_error_and_no_request(opened, name):
     assert messages(browser) == []
     found = requests(browser)
     assert any(url.startswith("file:") for url in found)
-    assert all(url.startswith(("file:", "data:")) for url in found)
+    assert [url for url in found if not url.startswith(("file:", "data:"))] == []
     assert (
         browser.execute_script("return performance.getEntriesByType('resource').map(entry => entry.name)")
         == []
@@ -199,7 +203,7 @@ def test_faces_are_blurred_until_asked_for(opened):
     faces = browser.find_elements(By.CSS_SELECTOR, "button.face")
     faces[0].click()
     assert filters()[:2] == ["none", "blur(9px)"]
-    assert faces[0].get_attribute("aria-label").startswith("Blur: Synthetic image S-")
+    assert faces[0].get_attribute("aria-label").startswith("Blur: Image of the training set T-")
     press(browser, Keys.TAB, Keys.SPACE)
     assert filters()[:3] == ["none", "none", "blur(9px)"]
     press(browser, Keys.ENTER)
