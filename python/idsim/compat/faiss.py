@@ -6,8 +6,8 @@ defaults, its dtypes, its padding (id -1) and its squared distances. What differ
 - Equal scores stand in ascending order of id, and the first k of a longer list are the list for k. FAISS promises
   neither.
 - Inner products are the canonical ones of ``docs/precision.md``, rounded once; FAISS sums in float32. A squared
-  distance is the canonical float32 distance, squared in float64 and rounded once more: the same bits everywhere, within
-  a relative 1.8e-7 of the true square, and exactly 0 for equal rows. The order is that of the distances.
+  distance is the canonical float32 distance, squared and rounded once more: the same bits everywhere, within a relative
+  1.8e-7 of the true square, and exactly 0 for equal rows. The order is that of the distances.
 - NaN or infinity in a row is a `ValueError` when it is searched for or against. FAISS returns no neighbour.
 - PyTorch tensors in, tensors out, as with ``faiss.contrib.torch_utils``; on a CUDA device the work is done there.
 - There is nothing approximate, nothing to train, and no `IDSelector`.
@@ -267,8 +267,9 @@ class IndexFlat:
 
     def _rows(self) -> KeptRows:
         if self._kept is None:
-            rows = np.concatenate([np.empty((0, self.d), np.float32), *self._blocks])
-            self._blocks = [rows]
+            if len(self._blocks) != 1:
+                self._blocks = [np.concatenate([np.empty((0, self.d), np.float32), *self._blocks])]
+            (rows,) = self._blocks
             self._kept = KeptRows(rows, self._name)
         return self._kept
 
@@ -333,13 +334,10 @@ def _float32_copy(rows: Any) -> NDArray[np.float32]:
 
 def _as_faiss(scores: Any, ids: Any, metric: Metric) -> tuple[Any, Any]:
     """Return squared distances in place of distances, and FAISS's padding."""
-    if is_torch(scores):
-        values = scores.double().square().float() if metric == "l2" else scores
-    elif metric == "l2":
-        with np.errstate(over="ignore"):
-            values = np.square(scores, dtype=np.float64).astype(np.float32)
-    else:
-        values = scores
+    values = scores
+    if metric == "l2":
+        with np.errstate(over="ignore", under="ignore"):
+            values = scores * scores  # rounded once, as the float32 of the exact product is
     values[ids < 0] = _FLOAT_MAX if metric == "l2" else -_FLOAT_MAX
     return values, ids
 
