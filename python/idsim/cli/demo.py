@@ -115,7 +115,7 @@ def _rates(summary: dict[str, Any]) -> list[tuple[str, ...]]:
     """Return a row for every matcher: its rates at the primary operating point."""
     from idsim.audit.summary import percent
 
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for name, entry in summary["matchers"].items():
         point = entry["operating_points"][0]
         excess = point["excess_leak_rate"]

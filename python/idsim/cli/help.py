@@ -13,7 +13,8 @@ __all__ = ["COMMAND_PANELS", "EXAMPLES", "arrange", "option_panel", "paragraphs"
 EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "demo": (
         ("idsim demo", "The whole audit, on this machine, without any file of yours."),
-        ("idsim demo --leaks 0 -o clean", "The same for a generator that copies nobody."),
+        ("idsim demo --vectors", "Made-up embeddings with planted leaks: seconds, and no extra."),
+        ("idsim demo --vectors --leaks 0 -o clean", "The same where nobody is copied."),
     ),
     "scan": (
         ("idsim scan scan.toml --dry-run", "What would be done, and how long it takes here."),
@@ -37,6 +38,18 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
             "idsim filter runs/audit -o cleaned --matchers 2 --pictures copy",
             "Only what two matchers agree on goes; the kept pictures are copied.",
         ),
+    ),
+    "report": (
+        ("idsim report runs/audit", "runs/audit/report.html: blurred faces, pseudonyms."),
+        ("idsim report runs/a runs/b -o comparison.html", "Several runs side by side."),
+        (
+            "idsim report runs/audit --faces none --figures figures --latex table.tex",
+            "Figures and a table for a paper.",
+        ),
+    ),
+    "bundle": (
+        ("idsim bundle runs/audit", "Numbers, seeds, hashes and comparisons; no faces, no names."),
+        ("idsim scan --from-bundle audit.idsim.zip", "Compute its numbers again."),
     ),
     "gate": (
         ("idsim gate runs/audit --policy policy.toml", "Exit status 0 passed, 1 violated, 3 inconclusive."),

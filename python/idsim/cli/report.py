@@ -60,14 +60,9 @@ def report(
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
 ) -> None:
-    r"""Write a finished scan as one HTML file: verdict, tables, figures, nearest pairs, checks, provenance.
+    """Write a finished scan as one HTML file: verdict, tables, figures, nearest pairs, checks, provenance.
 
     Several runs give a page that compares them. The file loads nothing from elsewhere and can be sent by mail.
-
-    \b
-    idsim report runs/ffhq-audit
-    idsim report runs/a runs/b runs/c -o comparison.html
-    idsim report runs/ffhq-audit -o paper.html --faces none --figures figures --latex table.tex
     """
     others = {"card": markdown, "table": latex, "digest": as_json}
     if len(runs) > 1 and any(others.values()):
