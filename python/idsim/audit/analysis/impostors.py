@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from idsim.audit.faces import NOT_REDONE, EmbeddingsNeededError
 from idsim.audit.rates.dependence import pairs_of
 from idsim.audit.rates.intervals import rule_of_three
 from idsim.audit.rates.resampling import image_counts
@@ -64,7 +65,10 @@ def calibration_analyses(config: ScanConfig, baseline: Baseline) -> dict[str, An
         ),
     }
     if holdout.vectors.shape[1]:
-        result["separation"] = _separation(config, holdout, own)
+        try:
+            result["separation"] = _separation(config, holdout, own)
+        except EmbeddingsNeededError:
+            result["separation"] = dict(NOT_REDONE)
     if config.calibration.extrapolate:
         fit = _tail(config, own, persons, keep)
         wanted = [] if isinstance(fit, str) else extrapolate(fit, list(config.calibration.extrapolate))
