@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "filter_images",
         "List the synthetic images of a scan that reach nobody it trained on.",
     ),
+    "bundle": ("bundle", "bundle", "Pack a finished scan for others to replicate."),
     "gate": ("gate", "gate", "Say whether a finished scan fulfils a policy."),
     "calibrate": (
         "calibrate",
