@@ -9,9 +9,19 @@ from audit.score_makers import PAIRS, config_text, rows_of, write_rows, write_se
 from idsim.audit.proving.made_up import Population, make_population
 
 SETS = ("synthetic", "training", "holdout")
-FAST = "[calibration]\nfpir = [0.1]\nfmr = [1e-2]\n[statistics]\nbootstrap = 100\npermutations = 99\ndraws = 5\n"
+FAST = (
+    "[calibration]\nfpir = [0.1]\nfmr = [1e-2]\n[statistics]\nbootstrap = 100\npermutations = 99\ndraws = 5\n"
+)
 NAMES = {"synthetic": "canary-drawn", "training": "canary-member", "holdout": "canary-outsider"}
+ITEM = "{0}-{1:03d}.png"
 PEOPLE = Population(persons=40, clusters=30, leaks=10, dim=24)
+
+
+def quick(monkeypatch):
+    """Draw fewer random pairs where only that they are drawn matters, and decode with one process."""
+    monkeypatch.setattr("idsim.audit.thresholds.sampled_impostors.SAMPLED_PAIRS", 1 << 14)
+    monkeypatch.setattr("idsim.audit.analysis.checks.SAMPLED_PAIRS", 1000)
+    monkeypatch.setattr("idsim.sources.decoding.MAX_WORKERS", 1)
 
 
 def write_table(path, name, vectors, labels, strata=None):
@@ -21,7 +31,7 @@ def write_table(path, name, vectors, labels, strata=None):
 
     count = len(vectors)
     columns = {
-        "id": [f"{NAMES[name]}-{(7 * row) % count:03d}.png" for row in range(count)],
+        "id": [ITEM.format(NAMES[name], (7 * row) % count) for row in range(count)],
         "group": [f"{NAMES[name]}-{(3 * label) % 1000}" for label in labels.tolist()],
         "embedding": pa.array(vectors.tolist(), pa.list_(pa.float32(), vectors.shape[1])),
     }
@@ -95,7 +105,9 @@ def pictures(folder, synthetic, more="", people=14):
             place = folder / name / f"canary-person-{person}"
             place.mkdir(parents=True)
             colours = np.random.RandomState(person).randint(1, 256, (4, 4, 3))
-            Image.fromarray(np.kron(colours, np.ones((4, 4, 1))).astype(np.uint8)).save(place / "canary-face.png")
+            Image.fromarray(np.kron(colours, np.ones((4, 4, 1))).astype(np.uint8)).save(
+                place / "canary-face.png"
+            )
     (folder / "synthetic").mkdir()
     for number in range(16):
         pixels = np.random.RandomState(995 + number).randint(1, 256, (4, 4, 3))
@@ -110,5 +122,7 @@ def pictures(folder, synthetic, more="", people=14):
         for name in ("training", "holdout", *(["probes"] if "probes" in more else []))
     )
     fast = FAST.replace("0.1]", "0.3]").replace("1e-2]", "0.1]")
-    (folder / "scan.toml").write_text(f'[run]\nname = "run"\ndir = "."\n[synthetic]\n{synthetic}\n{sets}{fast}')
+    (folder / "scan.toml").write_text(
+        f'[run]\nname = "run"\ndir = "."\n[synthetic]\n{synthetic}\n{sets}{fast}'
+    )
     return folder / "scan.toml"

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from audit.bundle_makers import embeddings, pictures, scores, two_matchers
+from audit.bundle_makers import embeddings, pictures, quick, scores, two_matchers
 from audit.test_scan_pictures import GridMatcher, use
 from idsim.audit.bundling.packing import pack
 from idsim.audit.bundling.replicating import replicate
@@ -40,6 +40,7 @@ OF_EMBEDDINGS = {
 
 @pytest.fixture(autouse=True)
 def matcher(monkeypatch):
+    quick(monkeypatch)
     monkeypatch.setattr("idsim.audit.bundling.replicating.matcher_of", lambda *_: GridMatcher())
     use(monkeypatch, GridMatcher())
 
@@ -55,8 +56,15 @@ def as_csv(path):
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(table)
-    writer.writerows(["" if value is None else value for value in row] for row in zip(*table.values(), strict=True))
+    writer.writerows(
+        ["" if value is None else value for value in row] for row in zip(*table.values(), strict=True)
+    )
     return list(csv.DictReader(io.StringIO(text.getvalue())))
+
+
+def read_csv(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def packed(tmp_path, monkeypatch, kind, **options):
@@ -91,13 +99,31 @@ def test_a_run_comes_out_again_without_its_inputs(tmp_path, monkeypatch, kind):
         assert found.taken == []
     elif kind in ("embeddings", "strata", "probes", "mirrored"):
         assert set(found.taken) >= OF_EMBEDDINGS
+        check_tables(tmp_path / "out", run)
 
 
-@pytest.mark.parametrize("kind", ["embeddings", "probes"])
-def test_tables_are_those_of_the_run_under_pseudonyms(tmp_path, monkeypatch, kind):
-    file, run = packed(tmp_path, monkeypatch, kind)
-    replicate(file, tmp_path / "out")
+def test_a_check_that_rests_on_names_is_taken_where_there_are_none(tmp_path, monkeypatch):
+    names = {name: f"canary-{name}" for name in ("synthetic", "training")} | {"holdout": "6"}
+    monkeypatch.setattr("audit.bundle_makers.NAMES", names)
+    monkeypatch.setattr("audit.bundle_makers.ITEM", "{0}{1:04d}.png")
+    more = '[declared]\ngenerator = "stylegan2-ffhq"\n'
+    run = scan(embeddings(tmp_path / "data", more)).folder
+    assert "holdout was trained on" in (run / "summary.json").read_text()
+    pack(run, tmp_path / "a.zip")
+    pack(run, tmp_path / "b.zip", names=True)
+    hidden, shown = replicate(tmp_path / "a.zip"), replicate(tmp_path / "b.zip")
+    assert hidden.differences == shown.differences == []
+    assert set(hidden.taken) - set(shown.taken) == {"summary.json: checks.holdout was trained on"}
+
+
+def check_tables(out, run):
+    """The tables are those of the run, with pseudonyms instead of names."""
     key = hashlib.sha256((run / "provenance.json").read_bytes()).digest()
+
+    def label(row):
+        kind = "synthetic cluster" if row["set"] == "synthetic" else f"{row['set']} person"
+        return pseudonym(key, kind, row["label"])
+
     hidden = {
         "pairs": lambda row: {
             "synthetic": row["synthetic_pseudonym"],
@@ -105,25 +131,19 @@ def test_tables_are_those_of_the_run_under_pseudonyms(tmp_path, monkeypatch, kin
             "image": row["image_pseudonym"],
             "person": row["person_pseudonym"],
         },
-        "images": lambda row: {
-            "item": row["pseudonym"],
-            "label": pseudonym(
-                key, "synthetic cluster" if row["set"] == "synthetic" else f"{row['set']} person", row["label"]
-            ),
-        },
+        "images": lambda row: {"item": row["pseudonym"], "label": label(row)},
         "persons": lambda row: {
             "person": row["pseudonym"],
             "best_synthetic": pseudonym(key, "synthetic", row["best_synthetic"]),
         },
     }
     for name, change in hidden.items():
-        with (tmp_path / "out" / f"{name}.csv").open(newline="") as file:
-            found = list(csv.DictReader(file))
+        found = read_csv(out / f"{name}.csv")
         expected = [row | change(row) for row in as_csv(run / f"{name}.parquet")]
         for row in (*found, *expected):
             row.pop("sha256", None)
         assert found == expected
-    failures = [json.loads(line) for line in (tmp_path / "out" / "failures.jsonl").read_text().splitlines()]
+    failures = [json.loads(line) for line in (out / "failures.jsonl").read_text().splitlines()]
     before = [json.loads(line) for line in (run / "failures.jsonl").read_text().splitlines()]
     assert [line | {"item": pseudonym(key, line["set"], line["item"])} for line in before] == failures
 
@@ -138,8 +158,7 @@ def test_with_names_the_tables_are_those_of_the_run(tmp_path, monkeypatch, kind)
     assert tables
     for path in tables:
         replicated = tmp_path / "out" / path.relative_to(run).with_suffix(".csv")
-        with replicated.open(newline="") as file:
-            assert list(csv.DictReader(file)) == as_csv(path)
+        assert read_csv(replicated) == as_csv(path)
 
 
 @pytest.mark.parametrize("kind", ["several matchers", "series"])
@@ -155,7 +174,10 @@ def test_with_embeddings_everything_is_computed_again(tmp_path, monkeypatch, kin
 def test_pictures_are_embedded_again_by_the_matcher_of_the_run(tmp_path, monkeypatch):
     file, run = packed(tmp_path, monkeypatch, "mirrored", images=True)
     without = replicate(file)
-    assert [(stage.name, stage.how) for stage in without.stages][:2] == [("embedding", "taken"), ("search", "taken")]
+    assert [(stage.name, stage.how) for stage in without.stages][:2] == [
+        ("embedding", "taken"),
+        ("search", "taken"),
+    ]
     found = replicate(file, tmp_path / "out", matchers={"grid": ""})
     assert [stage.how for stage in found.stages] == ["computed again"] * 3
     assert found.differences == []
@@ -195,7 +217,9 @@ def test_another_matcher_is_refused_and_another_result_is_named(tmp_path, monkey
 def test_nothing_is_packed_where_the_numbers_do_not_come_out_again(tmp_path):
     run = scan(embeddings(tmp_path / "data")).folder
     summary = run / "summary.json"
-    summary.write_text(summary.read_text().replace('"bootstrap_replicates": 100', '"bootstrap_replicates": 101'))
+    summary.write_text(
+        summary.read_text().replace('"bootstrap_replicates": 100', '"bootstrap_replicates": 101')
+    )
     with pytest.raises(ValueError, match="bootstrap_replicates was 101 and is 100. Nothing was packed"):
         pack(run, tmp_path / "a.zip")
     assert not (tmp_path / "a.zip").exists()

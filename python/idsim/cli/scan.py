@@ -63,7 +63,9 @@ def scan(
     """
     if from_bundle is not None:
         if config or shard or devices or dry_run or names:
-            raise ValueError("--from-bundle brings its own scan: give -o, --matcher and --json beside it only")
+            raise ValueError(
+                "--from-bundle brings its own scan: give -o, --matcher and --json beside it only"
+            )
         _replicate(from_bundle, output, matcher or [], as_json, quiet)
         return
     if config is None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from idsim.audit.analysis.context import Context, refused
+from idsim.audit.faces import NOT_REDONE, EmbeddingsNeededError
 from idsim.audit.literature import (
     authenticity,
     closer_record_share,
@@ -16,7 +17,6 @@ from idsim.audit.literature import (
     similarity_percentiles,
     top_pairs,
 )
-from idsim.audit.faces import NOT_REDONE, EmbeddingsNeededError
 from idsim.audit.manifold import embedded
 from idsim.audit.plain_values import plain_values
 from idsim.audit.records import pseudonym

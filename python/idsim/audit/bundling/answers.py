@@ -61,6 +61,7 @@ class Noted:
         self.answers: dict[Question, Answer] = {}
 
     def __call__(self, question: Question, compute: Callable[[], Answer]) -> Answer:
+        """Return the answer, computed when it is asked for first."""
         if question not in self.answers:
             try:
                 answer = compute()
@@ -84,6 +85,13 @@ class Known:
         self._answers = answers
 
     def __call__(self, question: Question, compute: Callable[[], Answer]) -> Answer:  # noqa: ARG002
+        """Return the answer.
+
+        Raises
+        ------
+        EmbeddingsNeededError
+            It is not known.
+        """
         if question not in self._answers:
             raise EmbeddingsNeededError(f"the bundle does not say: {' '.join(question)}")
         return self._answers[question]
@@ -110,9 +118,7 @@ class AskedComparisons:
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Return scores and numbers of the best matches."""
         question = ("best", queries.name, gallery.name, str(count))
-        scores, ids = self._ask(
-            question, lambda: Answer(self._engine.best(queries, gallery, count))
-        ).given()
+        scores, ids = self._ask(question, lambda: Answer(self._engine.best(queries, gallery, count))).given()
         return scores, ids
 
     def reaching(self, queries: FaceSet, gallery: FaceSet, threshold: float) -> Pairs | None:

@@ -17,6 +17,7 @@ from idsim.strict_json import digest, load_object, seal
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
+    from typing import NoReturn
 
     Content = bytes | Callable[[], bytes]
 
@@ -93,6 +94,9 @@ class _Appending:
     def flush(self) -> None:
         """Do nothing: the file is made durable when it is whole."""
 
+    def close(self) -> None:
+        """Do nothing: whoever made the file closes it."""
+
 
 def _content(content: Content) -> bytes:
     return content if isinstance(content, bytes) else content()
@@ -162,7 +166,7 @@ class BundleArchive:
             entries[entry["file"]] = Entry(entry["bytes"], entry["sha256"])
         return entries
 
-    def refuse(self, name: str, reason: str) -> Any:
+    def refuse(self, name: str, reason: str) -> NoReturn:
         """Raise the error about a member."""
         raise BundleError(self.path, name, reason)
 

@@ -9,13 +9,16 @@ if TYPE_CHECKING:
 
 __all__ = ["BIOMETRIC", "card"]
 
-BIOMETRIC = "Embeddings and pictures of faces are biometric data: they identify people, and faces can be rebuilt from embeddings."
+BIOMETRIC = (
+    "Embeddings and pictures of faces are biometric data: they identify people, and faces can be rebuilt from "
+    "embeddings."
+)
 
 HEAD = """\
 # Replication bundle of the scan {run}
 
-An audit of identity leakage by idsim {version}: whether synthetic faces resemble people of a training set more often than
-people of a holdout.
+An audit of identity leakage by idsim {version}: whether synthetic faces resemble people of a training set more
+often than people of a holdout.
 
 > {verdict}
 
@@ -26,16 +29,16 @@ pip install idsim=={version}
 idsim scan --from-bundle FILE -o replicated
 ```
 
-Everything that rests on scores is computed again from the comparisons in this file: thresholds, rates, intervals, p-values,
-checks, tables. The command says what was computed again and what was taken, compares each file below `results/` byte for
-byte, and ends with exit status 0 where all are the same, and with 1 where one differs. Versions that the scan ran with:
-{software}.
+Everything that rests on scores is computed again from the comparisons in this file: thresholds, rates, intervals,
+p-values, checks, tables. The command says what was computed again and what was taken, compares each file below
+`results/` byte for byte, and ends with exit status 0 where all are the same, and with 1 where one differs. Versions
+that the scan ran with: {software}.
 
 ## How it was made
 
 {matchers}
 {generators}
-Seed of all resampling: {seed}. The configuration with all defaults is `config.toml`.
+- Seed of all resampling: {seed}. The configuration with all defaults is `config.toml`.
 
 ## What is in it
 
@@ -49,8 +52,7 @@ Seed of all resampling: {seed}. The configuration with all defaults is `config.t
 | `matchers/N/scores/` | of a matcher that gives scores: all of them |
 | `matchers/N/answers/` | further scores that the statistics asked for: those of pairs of one person above all |
 | {naming} |
-| `results/` | summary, tables and failures of the run; tables as CSV |
-{pictures}
+| `results/` | summary, tables and failures of the run; tables as CSV |{pictures}
 
 Arrays are `.npy` files of float32, int32 or int64 without objects. Nothing in a bundle is executed when it is read.
 
@@ -68,14 +70,15 @@ Arrays are `.npy` files of float32, int32 or int64 without objects. Nothing in a
 """
 
 HIDDEN = """\
-Names of items and persons are numbers, in the order of the names; tables show the pseudonyms of the report. Paths of inputs
-are left out, and the hashes of inputs are hashed once more, so that nobody without the inputs can find the key of the
-pseudonyms and try out names. Scores, counts, sizes of faces in pixels and groups of people (strata) are shown as they are.
-Somebody who has both the matcher and a person's photographs may still learn from scores whether that person is in a set."""
+Names of items and persons are numbers, in the order of the names; tables show the pseudonyms of the report. Paths of
+inputs are left out, and the hashes of inputs are hashed once more, so that nobody without the inputs can find the key
+of the pseudonyms and try out names. Scores, counts, sizes of faces in pixels and groups of people (strata) are shown
+as they are. Somebody who has both the matcher and a person's photographs may still learn from scores whether that
+person is in a set."""
 
 SHOWN = """\
-**Names of items and persons are in this bundle**, and with them the key of the pseudonyms in the report: whoever has it can
-undo them."""
+**Names of items and persons are in this bundle**, and with them the key of the pseudonyms in the report: whoever has
+it can undo them."""
 
 
 def card(about: dict[str, Any], summary: dict[str, Any], members: Sequence[str]) -> str:
@@ -111,10 +114,10 @@ def card(about: dict[str, Any], summary: dict[str, Any], members: Sequence[str])
             if holds["names"]
             else "`pseudonyms.json` | the pseudonyms of the report, by number of the name"
         ),
-        pictures=f"| `images/` | **the files of {images} pictures**, by set and number |" if images else "",
+        pictures=f"\n| `images/` | **the files of {images} pictures**, by set and number |" if images else "",
         absent="\n".join(f"- {line}" for line in _absent(holds, images)),
         privacy=_privacy(holds),
-        licences=_licences(matchers, summary),
+        licences=_licences(matchers, about["inputs"]),
     )
 
 
@@ -152,7 +155,9 @@ def _absent(holds: dict[str, bool], images: int) -> list[str]:
     if not images:
         lines.append("No pictures.")
     if holds["images"]:
-        lines.append("No pictures that a generator drew while the scan ran: its file and the seeds draw them again.")
+        lines.append(
+            "No pictures that a generator drew while the scan ran: its file and the seeds draw them again."
+        )
     if not holds["names"]:
         lines.append("No names of files or persons, and no paths.")
     return [*lines, "No file of a matcher or generator."]
@@ -166,9 +171,12 @@ def _privacy(holds: dict[str, bool]) -> str:
     return "\n\n".join(parts)
 
 
-def _licences(matchers: list[dict[str, Any]], summary: dict[str, Any]) -> str:
-    lines = [f"- {matcher['name']}: {matcher['licence']}" for matcher in matchers]
-    if any("generator" in entry for entry in _synthetic(summary)):
-        lines.append("- generators: see `run.json`, as declared")
-    lines.append("- pictures and embeddings: those of their sources, which the scan does not know")
-    return "\n".join(lines)
+def _licences(matchers: list[dict[str, Any]], inputs: dict[str, Any]) -> str:
+    lines = [f"- Matcher {matcher['name']}: {matcher['licence']}" for matcher in matchers]
+    for entry in inputs.values():
+        for drawn in entry["synthetic"].values():
+            if isinstance(drawn, dict) and isinstance(drawn.get("generator"), dict):
+                generator = drawn["generator"]
+                lines.append(f"- Generator {generator['name']}: {generator['licence']}")
+    lines.append("- Pictures and embeddings: those of their sources, which the scan does not know")
+    return "\n".join(dict.fromkeys(lines))

@@ -54,9 +54,7 @@ def final_files(folder: Path, key: Key) -> dict[str, bytes]:
 
 def summaries_in(folder: Path) -> dict[str, bytes]:
     """Return the summaries below a folder, by path."""
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob(SUMMARY))
-    }
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob(SUMMARY))}
 
 
 def changed(before: dict[str, bytes], now: dict[str, bytes]) -> list[str]:

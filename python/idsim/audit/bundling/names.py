@@ -171,9 +171,7 @@ def _plain_set(name: str, table: dict[str, Any]) -> dict[str, Any]:
     generators = [_last(text) for text in plain.get("generator", ())]
     if generators:  # of several in folders of their own, the names may be equal
         same = len(set(generators)) < len(generators)
-        plain["generator"] = [
-            f"{number}-{text}" if same else text for number, text in enumerate(generators)
-        ]
+        plain["generator"] = [f"{number}-{text}" if same else text for number, text in enumerate(generators)]
     return plain
 
 

@@ -186,8 +186,7 @@ class _Packing:
     def _about(self, matchers: list[dict[str, Any]]) -> dict[str, Any]:
         provenance = json.loads(self.provenance)
         inputs = {
-            label: entry["inputs"]
-            for label, entry in provenance.get("matchers", {"": provenance}).items()
+            label: entry["inputs"] for label, entry in provenance.get("matchers", {"": provenance}).items()
         }
         return {
             "run": self.run.config.run.name,
@@ -218,9 +217,7 @@ class _Packing:
         if isinstance(comparisons, ScoreComparisons) and config.scores is not None:
             faces = {part.name: part.faces() for part in (*real.values(), *series.values())}
             comparisons = ScoreComparisons(comparisons.tables, sides_of(faces), reading_of(config.scores))
-        return Work(
-            work.label, config, work.matcher, real, series, work.folder, skipped, comparisons
-        )
+        return Work(work.label, config, work.matcher, real, series, work.folder, skipped, comparisons)
 
     def _sets(self, number: int, work: Work, embeddings: bool) -> dict[str, Content]:
         members: dict[str, Content] = {}
@@ -253,14 +250,10 @@ class _Packing:
         with tempfile.TemporaryDirectory(prefix="idsim-bundle-") as place:
             folder = Path(place)
             parsed = {name: json.loads(data) for name, data in before.items()}
-            finish(
-                config, folder, works, known, self.tell, Taken(folder, parsed, self.holds["names"])
-            )
+            finish(config, folder, works, known, self.tell, Taken(folder, parsed, self.holds["names"]))
             wrong = changed(before, summaries_in(folder))
             if wrong:
-                raise ValueError(
-                    f"{self.run.folder}: computed again, {wrong[0]}. Nothing was packed"
-                )
+                raise ValueError(f"{self.run.folder}: computed again, {wrong[0]}. Nothing was packed")
             return final_files(folder, self.pseudonyms.key)
 
     # --- scores -----------------------------------------------------------------------------------

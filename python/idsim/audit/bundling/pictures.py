@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from idsim.audit.bundling import layout
 from idsim.audit.embedding import ShardPlan, compute_shards, face_set
-from idsim.audit.faces import FaceSet
 from idsim.audit.inputs import UNREADABLE, ImageInput
 from idsim.audit.mirrored import MirroredInput
 from idsim.audit.parts import PicturePart
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from idsim.audit.bundling.archive import BundleArchive, Content
+    from idsim.audit.faces import FaceSet
     from idsim.audit.work import Work
     from idsim.matchers.base import Matcher
     from idsim.sources.decoding import DecoderPool

@@ -39,7 +39,8 @@ from idsim.sources.decoding import DecoderPool
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from idsim.audit.bundling.reading import BundledMatcher, BundledRun
+    from idsim.audit.bundling.reading import BundledRun
+    from idsim.audit.bundling.reading_matchers import BundledMatcher
     from idsim.audit.configuration.matcher_config import MatcherConfig
     from idsim.audit.faces import FaceSet
     from idsim.audit.pairs.compared import Compared
@@ -243,7 +244,9 @@ class _Replicating:
         elif not isinstance(before.vectors, AbsentVectors):
             count = int((made.vectors != before.vectors).any(axis=1).sum())
             if count:
-                self.differences.append(f"{count} embeddings of {before.name} by {name} are not what they were")
+                self.differences.append(
+                    f"{count} embeddings of {before.name} by {name} are not what they were"
+                )
         return GivenPart(made, f"embedded again {name} {before.name}")
 
     # --- searching --------------------------------------------------------------------------------
@@ -253,7 +256,9 @@ class _Replicating:
         work = replace(matcher.work, folder=self.place / "compare" / str(matcher.number))
         name = _called(work)
         if work.comparisons is not None:
-            self.stages.append(Stage(name, "search", TAKEN, "the matcher gives scores, and all are in the bundle"))
+            self.stages.append(
+                Stage(name, "search", TAKEN, "the matcher gives scores, and all are in the bundle")
+            )
         elif any(isinstance(part.faces().vectors, AbsentVectors) for part in _parts(work)):
             self.stages.append(Stage(name, "search", TAKEN, "the bundle has no embeddings of every set"))
         else:
@@ -270,7 +275,9 @@ class _Replicating:
             for pair, place in matcher.levels:
                 variant = list(matcher.work.series)[place or 0]
                 if _differ(matcher.compared(pair, variant), pairing.compared(pair, variant)):
-                    self.differences.append(f"the comparison {pair} by {_called(matcher.work)} is not the stored one")
+                    self.differences.append(
+                        f"the comparison {pair} by {_called(matcher.work)} is not the stored one"
+                    )
 
     # --- answers ----------------------------------------------------------------------------------
 
@@ -310,8 +317,9 @@ def _parts(work: Work) -> list[Any]:
 def _differ(before: Compared | None, now: Compared | None) -> bool:
     if before is None or now is None:
         return before is not now
-    arrays = zip((before.scores, before.ids, *before.tail), (now.scores, now.ids, *now.tail), strict=True)
-    return before.level != now.level or any(not np.array_equal(one, other) for one, other in arrays)
+    stored: list[Any] = [before.scores, before.ids, *before.tail]
+    made: list[Any] = [now.scores, now.ids, *now.tail]
+    return before.level != now.level or not all(map(np.array_equal, stored, made))
 
 
 def _opened(config: MatcherConfig, model: str) -> Matcher:
@@ -321,7 +329,7 @@ def _opened(config: MatcherConfig, model: str) -> Matcher:
     path = Path(model).expanduser().absolute()
     if config.is_dlib:
         given = replace(config, models=str(path))
-    elif config.model or not config.kind.endswith((".toml", ".onnx")) and ":" not in config.kind:
+    elif config.model or not (config.kind.endswith((".toml", ".onnx")) or ":" in config.kind):
         given = replace(config, model=str(path))
     else:
         given = replace(config, kind=str(path))

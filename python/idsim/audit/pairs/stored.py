@@ -127,9 +127,7 @@ class _StoredImpostors:
 
     def pairs(self, threshold: float) -> Pairs:
         """Return the unordered pairs of different persons that reach a threshold."""
-        return (
-            self._own.reaching(threshold) if self._own.holds(threshold) else self._engine.pairs(threshold)
-        )
+        return self._own.reaching(threshold) if self._own.holds(threshold) else self._engine.pairs(threshold)
 
     def tail(self, count: int) -> NDArray[np.float32]:
         """Return at least the `count` best scores of unordered pairs of different persons, best first."""
