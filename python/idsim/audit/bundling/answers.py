@@ -164,6 +164,13 @@ class AskedComparisons:
             lambda: self._engine.impostors(faces, codes, searched),
         )
 
+    def further(self, question: Question, compute: Callable[[], NDArray[Any]]) -> NDArray[np.float32]:
+        """Return scores that only embeddings tell."""
+        (scores,) = self._ask(
+            ("further", *question), lambda: Answer((self._engine.further(question, compute),))
+        ).given()
+        return np.asarray(scores, np.float32)
+
 
 class AskedImpostors:
     """Impostor comparisons of embeddings, each question put to `ask`.

@@ -149,8 +149,8 @@ def _absent(holds: dict[str, bool], images: int) -> list[str]:
     lines = []
     if not holds["embeddings"]:
         lines.append(
-            "No embeddings: what needs them (the literature's measures of copying, the manifold, density ratios, DET "
-            "curves, the checks of impostor scores) is taken from the bundled summary and listed as taken."
+            "No embeddings: what needs them (the manifold, some of the literature's measures, the checks of impostor "
+            "scores) is taken from the bundled summary and listed as taken."
         )
     if not images:
         lines.append("No pictures.")

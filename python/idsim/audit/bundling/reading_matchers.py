@@ -122,6 +122,7 @@ def _expected(
         "impostors' best": [((sized[0],), None), ((sized[0],), (-1, other))],
         "impostors' pairs": [(any_number, (0, sized[0])), (any_number, (0, sized[0])), (any_number, None)],
         "impostors' tail": [(any_number, None)],
+        "further": [(any_number, None)],
     }
     expected: list[tuple[tuple[int | None, ...], tuple[int, int] | None]] = arrays[kind]
     return expected
@@ -234,7 +235,7 @@ def _levels(bundle: BundleArchive, given: Any, variants: int) -> dict[tuple[str,
 
 
 def _questions(bundle: BundleArchive, given: Any) -> list[dict[str, Any]]:
-    kinds = ("best", "reaching", "mated", "impostors' best", "impostors' pairs", "impostors' tail")
+    kinds = ("best", "reaching", "mated", "impostors' best", "impostors' pairs", "impostors' tail", "further")
     if not isinstance(given, list):
         bundle.refuse(layout.DESCRIPTION, "answers is no list")
     for entry in given:

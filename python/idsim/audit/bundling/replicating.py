@@ -185,7 +185,7 @@ class _Replicating:
         self.stages.append(Stage("all", "statistics and tables", REDONE, "from the scores"))
         self.differences += changed(run.results, files)
         same = [name for name, data in files.items() if run.results.get(name) == data]
-        taken = [f"{name}: {part}" for name, part in settle.parts]
+        taken = [f"{name}: {part}" for name, part in dict.fromkeys(settle.parts)]
         return Replication(self.stages, taken, same, self.differences, summary, None), files
 
     # --- embedding --------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -104,6 +104,10 @@ class StoredComparisons:
             return engine
         best = own if searched is None else self.stored(faces.name, searched[0].name)
         return _StoredImpostors(engine, own, best)
+
+    def further(self, question: tuple[str, ...], compute: Callable[[], NDArray[Any]]) -> NDArray[np.float32]:
+        """Return scores that only embeddings tell."""
+        return self._engine.further(question, compute)
 
 
 class _StoredImpostors:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -159,6 +159,11 @@ class ScoreComparisons:
             codes,
             (lambda: self._between(faces, gallery), labels),
         )
+
+    def further(self, question: tuple[str, ...], compute: Callable[[], NDArray[Any]]) -> NDArray[np.float32]:
+        """Raise UnsupportedError: there are no embeddings."""
+        del compute
+        raise UnsupportedError(f"the matcher gives scores, and {' '.join(question)} needs embeddings")
 
     def oriented(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return scores with higher ones better, or back in the files' way."""
