@@ -218,6 +218,11 @@ class BundleArchive:
         self._zip.close()
 
 
-def json_bytes(value: Any) -> bytes:
-    """Return the JSON text of a member: indented, ASCII, keys in their order."""
-    return (json.dumps(value, indent=1, ensure_ascii=True, allow_nan=False) + "\n").encode()
+def json_bytes(content: dict[str, Any]) -> bytes:
+    """Return the JSON text of a member: ASCII, a line for each key, in their order."""
+
+    def text(value: Any) -> str:
+        return json.dumps(value, ensure_ascii=True, allow_nan=False)
+
+    lines = [f"{text(key)}: {text(value)}" for key, value in content.items()]
+    return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
