@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 __all__ = [
+    "BundleError",
     "CheckpointError",
     "CudaError",
     "FileError",
@@ -62,6 +63,10 @@ class MatcherError(FileError):
 
 class SourceError(FileError):
     """A source of pictures cannot be used."""
+
+
+class BundleError(FileError):
+    """A replication bundle cannot be used."""
 
 
 class CheckpointError(FileError):

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from idsim.audit.configuration.config import ScanConfig
     from idsim.audit.pairs.comparing import Comparisons
     from idsim.audit.persons.thumbnails import CopyScores
+    from idsim.audit.records import Key
 
 __all__ = [
     "Baseline",
@@ -208,7 +209,7 @@ def evaluate(
     baseline: Baseline,
     synthetic: FaceSet,
     skipped: dict[str, list[tuple[str, str]]],
-    key: bytes,
+    key: Key,
     tell: Callable[[str, int, int], None],
 ) -> Evaluation:
     """Search and measure one synthetic set; `key` is that of the pseudonyms.

@@ -7,10 +7,54 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from idsim.errors import IdsimError
+
 if TYPE_CHECKING:
+    from typing import NoReturn
+
     from numpy.typing import NDArray
 
-__all__ = ["FaceSet", "encode_labels", "require_faces"]
+__all__ = [
+    "NOT_REDONE",
+    "AbsentVectors",
+    "EmbeddingsNeededError",
+    "FaceSet",
+    "encode_labels",
+    "require_faces",
+]
+
+# Stands in a summary for what rests on embeddings that are not there.
+NOT_REDONE = {"not_redone": "it needs embeddings, and there are none"}
+
+
+class EmbeddingsNeededError(IdsimError):
+    """Embeddings are needed, and of this set there are only comparisons."""
+
+
+class AbsentVectors:
+    """Stands for embeddings that are not there: their number and length are known, and nothing else is told.
+
+    Parameters
+    ----------
+    rows, dim : int
+        What shape they have.
+    """
+
+    def __init__(self, rows: int, dim: int) -> None:
+        self.shape = (rows, dim)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: Any) -> AbsentVectors:
+        """Return some of the rows; as absent as all of them."""
+        return AbsentVectors(len(np.arange(self.shape[0])[rows]), self.shape[1])
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NoReturn:
+        raise EmbeddingsNeededError("these embeddings are not in the bundle")
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise EmbeddingsNeededError(f"these embeddings are not in the bundle, and {name} is asked of them")
 
 
 def encode_labels(labels: list[str]) -> tuple[NDArray[np.int64], list[str]]:

@@ -30,7 +30,7 @@ class MirroredInput:
     """
 
     def __init__(self, plain: ImageInput) -> None:
-        self._plain = plain
+        self.plain = plain
         self.name = plain.name
         self.items = [name for item in plain.items for name in (item, item + MIRRORED)]
         self.labels = [label for label in plain.labels for _ in (0, 1)]
@@ -39,21 +39,21 @@ class MirroredInput:
     @property
     def origin(self) -> dict[str, Any]:
         """Nothing is known of where the files come from."""
-        return self._plain.origin
+        return self.plain.origin
 
     def fingerprint(self) -> dict[str, Any]:
         """Return what tells this input from another."""
-        return self._plain.fingerprint() | {"mirrored": True}
+        return self.plain.fingerprint() | {"mirrored": True}
 
     def key(self, description: str, start: int, stop: int) -> str:
         """Return the hash of a range of pictures and of what represents them."""
-        plain = self._plain.key(description, start // 2, (stop + 1) // 2)
+        plain = self.plain.key(description, start // 2, (stop + 1) // 2)
         return hashlib.sha256(f"mirrored {start} {stop} {plain}".encode()).hexdigest()
 
     def pictures(self, start: int, stop: int) -> Iterator[Content]:
         """Yield a range of pictures."""
         number = start // 2 * 2
-        for content in self._plain.pictures(start // 2, (stop + 1) // 2):
+        for content in self.plain.pictures(start // 2, (stop + 1) // 2):
             for both in (content, _mirror(content)):
                 if start <= number < stop:
                     yield both

@@ -34,11 +34,20 @@ if TYPE_CHECKING:
     from idsim.audit.configuration.config import ScanConfig
     from idsim.audit.evaluation import Baseline, Evaluation
     from idsim.audit.faces import FaceSet
+    from idsim.audit.records import Key
     from idsim.audit.work import Work
 
-__all__ = ["SETS", "write_evaluation", "write_series"]
+    # Takes the folder and the content of a summary, and returns what is written.
+    Settle = Callable[[Path, dict[str, Any]], dict[str, Any]]
+
+__all__ = ["SETS", "as_measured", "write_evaluation", "write_series"]
 
 SETS = "sets"
+
+
+def as_measured(folder: Path, summary: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG001 - of others
+    """Return a summary as it is."""
+    return summary
 
 
 def write_evaluation(
@@ -46,8 +55,9 @@ def write_evaluation(
     folder: Path,
     evaluation: Evaluation,
     matcher: dict[str, Any],
-    key: bytes,
+    key: Key,
     tabled: tuple[str, ...] = ("synthetic", "training", "holdout"),
+    settle: Settle = as_measured,
 ) -> dict[str, Any]:
     """Write the files of one synthetic set, the summary last, and return the summary.
 
@@ -65,6 +75,8 @@ def write_evaluation(
         Of the pseudonyms.
     tabled : tuple of str
         The sets whose items are listed in the tables of images and failures.
+    settle : callable
+        Called with the folder and the content of the summary; what it returns is written.
     """
     faces = [evaluation.sets.faces[name] for name in tabled]
     matches = evaluation.training, evaluation.holdout
@@ -77,7 +89,7 @@ def write_evaluation(
         tables.append(write_table(folder / "persons", persons, PERSON_TYPES))
     write_lines(folder / "failures.jsonl", failures(faces, evaluation.sets.skipped))
     write_json(folder / CURVES, rounded(evaluation.analysis.curves))
-    summary = make_summary(config, evaluation, matcher, key, [path.name for path in tables])
+    summary = settle(folder, make_summary(config, evaluation, matcher, key, [path.name for path in tables]))
     write_json(folder / SUMMARY, summary)
     return summary
 
@@ -87,8 +99,9 @@ def write_series(
     work: Work,
     baseline: Baseline,
     of_set: Callable[[str], Baseline],
-    key: bytes,
+    key: Key,
     tell: Callable[[str, int, int], None],
+    settle: Settle = as_measured,
 ) -> dict[str, Any]:
     """Write the files of every set that has none yet, then those of the series, and return its summary.
 
@@ -106,6 +119,8 @@ def write_series(
         Of the pseudonyms.
     tell : callable
         Told how far it is.
+    settle : callable
+        Called with the folder and the content of every summary; what it returns is written.
     """
     config, matcher = work.config, work.matcher
     real = [baseline.training, baseline.holdout]
@@ -115,7 +130,7 @@ def write_series(
         place = folder / SETS / name
         place.mkdir(parents=True, exist_ok=True)
         if not (place / SUMMARY).exists():
-            _write_set(config, place, of_set(name), part.faces(), matcher, key, tell)
+            _write_set(config, place, of_set(name), part.faces(), matcher, key, tell, settle)
         rows.append(series_row(name, f"{SETS}/{name}", json.loads((place / SUMMARY).read_bytes()), checks))
         tell("sets", number + 1, len(work.series))
     rows = with_correction(rows, config.statistics.confidence)
@@ -141,7 +156,7 @@ def write_series(
         "statistics": statistics_entry(config),
         "tables": [table.name],
     }
-    summary = {name: rounded(value) for name, value in summary.items()}
+    summary = settle(folder, {name: rounded(value) for name, value in summary.items()})
     write_json(folder / SUMMARY, summary)
     return summary
 
@@ -152,13 +167,14 @@ def _write_set(
     baseline: Baseline,
     synthetic: FaceSet,
     matcher: dict[str, Any],
-    key: bytes,
+    key: Key,
     tell: Callable[[str, int, int], None],
+    settle: Settle,
 ) -> None:
     """Write the files of one set of a series. A set without any face, as early checkpoints draw it, is no error."""
     if len(synthetic.rows):
         evaluation = evaluate(config, baseline, synthetic, {}, key, tell)
-        write_evaluation(config, place, evaluation, matcher, key, ("synthetic",))
+        write_evaluation(config, place, evaluation, matcher, key, ("synthetic",), settle)
         return
     table = write_table(place / "images", image_columns([synthetic], None, key))
     write_lines(place / "failures.jsonl", failures([synthetic], {}))
@@ -174,4 +190,4 @@ def _write_set(
         "checks": [],
         "tables": [table.name],
     }
-    write_json(place / SUMMARY, {name: rounded(value) for name, value in summary.items()})
+    write_json(place / SUMMARY, settle(place, {name: rounded(value) for name, value in summary.items()}))

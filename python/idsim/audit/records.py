@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from idsim.audit.evaluation import Evaluation, Matches
     from idsim.audit.faces import FaceSet
+
+    # What pseudonyms are made with; or, without it, the known ones by kind and name.
+    Key = bytes | Mapping[tuple[str, str], str]
 
 __all__ = [
     "failures",
@@ -31,12 +34,14 @@ PSEUDONYM_DIGITS = 10
 INITIALS = {"synthetic": "S", "training": "T", "holdout": "H"}
 
 
-def pseudonym(key: bytes, kind: str, name: str) -> str:
+def pseudonym(key: Key, kind: str, name: str) -> str:
     """Return the pseudonym of an item or person: the same in every file of a run.
 
     The key is the hash of ``provenance.json``, which contains the hashes of all inputs: without the inputs,
-    names cannot be tried out.
+    names cannot be tried out. A replication bundle has the pseudonyms instead of the key.
     """
+    if not isinstance(key, bytes):
+        return key[kind, name]
     digest = hmac.new(key, f"{kind}\0{name}".encode(), hashlib.sha256).hexdigest()
     return f"{INITIALS[kind.partition(' ')[0]]}-{digest[:PSEUDONYM_DIGITS]}"
 
@@ -46,12 +51,12 @@ def known_number(value: Any) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def pseudonyms(key: bytes, kind: str, names: list[str]) -> dict[str, str]:
+def pseudonyms(key: Key, kind: str, names: list[str]) -> dict[str, str]:
     """Return the pseudonym of every name."""
     return {name: pseudonym(key, kind, name) for name in dict.fromkeys(names)}
 
 
-def pair_columns(evaluation: Evaluation, key: bytes) -> dict[str, list[Any]]:
+def pair_columns(evaluation: Evaluation, key: Key) -> dict[str, list[Any]]:
     """Return the best matches of every synthetic image in both galleries, by image, gallery and rank."""
     columns: dict[str, list[Any]] = {
         name: []
@@ -93,7 +98,7 @@ def _reaches(evaluation: Evaluation, score: float) -> bool | None:
 
 
 def image_columns(
-    sets: Sequence[FaceSet], matches: tuple[Matches, Matches] | None, key: bytes
+    sets: Sequence[FaceSet], matches: tuple[Matches, Matches] | None, key: Key
 ) -> dict[str, list[Any]]:
     """Return one row per item of every set: what became of it.
 

@@ -45,6 +45,8 @@ class OpenRun(NamedTuple):
         By matcher, with all embeddings.
     pairings : dict
         Comparisons by name of the matcher; scores that were given are not among them.
+    copies : Work or None
+        Of thumbnails, where pictures were looked at for near copies.
     """
 
     folder: Path
@@ -52,6 +54,7 @@ class OpenRun(NamedTuple):
     summary: dict[str, Any]
     works: list[Work]
     pairings: dict[str, Pairing]
+    copies: Work | None = None
 
     def summary_of(self, work: Work) -> dict[str, Any]:
         """Return the summary of one matcher."""
@@ -108,4 +111,4 @@ def open_run(folder: Path) -> Iterator[OpenRun]:
             raise ValueError(f"{folder} is a run of something else than {place} describes now: {changed}")
         pairings = Execution(prepared.all_works, Job(0, 0), lambda *_: None, Times()).run()
         summary = json.loads((folder / SUMMARY).read_bytes())
-        yield OpenRun(folder, config, summary, prepared.works, pairings)
+        yield OpenRun(folder, config, summary, prepared.works, pairings, prepared.copies)

@@ -5,21 +5,19 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from idsim.audit.configuration.config import ScanConfig, read_config
 from idsim.audit.device_workers import run_on_devices
-from idsim.audit.evaluation import evaluate, measure_baseline
 from idsim.audit.execution import Execution
+from idsim.audit.finishing import Known, copy_scores, finish
 from idsim.audit.folder import PROVENANCE, SUMMARY, locked, open_folder
-from idsim.audit.outcome import write_evaluation, write_series
 from idsim.audit.pairs.asking import comparisons_of
-from idsim.audit.persons.thumbnails import COPIES, CopyScores
+from idsim.audit.persons.thumbnails import COPIES
 from idsim.audit.reopening import note_origin
 from idsim.audit.run_plan import write_plan
 from idsim.audit.setting_up import KNOWN_FILES, set_up
-from idsim.audit.several import MATCHERS, write_several
 from idsim.audit.shards import replace_file
 from idsim.audit.times import Times
 from idsim.audit.work import Job
@@ -30,10 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from idsim.audit.evaluation import Baseline
     from idsim.audit.pairs.pairing import Pairing
     from idsim.audit.setting_up import SetUp
-    from idsim.audit.work import Work
 
 __all__ = ["Progress", "ScanResult", "scan"]
 
@@ -149,60 +145,12 @@ def _finish(
     tell: Progress,
     times: Times,
 ) -> ScanResult:
-    """Compute the statistics and write the final files; the summary comes last and marks the run finished."""
-    key = hashlib.sha256((folder / PROVENANCE).read_bytes()).digest()
-    if not config.matchers:
-        (work,) = prepared.works
-        summary = _finish_matcher(work, pairings, folder, key, tell, times)
-    else:
-        for work in prepared.works:
-            place = folder / MATCHERS / work.label
-            place.mkdir(parents=True, exist_ok=True)
-            if not (place / SUMMARY).exists():
-                _finish_matcher(work, pairings, place, key, tell, times)
-        with times.measured("all matchers together"):
-            summary = write_several(
-                config,
-                folder,
-                prepared.works,
-                lambda work, variant: comparisons_of(work, pairings.get(work.label), variant),
-            )
+    """Compute the statistics and write the final files."""
+    known = Known(
+        lambda work, variant: comparisons_of(work, pairings.get(work.label), variant),
+        lambda variant: copy_scores(pairings.get(COPIES), variant),
+        hashlib.sha256((folder / PROVENANCE).read_bytes()).digest(),
+    )
+    summary = finish(config, folder, prepared.works, known, tell, times=times)
     tell("statistics", 1, 1)
     return ScanResult(folder, summary)
-
-
-def _finish_matcher(
-    work: Work, pairings: dict[str, Pairing], folder: Path, key: bytes, tell: Progress, times: Times
-) -> dict[str, Any]:
-    config, pairing = work.config, pairings.get(work.label)
-    training, holdout = work.real["training"].faces(), work.real["holdout"].faces()
-    probes = work.real["probes"].faces() if "probes" in work.real else None
-    tell("calibration", 0, 1)
-    with times.measured("calibration"):
-        baseline = measure_baseline(config, training, holdout, comparisons_of(work, pairing, ""), probes)
-    tell("calibration", 1, 1)
-
-    def of_set(variant: str) -> Baseline:
-        copies = _copies(pairings.get(COPIES), variant)
-        comparisons = comparisons_of(work, pairing, variant)
-        return replace(baseline, comparisons=comparisons, copies=copies, matcher=str(work.matcher["name"]))
-
-    if len(work.series) > 1:
-        with times.measured("statistics of the series"):
-            return write_series(folder, work, baseline, of_set, key, tell)
-    ((variant, part),) = work.series.items()
-    with times.measured("statistics"):
-        evaluation = evaluate(config, of_set(variant), part.faces(), work.skipped, key, tell)
-    with times.measured("files"):
-        return write_evaluation(config, folder, evaluation, work.matcher, key)
-
-
-def _copies(pairing: Pairing | None, variant: str) -> CopyScores | None:
-    """Return the comparisons of thumbnails with one synthetic set, where they were made."""
-    if pairing is None:
-        return None
-    found = [pairing.compared(pair, variant) for pair in ("SxT", "SxH", "HxH")]
-    if found[0] is None or found[1] is None or found[2] is None:
-        return None
-    sets = pairing.real | {"synthetic": pairing.work.series[variant].faces()}
-    return CopyScores(sets, found[0], found[1], found[2])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from idsim.audit.agreeing import consensus_of
 from idsim.audit.analysis.curves import SCHEMA_VERSION as CURVES_VERSION
 from idsim.audit.folder import CURVES, SUMMARY
+from idsim.audit.outcome import as_measured
 from idsim.audit.series import series_row, series_verdict, with_correction
 from idsim.audit.summary import SCHEMA_VERSION, rounded, statistics_entry
 from idsim.audit.tables import write_json
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from idsim.audit.agreeing import Compare
     from idsim.audit.configuration.config import ScanConfig
+    from idsim.audit.outcome import Settle
     from idsim.audit.work import Work
 
 __all__ = ["MATCHERS", "write_several"]
@@ -24,7 +26,9 @@ __all__ = ["MATCHERS", "write_several"]
 MATCHERS = "matchers"
 
 
-def write_several(config: ScanConfig, folder: Path, works: list[Work], compare: Compare) -> dict[str, Any]:
+def write_several(
+    config: ScanConfig, folder: Path, works: list[Work], compare: Compare, settle: Settle = as_measured
+) -> dict[str, Any]:
     """Write the summary over the matchers, whose own summaries are there, and return it.
 
     Parameters
@@ -37,6 +41,8 @@ def write_several(config: ScanConfig, folder: Path, works: list[Work], compare: 
         By matcher.
     compare : callable
         Returns the scores of a matcher between the real sets and a synthetic one, by its name.
+    settle : callable
+        Called with the folder and the content of the summary; what it returns is written.
     """
     labels = [work.label for work in works]
     summaries = {label: json.loads((folder / MATCHERS / label / SUMMARY).read_bytes()) for label in labels}
@@ -69,6 +75,6 @@ def write_several(config: ScanConfig, folder: Path, works: list[Work], compare: 
     }
     curves = {"schema_version": CURVES_VERSION, "flagged": agreed.flagged}
     write_json(folder / CURVES, rounded(curves))
-    summary = {name: rounded(value) for name, value in summary.items()}
+    summary = settle(folder, {name: rounded(value) for name, value in summary.items()})
     write_json(folder / SUMMARY, summary)
     return summary

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from idsim.audit.faces import FaceSet
     from idsim.audit.rates.intervals import Interval
     from idsim.audit.rates.leakage import Exposure, Leakage, Rate
+    from idsim.audit.records import Key
     from idsim.audit.thresholds.calibration import ErrorRate
 
 __all__ = [
@@ -40,7 +41,7 @@ DIGITS = 9
 
 
 def make_summary(
-    config: ScanConfig, evaluation: Evaluation, matcher: dict[str, Any], key: bytes, tables: list[str]
+    config: ScanConfig, evaluation: Evaluation, matcher: dict[str, Any], key: Key, tables: list[str]
 ) -> dict[str, Any]:
     """Return the content of ``summary.json``: plain JSON values in a fixed order.
 
@@ -293,7 +294,7 @@ def percent(rate: float) -> str:
 # --- top pairs ------------------------------------------------------------------------------------
 
 
-def _top_pairs(config: ScanConfig, evaluation: Evaluation, key: bytes) -> list[dict[str, Any]]:
+def _top_pairs(config: ScanConfig, evaluation: Evaluation, key: Key) -> list[dict[str, Any]]:
     """Return the best matches in the training set, one per synthetic image, best first."""
     sets = evaluation.sets
     scores = evaluation.training.scores[:, 0]

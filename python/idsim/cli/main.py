@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "report",
         "Write a finished scan as one page that can be shown, or compare several.",
     ),
+    "bundle": ("bundle", "bundle", "Pack a finished scan for others to replicate."),
     "gate": ("gate", "gate", "Say whether a finished scan fulfils a policy."),
     "calibrate": (
         "calibrate",
@@ -113,7 +114,7 @@ def main(
 ) -> None:
     """Exact similarity search over embeddings, and an identity-leakage audit of face generators.
 
-    Exit status: 0 done, 1 policy violated, 2 bad usage or input, 3 inconclusive,
+    Exit status: 0 done, 1 policy violated or replication differs, 2 bad usage or input, 3 inconclusive,
     4 incomplete but resumable, 5 a needed capability is missing, 130 interrupted.
     """
 

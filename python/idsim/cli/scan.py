@@ -25,9 +25,9 @@ INCONCLUSIVE = 3
 
 def scan(
     config: Annotated[
-        Path,
+        Path | None,
         typer.Argument(help="The TOML file that describes the scan (docs/scan.md).", autocompletion=configs),
-    ],
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print summary.json instead of tables.")] = False,
     pairs: Annotated[int, typer.Option(min=0, help="How many of the nearest pairs to show.")] = 10,
     names: Annotated[
@@ -45,6 +45,17 @@ def scan(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show plan, bytes and an estimate of the time; write nothing.")
     ] = False,
+    from_bundle: Annotated[
+        Path | None,
+        typer.Option(help="Compute the scan in this bundle again, and compare (docs/replication.md)."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="With --from-bundle: new folder for the results.")
+    ] = None,
+    matcher: Annotated[
+        list[str] | None,
+        typer.Option(help="With --from-bundle: NAME=FILE, a matcher that embeds bundled pictures again."),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
 ) -> None:
     """Measure whether synthetic faces resemble people of the training set more than others.
@@ -53,8 +64,19 @@ def scan(
     finished run: idsim scan person RUN --id NAME.
 
     Exit status 3: the calibration set supports no threshold for the primary operating point. 4: this job's part is
-    done, and other jobs' parts are missing.
+    done, and other jobs' parts are missing. With --from-bundle 1: a result is not the one in the bundle.
     """
+    if from_bundle is not None:
+        if config or shard or devices or dry_run or names:
+            raise ValueError(
+                "--from-bundle brings its own scan: give -o, --matcher and --json beside it only"
+            )
+        _replicate(from_bundle, output, matcher or [], as_json, quiet)
+        return
+    if config is None:
+        raise ValueError("give the TOML file that describes the scan, or --from-bundle FILE")
+    if output is not None or matcher:
+        raise ValueError("--output and --matcher belong to --from-bundle")
     from idsim.audit.run import scan as run_scan
     from idsim.audit.work import Job
 
@@ -71,6 +93,19 @@ def scan(
     with unfinished(), resumable("shards"), progress_bar(quiet) as progress:
         result = run_scan(config, job=job, devices=wanted, progress=progress)
     report(result, as_json, pairs, names)
+
+
+def _replicate(file: Path, output: Path | None, given: list[str], as_json: bool, quiet: bool) -> None:
+    from idsim.audit.bundling.replicating import replicate
+    from idsim.cli.bundle import report_replication
+
+    models = {}
+    for text in given:
+        name, _, model = text.partition("=")
+        models[name] = model
+    with progress_bar(quiet) as progress:
+        found = replicate(file, output, matchers=models, tell=progress)
+    report_replication(found, as_json)
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from idsim.audit.analysis.significance import (
 )
 from idsim.audit.analysis.strata import strata
 from idsim.audit.analysis.tails import by_gallery_size, lift
+from idsim.audit.faces import NOT_REDONE, EmbeddingsNeededError
 from idsim.audit.persons.thumbnails import near_copies
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from idsim.audit.configuration.config import ScanConfig
     from idsim.audit.evaluation import Baseline, PointResult, Sets
+    from idsim.audit.records import Key
 
 __all__ = ["Analysis", "analyse"]
 
@@ -60,7 +62,7 @@ def analyse(
     baseline: Baseline,
     sets: Sets,
     points: list[PointResult],
-    key: bytes,
+    key: Key,
     tell: Callable[[str, int, int], None],
 ) -> Analysis:
     """Analyse one synthetic set.
@@ -101,7 +103,10 @@ def analyse(
     entries: dict[str, Any] = {}
     for number, (name, step) in enumerate(steps):
         tell("analysis", number, len(steps) + 2)
-        entries[name] = step(context)
+        try:
+            entries[name] = step(context)
+        except EmbeddingsNeededError:
+            entries[name] = dict(NOT_REDONE)
     tell("analysis", len(steps), len(steps) + 2)
     exposed = exposure(context)
     entries["exposure"], table = persons_of(context, exposed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from idsim.audit.diagnostics.influence import (
 )
 from idsim.audit.diagnostics.overlap import cross_overlap, holdout_to_drop, overlap_finding
 from idsim.audit.diagnostics.thresholds import holdout_finding, threshold_findings
-from idsim.audit.faces import encode_labels
+from idsim.audit.faces import EmbeddingsNeededError, encode_labels
 from idsim.audit.rates.resampling import unique_hits
 from idsim.audit.records import pseudonym
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from idsim.audit.diagnostics.findings import Finding
     from idsim.audit.faces import FaceSet
     from idsim.audit.rates.resampling import Hits
+    from idsim.audit.records import Key
     from idsim.results import Pairs
 
 __all__ = ["findings_of"]
@@ -41,7 +43,7 @@ __all__ = ["findings_of"]
 SAMPLED_PAIRS = 20_000  # for quantiles: 1 % rests on 200 of them
 
 
-def findings_of(context: Context, key: bytes) -> list[Finding]:
+def findings_of(context: Context, key: Key) -> list[Finding]:
     """Return what all checks found; `key` is that of the pseudonyms."""
     found = [*_threshold_checks(context), *_set_checks(context), *_declared_checks(context)]
     threshold = context.threshold
@@ -83,17 +85,23 @@ def _set_checks(context: Context) -> list[Finding]:
         acquired[name] = acquisition(failed, encode_labels(faces.labels)[0], context.confidence)
     found = acquisition_findings(acquired, confidence=context.confidence)
     found.append(exchange_finding(context.persons("training"), context.persons("holdout")))
-    if all(faces.vectors.shape[1] for faces in sets.values()):
-        scores, quantiles = {}, {}
-        for stage, (name, faces) in enumerate(sets.items()):
-            persons = faces.codes()[0]
-            scores[name] = impostor_scores(faces.vectors, persons, context.metric)
-            metric: Any = context.metric
-            quantiles[name] = sampled_quantiles(
-                faces.vectors, persons, metric, context.rng(20 + stage), SAMPLED_PAIRS
-            )
-        found += impostor_findings(scores, context.metric, quantiles)
+    with contextlib.suppress(EmbeddingsNeededError):
+        found += _impostor_checks(context)
     return found
+
+
+def _impostor_checks(context: Context) -> list[Finding]:
+    if not context.has_vectors:
+        return []
+    scores, quantiles = {}, {}
+    for stage, (name, faces) in enumerate(context.sets.faces.items()):
+        persons = faces.codes()[0]
+        scores[name] = impostor_scores(faces.vectors, persons, context.metric)
+        metric: Any = context.metric
+        quantiles[name] = sampled_quantiles(
+            faces.vectors, persons, metric, context.rng(20 + stage), SAMPLED_PAIRS
+        )
+    return impostor_findings(scores, context.metric, quantiles)
 
 
 def _declared_checks(context: Context) -> list[Finding]:
@@ -158,7 +166,7 @@ def _hub_checks(context: Context, training: Pairs, holdout: Pairs) -> list[Findi
     return found
 
 
-def _influence_check(context: Context, hits: dict[str, Hits], key: bytes) -> list[Finding]:
+def _influence_check(context: Context, hits: dict[str, Hits], key: Key) -> list[Finding]:
     leakage = context.points[0].leakage
     if leakage is None:
         return []

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from idsim.audit.faces import NOT_REDONE, EmbeddingsNeededError
+from idsim.audit.pairs.comparing import MAX_MATED_PAIRS, mated_pairs
 from idsim.audit.rates.dependence import pairs_of
 from idsim.audit.rates.intervals import rule_of_three
 from idsim.audit.rates.resampling import image_counts
@@ -18,7 +20,7 @@ from idsim.audit.thresholds.contamination import (
 from idsim.audit.thresholds.extremes import extrapolate, fit_tail, tail_entry
 from idsim.audit.thresholds.gumbel import fit_gumbel, growth_entry
 from idsim.audit.thresholds.roc import fmr_grid, separate, separation_entry
-from idsim.audit.thresholds.sampled_impostors import binned_with_sample, mated_scores, sample_impostors
+from idsim.audit.thresholds.sampled_impostors import binned_with_sample, sample_impostors
 from idsim.audit.thresholds.tail_impostors import TailImpostors
 from idsim.audit.thresholds.vertex_bootstrap import bootstrap_entry, bootstrap_false_match_rate
 
@@ -84,8 +86,14 @@ def calibration_analyses(config: ScanConfig, baseline: Baseline) -> CalibrationA
         ),
     }
     if holdout.vectors.shape[1]:
-        sample = sample_impostors(holdout.vectors, persons, _metric(own))
-        result["separation"] = _separation(config, holdout, own, sample)
+        try:
+            sample = baseline.comparisons.further(
+                ("sampled impostors", "holdout"),
+                lambda: sample_impostors(holdout.vectors, persons, _metric(own)),
+            )
+            result["separation"] = _separation(config, holdout, own, mated, sample)
+        except EmbeddingsNeededError:
+            result["separation"] = dict(NOT_REDONE)
     if config.calibration.extrapolate:
         fit = _tail(config, own, persons, keep)
         wanted = [] if isinstance(fit, str) else extrapolate(fit, list(config.calibration.extrapolate))
@@ -117,12 +125,16 @@ def _bootstrap(
 
 
 def _separation(
-    config: ScanConfig, holdout: FaceSet, own: Compared, sample: NDArray[np.float32]
+    config: ScanConfig,
+    holdout: FaceSet,
+    own: Compared,
+    mated: NDArray[np.float32],
+    sample: NDArray[np.float32],
 ) -> dict[str, Any]:
     """Return DET, EER, AUC, KS and d' of mated against impostor scores of the holdout."""
     persons = holdout.codes()[0]
     images = image_counts(persons)
-    mated, whose = mated_scores(holdout, _metric(own))
+    whose = persons[mated_pairs(holdout, MAX_MATED_PAIRS)[0]]
     impostors, sampled = binned_with_sample(own, sample, pairs_of(images))
     rates = fmr_grid(rule_of_three(len(images) * (len(images) - 1) // 2))
     found = separate(mated, whose, impostors, rates, config.statistics.confidence)

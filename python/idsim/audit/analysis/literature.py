@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from idsim.audit.analysis.context import Context, refused
+from idsim.audit.faces import NOT_REDONE, EmbeddingsNeededError
 from idsim.audit.literature import (
     authenticity,
     closer_record_share,
@@ -22,6 +23,7 @@ from idsim.audit.records import pseudonym
 
 if TYPE_CHECKING:
     from idsim.audit.pairs.compared import Compared
+    from idsim.audit.records import Key
 
 __all__ = ["listed_pairs", "published"]
 
@@ -59,7 +61,10 @@ def published(context: Context) -> dict[str, Any]:
         return result | {"refused_others": "the matcher gives scores, and these need embeddings"}
     if not context.affordable("literature"):
         return result | {"refused_others": context.too_much("literature")}
-    return result | _of_vectors(context, training)
+    try:
+        return result | _of_vectors(context, training)
+    except EmbeddingsNeededError:
+        return result | NOT_REDONE
 
 
 def _of_vectors(context: Context, compared: Compared) -> dict[str, Any]:
@@ -100,7 +105,7 @@ def _of_vectors(context: Context, compared: Compared) -> dict[str, Any]:
     return {name: plain_values(value) for name, value in found.items()}
 
 
-def listed_pairs(context: Context, key: bytes) -> list[dict[str, Any]]:
+def listed_pairs(context: Context, key: Key) -> list[dict[str, Any]]:
     """Return the 100 nearest pairs of all between the synthetic set and training, under pseudonyms."""
     compared = context.compared("synthetic", "training")
     if compared is None:

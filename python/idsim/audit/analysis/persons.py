@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -66,8 +67,10 @@ def density(context: Context) -> dict[str, Any]:
     scores = []
     for name, compared in sides.items():
         vectors = context.sets.faces[name].vectors[keep[name]]
-        near, _ = search(vectors, reference, k, metric=metric)
-        ratios = density_ratios(compared.scores[keep[name], k - 1], np.asarray(near)[:, -1], metric)
+        near = context.comparisons.further(
+            ("nearest among real people", name, str(k)), partial(_kth, vectors, reference, k, metric)
+        )
+        ratios = density_ratios(compared.scores[keep[name], k - 1], near, metric)
         _, codes = np.unique(context.persons(name)[keep[name]], return_inverse=True)
         scores.append(person_scores(ratios, codes.reshape(-1), "score"))
     found = infer_membership(
@@ -95,7 +98,10 @@ def membership_by_images(context: Context) -> dict[str, Any]:
             scores, known = best_within(compared, keep)
             if not known.all():
                 missing = context.sets.faces[name].vectors[~known]
-                scores[~known] = np.asarray(search(missing, synthetic[keep], 1, metric=metric).scores)[:, 0]
+                scores[~known] = context.comparisons.further(
+                    ("nearest of a part of the images", name, str(int(keep.sum()))),
+                    partial(_kth, missing, synthetic[keep], 1, metric),
+                )
             found.append(scores)
         return found[0], found[1]
 
@@ -106,6 +112,11 @@ def membership_by_images(context: Context) -> dict[str, Any]:
         subsets, best, persons, metric, permutations, context.rng(10), context.confidence
     )
     return {"points": membership_curve_entry(points)}
+
+
+def _kth(queries: Any, gallery: Any, k: int, metric: Any) -> NDArray[np.float32]:
+    """Return the score of the k-th best match of every query."""
+    return np.asarray(search(queries, gallery, k, metric=metric).scores)[:, k - 1]
 
 
 def _real_in_synthetic(context: Context) -> dict[str, Compared] | str:

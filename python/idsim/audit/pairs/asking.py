@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 __all__ = ["comparisons_of"]
 
 
-def comparisons_of(work: Work, pairing: Pairing | None, variant: str) -> Comparisons:
+def comparisons_of(
+    work: Work, pairing: Pairing | None, variant: str, engine: Comparisons | None = None
+) -> Comparisons:
     """Return the scores between the real sets and one synthetic set, by its name; each is read when it is asked for.
 
     Parameters
@@ -27,6 +29,8 @@ def comparisons_of(work: Work, pairing: Pairing | None, variant: str) -> Compari
         Its comparisons; None of a matcher that gives scores.
     variant : str
         The synthetic set.
+    engine : Comparisons, optional
+        Answers what is not stored; default: the engine, from the embeddings.
     """
     if pairing is None:
         assert work.comparisons is not None, "a matcher has vectors or scores"
@@ -37,4 +41,4 @@ def comparisons_of(work: Work, pairing: Pairing | None, variant: str) -> Compari
         pair = names.get((rows, columns))
         return None if pair is None else pairing.compared(pair, variant)
 
-    return StoredComparisons(pairing.metric, load)
+    return StoredComparisons(pairing.metric, load, engine)

@@ -6,7 +6,7 @@ that reach a threshold, the pairs of one person.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from idsim.tails import count_above
 from idsim.topk import search
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -122,6 +122,9 @@ class Comparisons(Protocol):
         self, faces: FaceSet, codes: NDArray[np.int64], searched: tuple[FaceSet, NDArray[np.int64]] | None
     ) -> Impostors | None:
         """Return the comparisons of persons of a set; None where the set was not compared with itself."""
+
+    def further(self, question: tuple[str, ...], compute: Callable[[], NDArray[Any]]) -> NDArray[np.float32]:
+        """Return scores that only embeddings tell: computed, or known as the answer to a question."""
 
 
 def mated_pairs(faces: FaceSet, room: int) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
@@ -272,3 +275,11 @@ class VectorComparisons:
         """Return the comparisons of persons of a set."""
         others = None if searched is None else (searched[0].vectors, searched[1])
         return VectorImpostors(faces.vectors, codes, self.metric, others)
+
+    def further(
+        self,
+        question: tuple[str, ...],  # noqa: ARG002 - of others
+        compute: Callable[[], NDArray[Any]],
+    ) -> NDArray[np.float32]:
+        """Return scores that only embeddings tell."""
+        return np.asarray(compute(), np.float32)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from idsim.audit.pairs.compared import Compared, reaches
-from idsim.audit.pairs.comparing import VectorComparisons, VectorImpostors
+from idsim.audit.pairs.comparing import VectorComparisons
 from idsim.results import Pairs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
     from idsim.audit.faces import FaceSet
+    from idsim.audit.pairs.comparing import Comparisons, Impostors
     from idsim.options import Metric
 
 __all__ = ["StoredComparisons"]
@@ -24,7 +25,7 @@ __all__ = ["StoredComparisons"]
 FEW_KNOWN = 0.5
 
 
-class StoredComparisons(VectorComparisons):
+class StoredComparisons:
     """Comparisons of embeddings that were made before.
 
     Parameters
@@ -33,11 +34,20 @@ class StoredComparisons(VectorComparisons):
         How embeddings are compared.
     load : callable
         Returns the comparison of two sets, by the names of rows and columns, or None; asked once for each.
+    engine : Comparisons, optional
+        Answers what is not stored; default: the engine, from the embeddings.
     """
 
-    def __init__(self, metric: Metric, load: Callable[[str, str], Compared | None]) -> None:
-        super().__init__(metric)
-        self._load = load
+    complete = True
+
+    def __init__(
+        self,
+        metric: Metric,
+        load: Callable[[str, str], Compared | None],
+        engine: Comparisons | None = None,
+    ) -> None:
+        self.metric = metric
+        self._load, self._engine = load, engine or VectorComparisons(metric)
         self._known: dict[tuple[str, str], Compared | None] = {}
 
     def stored(self, rows: str, columns: str) -> Compared | None:
@@ -53,7 +63,7 @@ class StoredComparisons(VectorComparisons):
         found = self.stored(queries.name, gallery.name)
         wanted = min(count, len(gallery.rows))
         if found is None or queries.name == gallery.name or found.scores.shape[1] < wanted:
-            return super().best(queries, gallery, count)
+            return self._engine.best(queries, gallery, count)
         return found.scores[:, :wanted], found.ids[:, :wanted]
 
     def compared(self, queries: FaceSet, gallery: FaceSet) -> Compared | None:
@@ -70,41 +80,50 @@ class StoredComparisons(VectorComparisons):
             return _turned(turned.reaching(threshold))
         if found is None and turned is None:
             return None
-        return super().reaching(queries, gallery, threshold)
+        return self._engine.reaching(queries, gallery, threshold)
+
+    def claimed_fmr(self, threshold: float) -> float | None:
+        """Return None: a similarity claims no error rate."""
+        return self._engine.claimed_fmr(threshold)
+
+    def claimed_threshold(self, fmr: float) -> float | None:
+        """Return None: a similarity claims no error rate."""
+        return self._engine.claimed_threshold(fmr)
+
+    def mated(self, sets: Sequence[FaceSet]) -> tuple[NDArray[np.float32], int]:
+        """Return the scores of up to 100,000 pairs of images of one person, and the persons in them."""
+        return self._engine.mated(sets)
 
     def impostors(
         self, faces: FaceSet, codes: NDArray[np.int64], searched: tuple[FaceSet, NDArray[np.int64]] | None
-    ) -> VectorImpostors:
+    ) -> Impostors | None:
         """Return the comparisons of persons of a set."""
         own = self.stored(faces.name, faces.name)
-        if own is None:
-            return super().impostors(faces, codes, searched)
-        others = None if searched is None else (searched[0].vectors, searched[1])
+        engine = self._engine.impostors(faces, codes, searched)
+        if own is None or engine is None:
+            return engine
         best = own if searched is None else self.stored(faces.name, searched[0].name)
-        return _StoredImpostors(faces.vectors, codes, self.metric, others, own, best)
+        return _StoredImpostors(engine, own, best)
+
+    def further(self, question: tuple[str, ...], compute: Callable[[], NDArray[Any]]) -> NDArray[np.float32]:
+        """Return scores that only embeddings tell."""
+        return self._engine.further(question, compute)
 
 
-class _StoredImpostors(VectorImpostors):
-    """Impostor comparisons of a set that was compared with itself."""
+class _StoredImpostors:
+    """Impostor comparisons of a set that was compared with itself; `engine` answers what is not stored."""
 
-    def __init__(
-        self,
-        vectors: NDArray[np.float32],
-        persons: NDArray[np.int64],
-        metric: Metric,
-        searched: tuple[NDArray[np.float32], NDArray[np.int64]] | None,
-        own: Compared,
-        best: Compared | None,
-    ) -> None:
-        super().__init__(vectors, persons, metric, searched)
-        self._own, self._best = own, best
+    def __init__(self, engine: Impostors, own: Compared, best: Compared | None) -> None:
+        self.metric, self.persons = engine.metric, engine.persons
+        self.searched, self.separate = engine.searched, engine.separate
+        self._engine, self._own, self._best = engine, own, best
 
     def best(self) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Return score and number of the best match of every face among the searched of other persons."""
         if self._best is None or not self._best.scores.shape[1]:
-            return super().best()
+            return self._engine.best()
         scores, ids = self._best.scores[:, 0], self._best.ids[:, 0]
-        return super().best() if (ids < 0).mean() > FEW_KNOWN else (scores, ids)
+        return self._engine.best() if (ids < 0).mean() > FEW_KNOWN else (scores, ids)
 
     def known(self, scores: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Return for every score whether all comparisons that are as good are known."""
@@ -112,13 +131,13 @@ class _StoredImpostors(VectorImpostors):
 
     def pairs(self, threshold: float) -> Pairs:
         """Return the unordered pairs of different persons that reach a threshold."""
-        return self._own.reaching(threshold) if self._own.holds(threshold) else super().pairs(threshold)
+        return self._own.reaching(threshold) if self._own.holds(threshold) else self._engine.pairs(threshold)
 
     def tail(self, count: int) -> NDArray[np.float32]:
         """Return at least the `count` best scores of unordered pairs of different persons, best first."""
         scores = self._own.tail.scores
         if len(scores) < count:
-            return super().tail(count)
+            return self._engine.tail(count)
         ascending = np.sort(scores)
         return ascending if self.metric == "l2" else ascending[::-1].copy()
 

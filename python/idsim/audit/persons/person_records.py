@@ -10,6 +10,7 @@ from idsim.audit.records import pseudonyms
 
 if TYPE_CHECKING:
     from idsim.audit.evaluation import Evaluation
+    from idsim.audit.records import Key
 
 __all__ = ["PERSON_TYPES", "person_columns"]
 
@@ -23,7 +24,7 @@ PERSON_TYPES = {
 }
 
 
-def person_columns(evaluation: Evaluation, key: bytes) -> dict[str, list[Any]]:
+def person_columns(evaluation: Evaluation, key: Key) -> dict[str, list[Any]]:
     """Return the persons of the training set as columns; empty where they were not compared.
 
     ``person`` and ``pseudonym``; ``images`` of the person; synthetic ``clusters`` that reach the person at the

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -41,12 +41,17 @@ class ScoreComparisons:
         The ids of every set, by its name.
     reading : Reading
         What the scores mean.
+
+    Attributes
+    ----------
+    tables : dict
+        As given.
     """
 
     def __init__(
         self, tables: dict[tuple[str, str], ScoreTable], sides: dict[str, Side], reading: Reading
     ) -> None:
-        self._tables, self._sides, self._reading = tables, sides, reading
+        self.tables, self._sides, self._reading = tables, sides, reading
         self.metric = "l2" if reading.lower else "score"
         self.complete = reading.complete == "true"
 
@@ -78,7 +83,7 @@ class ScoreComparisons:
             Pairs that reach it may be missing in the files, or too many are there.
         """
         names = (queries.name, gallery.name)
-        table = self._tables.get(names) or self._tables.get(names[::-1])
+        table = self.tables.get(names) or self.tables.get(names[::-1])
         if table is None:
             return None
         return self.collect(self._between(queries, gallery), threshold, table.level, " x ".join(names))
@@ -89,7 +94,7 @@ class ScoreComparisons:
         Best matches beyond those of the tail are not told.
         """
         names = (queries.name, gallery.name)
-        table = self._tables.get(names) or self._tables.get(names[::-1])
+        table = self.tables.get(names) or self.tables.get(names[::-1])
         if table is None or (not table.level > -math.inf and self._reading.complete != "true"):
             return None
         level = float(self._reading.oriented(np.array([table.level], np.float32))[0])
@@ -118,7 +123,7 @@ class ScoreComparisons:
         """
         room, total, found = MAX_MATED_PAIRS, 0, [np.empty(0, np.float32)]
         for faces in sets:
-            if (faces.name, faces.name) not in self._tables:
+            if (faces.name, faces.name) not in self.tables:
                 continue
             left, right, persons = mated_pairs(faces, room)
             wanted = np.minimum(left, right) * len(faces.rows) + np.maximum(left, right)
@@ -138,13 +143,13 @@ class ScoreComparisons:
         self, faces: FaceSet, codes: NDArray[np.int64], searched: tuple[FaceSet, NDArray[np.int64]] | None
     ) -> ScoreImpostors | None:
         """Return the comparisons of persons of a set; None where they were not compared."""
-        own = self._tables.get((faces.name, faces.name))
+        own = self.tables.get((faces.name, faces.name))
         if own is None:
             return None
         if searched is None:
             return ScoreImpostors(self, lambda: self._between(faces, faces), own.level, codes)
         gallery, labels = searched
-        other = self._tables.get((faces.name, gallery.name))
+        other = self.tables.get((faces.name, gallery.name))
         if other is None:
             raise ValueError(f"[scores] has no scores of {faces.name} x {gallery.name} to search in")
         return ScoreImpostors(
@@ -154,6 +159,11 @@ class ScoreComparisons:
             codes,
             (lambda: self._between(faces, gallery), labels),
         )
+
+    def further(self, question: tuple[str, ...], compute: Callable[[], NDArray[Any]]) -> NDArray[np.float32]:
+        """Raise UnsupportedError: there are no embeddings."""
+        del compute
+        raise UnsupportedError(f"the matcher gives scores, and {' '.join(question)} needs embeddings")
 
     def oriented(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return scores with higher ones better, or back in the files' way."""
@@ -182,13 +192,13 @@ class ScoreComparisons:
 
     def _between(self, queries: FaceSet, gallery: FaceSet) -> Iterator[Chunk]:
         """Yield the scores of the embeddings of two sets, numbered as the sets number them."""
-        table = self._tables.get((queries.name, gallery.name))
+        table = self.tables.get((queries.name, gallery.name))
         places = self._places(queries), self._places(gallery)
         if table is not None:
             yield from _renumbered(table.chunks(), *places)
             return
         for rows, columns, scores in _renumbered(
-            self._tables[gallery.name, queries.name].chunks(), places[1], places[0]
+            self.tables[gallery.name, queries.name].chunks(), places[1], places[0]
         ):
             yield Chunk(columns, rows, scores)
 

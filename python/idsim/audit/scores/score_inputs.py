@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from idsim.audit.configuration.config import ScanConfig, SetConfig
     from idsim.audit.scores.score_config import ScoresConfig
 
-__all__ = ["load_comparisons", "load_ids"]
+__all__ = ["load_comparisons", "load_ids", "reading_of", "sides_of"]
 
 STATUS = ("ok", "no_face", "unreadable")
 
@@ -81,14 +81,7 @@ def load_comparisons(
     MatcherError, GalleryError
         A file cannot be used; rows are named.
     """
-    reading = Reading(
-        not settings.higher_is_better, settings.score_scale, settings.complete, settings.floor or 0.0
-    )
-    sides = {}
-    for name, faces in sets.items():
-        present = np.zeros(len(faces.items), np.bool_)
-        present[faces.rows] = True
-        sides[name] = Side(name, {item: number for number, item in enumerate(faces.items)}, present)
+    reading, sides = reading_of(settings), sides_of(sets)
     tables, fingerprints = {}, {}
     given = settings.given()
     for number, (key, (probes, gallery)) in enumerate(given.items()):
@@ -97,6 +90,23 @@ def load_comparisons(
         fingerprints[key] = _fingerprint(path)
         tell(number + 1, len(given))
     return ScoreComparisons(tables, sides, reading), fingerprints
+
+
+def reading_of(settings: ScoresConfig) -> Reading:
+    """Return how the files of scores are read."""
+    return Reading(
+        not settings.higher_is_better, settings.score_scale, settings.complete, settings.floor or 0.0
+    )
+
+
+def sides_of(sets: dict[str, FaceSet]) -> dict[str, Side]:
+    """Return the ids of every set, and which of them have a face."""
+    sides = {}
+    for name, faces in sets.items():
+        present = np.zeros(len(faces.items), np.bool_)
+        present[faces.rows] = True
+        sides[name] = Side(name, {item: number for number, item in enumerate(faces.items)}, present)
+    return sides
 
 
 def _fingerprint(path: Path) -> dict[str, Any]:

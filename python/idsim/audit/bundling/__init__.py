@@ -1,0 +1,1 @@
+"""Runs packed so that others can replicate them, and replicated from such a bundle."""
