@@ -195,14 +195,13 @@ def exposure(found: SetResults, identity: Identity) -> Figure | str:
         least = 0.5 / max(sum(number for _, number in reached[name]) for name, *_ in SIDES)
         for name, words, line, _ in SIDES:
             x, y = _sorted_counts(reached[name], least)
-            if not y:
-                continue
-            most = max(most, y[0])
+            most = max([most, *y[:1]])
             found_axes.plot(
                 x, y, color=colour(name), linestyle=line, drawstyle="steps-pre", linewidth=2.0,
                 label=f"{words.removeprefix('against ')}: {count(_exposed(reached[name]))} persons",
             )  # fmt: skip
-            found_axes.plot([x[-1]] * 2, [y[-1], 0], color=colour(name), linestyle=line, linewidth=2.0)
+            if y:
+                found_axes.plot([x[-1]] * 2, [y[-1], 0], color=colour(name), linestyle=line, linewidth=2.0)
         found_axes.set_xscale("log")
         found_axes.set_xlim(least, 1.0)
         found_axes.set_ylim(0, most * 1.15)

@@ -179,12 +179,19 @@ def _thresholds(context: Context, sides: list[Compared]) -> NDArray[np.float64]:
     if not known:
         return np.empty(0)
     level = max(float(better_is_higher(side.level, side.metric)) for side in sides)
-    loosest = max(level, *(_reached_by(part, MOST_PAIRS) for part in known))
+    loosest = max(level, _everybody(sides), *(_reached_by(part, MOST_PAIRS) for part in known))
     strictest = max(float(part.max()) for part in known)
     points = [result.point.threshold for result in context.points if result.point.threshold is not None]
     wanted = better_is_higher(points, context.metric)
     inside = wanted[(wanted >= loosest) & (wanted <= strictest)]
     return np.unique(np.concatenate([np.linspace(loosest, strictest, STEPS), inside]))
+
+
+def _everybody(sides: list[Compared]) -> float:
+    """Return the threshold at which every image finds somebody in both sets: there the curves are flat."""
+    best = np.concatenate([better_is_higher(side.scores[:, :1], side.metric).reshape(-1) for side in sides])
+    known = best[np.isfinite(best)]
+    return float(known.min()) if len(known) else -math.inf
 
 
 def _reached_by(scores: NDArray[np.float64], pairs: int) -> float:
