@@ -58,9 +58,20 @@ def last_part(path: str) -> str:
     return PurePath(path).name or path
 
 
+SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
 def number(value: float | None, digits: int = 3) -> str:
-    """Return a number in `digits` significant digits; a dash where there is none."""
-    return "–" if value is None else f"{value:.{digits}g}"
+    """Return a number in `digits` significant digits, with powers of ten where it is tiny or huge; a dash for None."""
+    if value is None:
+        return "–"
+    if 1000 <= value < 1e7:
+        return count(value)
+    mantissa, _, exponent = f"{value:.{digits}g}".replace("-", "−", 1 if value < 0 else 0).partition("e")
+    if not exponent:
+        return mantissa
+    power = f"10{str(int(exponent)).translate(SUPERSCRIPTS)}"
+    return power if mantissa == "1" else f"{mantissa}·{power}"
 
 
 def count(value: float | None) -> str:
@@ -70,12 +81,12 @@ def count(value: float | None) -> str:
 
 def p_value(value: float | None) -> str:
     """Return a p-value in two digits."""
-    return "–" if value is None else f"{value:.2g}"
+    return number(value, 2)
 
 
 def rate(value: float) -> str:
     """Return a rate in percent, which no line breaks apart."""
-    return percent(value).replace(" ", "\N{NO-BREAK SPACE}")
+    return percent(value).replace(" ", "\N{NO-BREAK SPACE}").replace("-", "−")
 
 
 def interval(entry: Mapping[str, float | None]) -> str:

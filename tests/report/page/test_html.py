@@ -24,7 +24,7 @@ from idsim.report.data import open_run
 from idsim.report.html import render, write_report
 from idsim.report.nearest import Nearest
 from idsim.report.page import Options, one_run
-from idsim.report.text import rate, shortened, visible
+from idsim.report.text import number, rate, shortened, visible
 from idsim.report.thumbnails import BLURRED_SIDE, SHOWN_SIDE
 from report.page.hostile_names import hostile_names
 from report.page.reading import Parsed, pictures_of, shape
@@ -214,13 +214,14 @@ def test_a_point_that_is_refused_says_why(vectors_run, tmp_path):
 
 
 def test_scores_that_were_given_and_rates_that_are_claimed(tmp_path):
-    scores, _ = write_sets(tmp_path)
+    folder = tmp_path / "data"
+    scores, _ = write_sets(folder)
     for key in ("training", "holdout"):
-        np.save(tmp_path / f"{key}-scores.npy", np.maximum(0, np.rint(120 * scores[key])).astype(np.int16))
+        np.save(folder / f"{key}-scores.npy", np.maximum(0, np.rint(120 * scores[key])).astype(np.int16))
     files = {key: f"{key}-scores.npy" for key in ("training", "holdout")}
     tail = LITTLE + '[calibration]\nfpir = [0.05]\nfmr = [1e-4]\nprimary = "fmr=0.0001"\n'
-    (tmp_path / "scores.toml").write_text(config_text(files, more='score_scale = "-12log10far"\n', tail=tail))
-    words = Parsed(page(scan(tmp_path / "scores.toml").folder, tmp_path / "a.html")).words
+    (folder / "scores.toml").write_text(config_text(files, more='score_scale = "-12log10far"\n', tail=tail))
+    words = Parsed(page(scan(folder / "scores.toml").folder, tmp_path / "a.html")).words
     for part in (
         "claimed 0.0001", "the thresholds are claimed, not measured", "were given as files",
         "Refused: the holdout was not compared with itself.",
@@ -482,10 +483,10 @@ def test_hostile_names_of_files_and_sets(pictures_run, tmp_path):
     for part in open_run(run).sets:
         path = part.folder / "pairs.parquet"
         table = pq.read_table(path)
-        for number, column in enumerate(("synthetic", "image", "person")):
+        for turn, column in enumerate(("synthetic", "image", "person")):
             values = table[column].to_pylist()
             fresh = {
-                value: names[(place + 97 * number) % len(names)] + str(place)
+                value: names[(place + 97 * turn) % len(names)] + str(place)
                 for place, value in enumerate(sorted(set(values)))
             }
             table = table.set_column(
@@ -508,6 +509,14 @@ def test_text_that_cannot_be_seen_is_shown():
     assert len(shortened("x" * 10_000)) <= 96
     assert shortened("a" * 60 + "b" * 60).startswith("a" * 60)
     assert shortened("short") == "short"
+
+
+def test_numbers_in_words():
+    assert [number(value, 2) for value in (None, 0.0, 0.0001, 6.7e-7, 1e-5, -3.25)] == [
+        "–", "0", "0.0001", "6.7·10⁻⁷", "10⁻⁵", "−3.2",
+    ]  # fmt: skip
+    assert number(1500.0) == "1\N{NARROW NO-BREAK SPACE}500"
+    assert rate(-0.0463) == "−4.63\N{NO-BREAK SPACE}%"
 
 
 # --- bad input ------------------------------------------------------------------------------------------
