@@ -58,7 +58,7 @@ def test_the_files_are_small_and_copies_are_never_overwritten(shipped, tmp_path)
     assert (tmp_path / "drawn-sphereface.onnx").read_bytes() == b"mine"
 
 
-@pytest.mark.parametrize(("name", "dim"), [("drawn-arcface", 128), ("drawn-sphereface", 64)])
+@pytest.mark.parametrize(("name", "dim"), [("drawn-arcface", 128), ("drawn-sphereface", 128)])
 def test_a_file_carries_all_that_must_be_known(shipped, pictures, name, dim):
     spec = find_spec(str(shipped[name]))
     assert (spec.name, spec.licence, spec.input.size, spec.align.mode) == (
