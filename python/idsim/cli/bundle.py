@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from idsim.cli.completion import runs
+
 if TYPE_CHECKING:
     from idsim.audit.bundling.replicating import Replication
 
@@ -27,7 +29,7 @@ class Extra(StrEnum):
 
 
 def bundle(
-    run: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
+    run: Annotated[Path, typer.Argument(help="The folder of a finished run.", autocompletion=runs)],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The bundle. Default: RUN.idsim.zip beside the run.")
     ] = None,
@@ -46,8 +48,6 @@ def bundle(
     Configuration, seeds, hashes, versions, comparisons, summary and tables, and a card that explains them. No
     embeddings, pictures or names, unless asked for. The run's inputs must still be there. Exit status 4: the run is
     not finished.
-
-    Example: idsim bundle runs/ffhq-audit -o ffhq-audit.idsim.zip
     """
     from idsim.audit.bundling.card import BIOMETRIC
     from idsim.audit.bundling.packing import pack

@@ -21,6 +21,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("idsim scan scan.toml", "Run it. The same command resumes after an interruption."),
         ("idsim scan scan.toml --shard 3/8", "One eighth of the work, in a job array; then idsim merge."),
         ("idsim scan person runs/audit --image me.jpg", "Of one person in the finished run."),
+        ("idsim scan --from-bundle audit.idsim.zip -o again", "Compute a bundled scan again, and compare."),
     ),
     "scan person": (
         ("idsim scan person runs/audit --image me-1.jpg --image me-2.jpg", "By photographs."),
@@ -49,7 +50,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "bundle": (
         ("idsim bundle runs/audit", "Numbers, seeds, hashes and comparisons; no faces, no names."),
-        ("idsim scan --from-bundle audit.idsim.zip", "Compute its numbers again."),
+        (
+            "idsim bundle runs/audit --with embeddings -o audit.idsim.zip",
+            "With what others need to search again: biometric data.",
+        ),
     ),
     "gate": (
         ("idsim gate runs/audit --policy policy.toml", "Exit status 0 passed, 1 violated, 3 inconclusive."),
@@ -187,7 +191,13 @@ _MACHINE = "The machine"
 _COLUMNS = "Columns and types"
 _SCREEN = "The screen"
 _OPTION_PANELS = {
-    **dict.fromkeys(("--output", "--json", "--quiet", "--names", "--pairs", "--junit", "--force"), _RESULT),
+    **dict.fromkeys(
+        (
+            "--output", "--json", "--quiet", "--names", "--pairs", "--junit", "--force", "--faces", "--max-pairs",
+            "--figures", "--markdown", "--latex", "--overwrite",
+        ),
+        _RESULT,
+    ),
     **dict.fromkeys(
         (
             "--threads", "--device", "--devices", "--memory-budget", "--workers", "--seconds", "--processes",

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from idsim.cli.completion import runs as run_folders
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -15,7 +17,10 @@ __all__ = ["report"]
 
 
 def report(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of finished scans.")],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN...", help="Folders of finished scans.", autocompletion=run_folders),
+    ],
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="The HTML file; default: report.html in the folder of the run."),

@@ -7,7 +7,7 @@ import io
 import json
 from typing import TYPE_CHECKING, Any
 
-from idsim.audit.folder import SUMMARY, difference
+from idsim.audit.folder import CURVES, SUMMARY, difference
 from idsim.audit.records import pseudonym
 from idsim.audit.tables import csv_cell
 
@@ -38,12 +38,12 @@ def final_files(folder: Path, key: Key) -> dict[str, bytes]:
     Returns
     -------
     dict
-        ``summary.json`` as it is; ``pairs.csv``, ``images.csv``, ``persons.csv`` and ``failures.jsonl``.
+        ``summary.json`` and ``curves.json`` as they are; ``pairs.csv``, ``images.csv``, ``persons.csv`` and ``failures.jsonl``.
     """
     found = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if path.name == SUMMARY:
+        if path.name in (SUMMARY, CURVES):
             found[name] = path.read_bytes()
         elif path.name == FAILURES:
             found[name] = _failures(path, key)
