@@ -38,7 +38,8 @@ def final_files(folder: Path, key: Key) -> dict[str, bytes]:
     Returns
     -------
     dict
-        ``summary.json`` and ``curves.json`` as they are; ``pairs.csv``, ``images.csv``, ``persons.csv`` and ``failures.jsonl``.
+        ``summary.json`` and ``curves.json`` as they are; ``pairs.csv``, ``images.csv``, ``persons.csv``,
+        ``failures.jsonl``.
     """
     found = {}
     for path in sorted(folder.rglob("*")):
