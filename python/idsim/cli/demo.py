@@ -76,7 +76,7 @@ def _scan_world(folder: Path, seeds: int, quiet: bool) -> dict[str, ScanResult]:
     from idsim.demo_world.scans import write_world
 
     with progress_bar(quiet) as progress:
-        configs = write_world(folder, seeds, lambda done, total: progress("portraits", done, total))
+        configs = write_world(folder, seeds, tell=lambda done, total: progress("portraits", done, total))
     results = {}
     for name, config in configs.items():
         with progress_bar(quiet) as progress:

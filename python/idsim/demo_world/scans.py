@@ -13,7 +13,7 @@ from idsim.demo_world.weights import write_generators
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 __all__ = ["GENERATORS", "DrawnSet", "Trained", "write_world"]
 
@@ -66,7 +66,10 @@ GENERATORS = (
 
 
 def write_world(
-    folder: str | os.PathLike[str], seeds: int = 2000, tell: Callable[[int, int], None] | None = None
+    folder: str | os.PathLike[str],
+    seeds: int = 2000,
+    generators: Sequence[Trained] = GENERATORS,
+    tell: Callable[[int, int], None] | None = None,
 ) -> dict[str, Path]:
     """Draw training sets and holdout, and describe the scan of each generator.
 
@@ -76,6 +79,8 @@ def write_world(
         A new folder: ``pictures/POPULATION``, ``weights``, ``few.toml``, ``many.toml``.
     seeds : int
         Pictures to draw of each generator.
+    generators : sequence of Trained
+        Those to scan; smaller sets make quicker scans.
     tell : callable, optional
         Called with the sets drawn and their number.
 
@@ -85,7 +90,7 @@ def write_world(
         Name of the generator -> the TOML file of its scan (docs/scan.md).
     """
     place = Path(folder)
-    sets = [drawn for generator in GENERATORS for drawn in (generator.training, generator.holdout)]
+    sets = [drawn for generator in generators for drawn in (generator.training, generator.holdout)]
     weights = place / "weights"
     weights.mkdir(parents=True)
     write_matchers(weights)
@@ -96,7 +101,7 @@ def write_world(
         draw(place / "pictures" / drawn.population, drawn.population, drawn.people, drawn.images)
     if tell is not None:
         tell(len(sets), len(sets))
-    return {generator.name: _describe(place, generator, seeds) for generator in GENERATORS}
+    return {generator.name: _describe(place, generator, seeds) for generator in generators}
 
 
 def _describe(folder: Path, generator: Trained, seeds: int) -> Path:
