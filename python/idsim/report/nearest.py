@@ -142,7 +142,7 @@ class Nearest:
         return [_pair(person, known[synthetic]) for synthetic, person in chosen]
 
     def groups(self, most: int, least: int = 2) -> list[Group]:
-        """Return the people of the training set whom at least `least` synthetic images reach, most clusters first.
+        """Return the people of the training set whom at least `least` synthetic clusters reach, most of them first.
 
         Counted is what the tables of pairs list: of every image the best matches, five unless the scan asked for
         another number.
@@ -158,7 +158,7 @@ class Nearest:
                 if matcher.name not in group.members[row.synthetic]:
                     group.members[row.synthetic].append(matcher.name)
                 group.clusters.add((row.synthetic.variant, row.cluster))
-        found = [group for group in groups.values() if len(group.members) >= least]
+        found = [group for group in groups.values() if len(group.clusters) >= least]
         found.sort(key=lambda group: (-len(group.clusters), -len(group.members), group.person))
         return found[:most]
 

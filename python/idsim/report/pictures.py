@@ -94,7 +94,7 @@ def pair_sections(
             )
             for group in groups
         ]
-        blocks.append(Groups("People of the training set whom several synthetic images reach", entries))
+        blocks.append(Groups("People of the training set whom several synthetic clusters reach", entries))
     if pairs:
         blocks.append(
             Pairs(

@@ -92,4 +92,4 @@ def rate(value: float) -> str:
 def interval(entry: Mapping[str, float | None]) -> str:
     """Return an interval of rates in percent."""
     low, high = entry["low"], entry["high"]
-    return "–" if low is None or high is None else f"{rate(low)} to {rate(high)}"
+    return "–" if low is None or high is None else f"{rate(low)} to\N{NO-BREAK SPACE}{rate(high)}"

@@ -180,7 +180,7 @@ def test_groups_gather_around_persons(series_run):
     groups = Nearest(run).groups(100)
     assert groups
     for group in groups:
-        assert len(group.members) >= 2
+        assert len(group.clusters) >= 2
         for part in run.sets:
             table = part.pairs()
             reached = {
