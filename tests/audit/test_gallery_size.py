@@ -56,6 +56,16 @@ def test_the_whole_gallery_has_the_variance_of_the_two_way_bootstrap(rng):
     assert point.effective_clusters == pytest.approx(min(75, expected), rel=0.05)
 
 
+def test_copies_inside_a_cluster_say_nothing_new(rng):
+    once = sorted({(i, j) for i, j in rng.integers(0, [75, 40], (30, 2)).tolist()})
+    twice = sorted((2 * i + copy, j) for i, j in once for copy in (0, 1))
+    persons = np.arange(40)
+    (single,) = rates_by_size(pairs(once), persons, np.arange(75), np.arange(75), [40]).rates
+    (double,) = rates_by_size(pairs(twice), persons, np.arange(150), np.repeat(np.arange(75), 2), [40]).rates
+    assert double.rate == pytest.approx(single.rate)
+    assert double.effective_clusters == pytest.approx(single.effective_clusters)
+
+
 def test_independent_hits_have_exponent_one_and_a_hub_image_less(rng):
     persons, clusters = np.arange(1000), np.arange(500)
     sizes = gallery_sizes(1000)

@@ -178,6 +178,8 @@ def rates_by_size(
     images, hit, _ = find_cells(pairs, items, persons)
     per_image = np.bincount(images, minlength=len(clusters))
     share = weights[images] / per_image[images]
+    # Images of one cluster that reach one person are one cell, not several.
+    _, cells = np.unique(clusters[images] * max(total, 1) + hit, return_inverse=True)
     rates = []
     for size in sizes:
         reach = 1.0 - _missed(total, size, int(per_image.max(initial=0)))
@@ -186,7 +188,7 @@ def rates_by_size(
         variance = two_way_variance(
             reweighting_variance(clusters[images], mass, count),
             reweighting_variance(hit, mass, total),
-            float((mass**2).sum()),
+            float((np.bincount(cells.reshape(-1), weights=mass) ** 2).sum()),
         )
         effective = effective_number(rate, variance, float(count))
         low, high = wilson(rate, effective, confidence)
