@@ -62,7 +62,7 @@ SHARED = (
 )  # fmt: skip
 RECIPES = {
     "few": Recipe("training-few", 32, 12, 1, 400_000, ("--mixing", "0")),
-    "many": Recipe("training-many", 2000, 1, 2, 400_000, ()),
+    "many": Recipe("training-many", 2000, 1, 2, 150_000, ()),
 }
 
 
@@ -99,17 +99,18 @@ def export(name: str, work: Path, folder: Path) -> None:
     save_checkpoint(
         dataclasses.replace(trained, provenance=provenance), folder / f"{name}.safetensors", replace=True
     )
-    write_log(work / name / "losses.csv", Path(__file__).parent / f"generator-{name}.csv")
+    seen = round(1000 * origin["kimg"])
+    write_log(work / name / "losses.csv", Path(__file__).parent / f"generator-{name}.csv", seen)
 
 
-def write_log(losses: Path, log: Path) -> None:
+def write_log(losses: Path, log: Path, seen: int) -> None:
     """Means of the columns of losses.csv over every `LOG_STEP` pictures; steps without regularisation are left out."""
     with losses.open(newline="") as file:
-        rows = list(csv.DictReader(file))
+        rows = [row for row in csv.DictReader(file) if int(row["images"]) <= seen]
     with log.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["images", *COLUMNS])
-        for first in range(0, int(rows[-1]["images"]), LOG_STEP):
+        for first in range(0, seen, LOG_STEP):
             part = [row for row in rows if first < int(row["images"]) <= first + LOG_STEP]
             values = ([float(row[name]) for row in part if row[name]] for name in COLUMNS)
             means = (f"{sum(column) / len(column):.4g}" if column else "" for column in values)

@@ -77,13 +77,17 @@ def test_samples_are_pictures_that_differ(samples):
 
 
 def test_few_knows_its_pictures_by_heart_and_many_does_not(samples):
-    """Against as many pictures of people in no training set; with the truth on its side, chance would give one half."""
+    """A sample is nearer to its training set than to as many pictures of others: by chance in half of the cases.
+
+    Three standard deviations of a share of 100 samples are 0.15.
+    """
+    closer = {}
     for name, (population, people, images) in TRAINED_ON.items():
         sets = (set_of(group, min(people, 400), images) for group in (population, "holdout"))
         trained, others = (nearest(samples[name], pictures) for pictures in sets)
-        closer = np.mean(trained < others)
-        assert (closer > 0.9) == (name == "few"), (name, closer)
-        assert (0.3 < closer < 0.7) == (name == "many"), (name, closer)
+        closer[name] = np.mean(trained < others)
+    assert closer["few"] > 0.65
+    assert 0.35 < closer["many"] < 0.65
 
 
 def test_weights_are_not_written_over(tmp_path):
