@@ -26,6 +26,7 @@ from idsim.demo_world import draw
 from idsim.generators.stylegan2 import load_checkpoint, save_checkpoint
 
 TRAINER = Path(__file__).parents[1] / "train_stylegan2" / "train.py"
+LOGS = Path(__file__).parent
 LOG_STEP = 10_000  # Pictures that a row of the small log averages over.
 COLUMNS = ["generator", "path", "path_mean", "discriminator", "r1", "real", "fake"]
 
@@ -100,7 +101,7 @@ def export(name: str, work: Path, folder: Path) -> None:
         dataclasses.replace(trained, provenance=provenance), folder / f"{name}.safetensors", replace=True
     )
     seen = round(1000 * origin["kimg"])
-    write_log(work / name / "losses.csv", Path(__file__).parent / f"generator-{name}.csv", seen)
+    write_log(work / name / "losses.csv", LOGS / f"generator-{name}.csv", seen)
 
 
 def write_log(losses: Path, log: Path, seen: int) -> None:
