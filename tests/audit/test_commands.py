@@ -89,7 +89,7 @@ def test_a_full_disk_is_resumable(config, monkeypatch):
 
 
 def test_the_demo_finds_what_was_planted(tmp_path):
-    done = invoke("demo", "-o", tmp_path / "demo", "--json")
+    done = invoke("demo", "--vectors", "-o", tmp_path / "demo", "--json")
     assert done.exit_code == 0, done.output
     planted = json.loads(done.stdout)["planted"]
     assert planted["rate_planted"] == 0.03
@@ -98,15 +98,23 @@ def test_the_demo_finds_what_was_planted(tmp_path):
 
 
 def test_the_demo_says_what_its_data_are(tmp_path):
-    done = invoke("demo", "-o", tmp_path / "demo", "--leaks", 0)
+    done = invoke("demo", "--vectors", "-o", tmp_path / "demo", "--leaks", 0)
     assert "random vectors that stand for face embeddings" in done.stdout
     assert "No excess was found" in done.stdout
-    again = invoke("demo", "-o", tmp_path / "demo")
+    again = invoke("demo", "--vectors", "-o", tmp_path / "demo")
     assert isinstance(again.exception, ValueError)
+
+
+def test_the_demo_says_at_once_what_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setattr("idsim.cli.demo.NEEDED", ("PIL", "no_such_package"))
+    done = invoke("demo", "-o", tmp_path / "demo")
+    assert done.exit_code == failures.MISSING_CAPABILITY
+    assert "needs no_such_package: pip install 'idsim[demo]'" in done.stderr
+    assert not (tmp_path / "demo").exists()
 
 
 def test_the_demo_takes_a_free_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("idsim-demo", "idsim-demo-2"):
-        assert invoke("demo", "--json").exit_code == 0
+        assert invoke("demo", "--vectors", "--json").exit_code == 0
         assert (tmp_path / name / "run" / "summary.json").is_file()

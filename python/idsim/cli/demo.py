@@ -6,14 +6,13 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from idsim.audit.run import ScanResult
-
 __all__ = ["demo"]
+
+NEEDED = ("PIL", "jinja2", "matplotlib", "onnxruntime", "pyarrow", "torch")
 
 ABOUT = """\
 These are drawn faces: no photograph and no real person is involved. Two small StyleGAN2 were trained on drawn people.
@@ -59,42 +58,71 @@ def demo(
 
         demo_of_vectors(folder, leaks, seed, as_json)
         return
+    _require_extras()
     started = time.perf_counter()
-    results = _scan_world(folder, seeds, quiet=as_json)
-    report = _reports(folder, results, faces)
+    summaries = _audit_world(folder, seeds, faces, quiet=as_json)
+    report = _compare(folder, list(summaries), faces)
     if as_json:
-        summaries = {name: result.summary for name, result in results.items()}
         sys.stdout.write(json.dumps({"report": str(report), "summaries": summaries}, indent=2) + "\n")
         return
-    _tell(results, seeds)
+    _tell(summaries, seeds)
     typer.echo(f"\n{time.perf_counter() - started:.0f} s. Open {report} in a browser.")
 
 
-def _scan_world(folder: Path, seeds: int, quiet: bool) -> dict[str, ScanResult]:
-    from idsim.audit.run import scan
+def _require_extras() -> None:
+    """Stop before the work begins where a package is missing that is needed at its end."""
+    from importlib.util import find_spec
+
+    from idsim.cli.failures import MISSING_CAPABILITY
+
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if missing:
+        sys.stderr.write(
+            f"idsim: The demo needs {', '.join(missing)}: pip install 'idsim[demo]'. "
+            "idsim demo --vectors needs no extra.\n"
+        )
+        raise typer.Exit(MISSING_CAPABILITY)
+
+
+def _audit_world(folder: Path, seeds: int, faces: str, quiet: bool) -> dict[str, dict[str, Any]]:
+    """Scan both generators side by side, and return their summaries by name."""
+    from concurrent.futures import ProcessPoolExecutor, as_completed
+    from multiprocessing import get_context
+
     from idsim.cli.scan import progress_bar
     from idsim.demo_world.scans import write_world
 
-    with progress_bar(quiet) as progress:
-        configs = write_world(folder, seeds, tell=lambda done, total: progress("portraits", done, total))
-    results = {}
-    for name, config in configs.items():
-        with progress_bar(quiet) as progress:
-            results[name] = scan(config, progress=progress)
-    return results
+    with ProcessPoolExecutor(2, get_context("spawn")) as pool, progress_bar(quiet) as progress:
+        progress("portraits drawn", 0, 1)
+        configs = write_world(folder, seeds, pool=pool)
+        progress("portraits drawn", 1, 1)
+        progress("generators audited", 0, len(configs))
+        waiting = {pool.submit(_audit, config, faces): name for name, config in configs.items()}
+        found = {}
+        for done, future in enumerate(as_completed(waiting), 1):
+            found[waiting[future]] = future.result()
+            progress("generators audited", done, len(configs))
+    return {name: found[name] for name in configs}
 
 
-def _reports(folder: Path, results: dict[str, ScanResult], faces: str) -> Path:
-    """Write a report of every scan and one that compares them; return the path of the latter."""
+def _audit(config: Path, faces: str) -> dict[str, Any]:
+    """Scan one generator, write its report, and return its summary."""
+    from idsim.audit.run import scan
     from idsim.report.html import write_report
 
-    runs = [result.folder for result in results.values()]
-    for run in runs:
-        write_report([run], run / "report.html", faces=faces)
-    return write_report(runs, folder / "report.html", faces=faces)
+    result = scan(config)
+    write_report(result.folder, faces=faces)
+    return result.summary
 
 
-def _tell(results: dict[str, ScanResult], seeds: int) -> None:
+def _compare(folder: Path, names: list[str], faces: str) -> Path:
+    """Write the report that compares the runs, and return its path."""
+    from idsim.report.html import write_report
+
+    return write_report([folder / "runs" / name for name in names], folder / "report.html", faces=faces)
+
+
+def _tell(summaries: dict[str, dict[str, Any]], seeds: int) -> None:
     from rich.console import Console
 
     from idsim.cli.tables import print_table
@@ -102,13 +130,11 @@ def _tell(results: dict[str, ScanResult], seeds: int) -> None:
 
     trained = {generator.name: generator for generator in GENERATORS}
     typer.echo(ABOUT.format(**trained, seeds=seeds) + "\n")
-    rows = [(name, *row) for name, result in results.items() for row in _rates(result.summary)]
+    rows = [(name, *row) for name, summary in summaries.items() for row in _rates(summary)]
     columns = ("generator", "matcher", "reach training", "reach holdout", "excess", "95 % interval", "p")
     print_table("Pictures that reach a person, at FPIR 1 %", columns, rows)
-    for name, result in results.items():
-        Console(highlight=False).print(
-            f"{name} {trained[name].truth}. {result.summary['verdict']['sentence']}"
-        )
+    for name, summary in summaries.items():
+        Console(highlight=False).print(f"{name} {trained[name].truth}. {summary['verdict']['sentence']}")
 
 
 def _rates(summary: dict[str, Any]) -> list[tuple[str, ...]]:

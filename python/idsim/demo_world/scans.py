@@ -13,7 +13,8 @@ from idsim.demo_world.weights import write_generators
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
+    from concurrent.futures import Executor
 
 __all__ = ["GENERATORS", "DrawnSet", "Trained", "write_world"]
 
@@ -69,7 +70,7 @@ def write_world(
     folder: str | os.PathLike[str],
     seeds: int = 2000,
     generators: Sequence[Trained] = GENERATORS,
-    tell: Callable[[int, int], None] | None = None,
+    pool: Executor | None = None,
 ) -> dict[str, Path]:
     """Draw training sets and holdout, and describe the scan of each generator.
 
@@ -81,8 +82,8 @@ def write_world(
         Pictures to draw of each generator.
     generators : sequence of Trained
         Those to scan; smaller sets make quicker scans.
-    tell : callable, optional
-        Called with the sets drawn and their number.
+    pool : concurrent.futures.Executor, optional
+        Draws the sets side by side.
 
     Returns
     -------
@@ -95,12 +96,12 @@ def write_world(
     weights.mkdir(parents=True)
     write_matchers(weights)
     write_generators(weights)
-    for number, drawn in enumerate(sets):
-        if tell is not None:
-            tell(number, len(sets))
-        draw(place / "pictures" / drawn.population, drawn.population, drawn.people, drawn.images)
-    if tell is not None:
-        tell(len(sets), len(sets))
+    drawing = pool.map if pool is not None else map
+    columns = zip(
+        *((place / "pictures" / each.population, each.population, each.people, each.images) for each in sets),
+        strict=True,
+    )
+    list(drawing(draw, *columns))
     return {generator.name: _describe(place, generator, seeds) for generator in generators}
 
 
