@@ -27,7 +27,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "filter_images",
         "List the synthetic images of a scan that reach nobody it trained on.",
     ),
-    "report": ("report", "report", "Write a finished scan as one page that can be shown, or compare several."),
+    "report": ("report", "report", "Write a finished scan as one page, or compare several."),
     "gate": ("gate", "gate", "Say whether a finished scan fulfils a policy."),
     "calibrate": (
         "calibrate",
