@@ -16,7 +16,7 @@ NEEDED = ("PIL", "jinja2", "matplotlib", "onnxruntime", "pyarrow", "torch")
 
 ABOUT = """\
 These are drawn faces: no photograph and no real person is involved. Two small StyleGAN2 were trained on drawn people.
-"few" saw {few.training.people} people, {few.training.images} pictures each, until it knew them by heart;
+"few" saw {few.training.people} people, {few.training.images} pictures each, again and again, and repeats some of them;
 "many" saw {many.training.people:,} people, one picture each.
 Two small face networks that saw none of them compare {seeds:,} pictures of each generator with its training set and
 with a holdout of other people. "few" should show leaks, "many" none."""
@@ -45,7 +45,7 @@ def demo(
     seed: Annotated[int, typer.Option(min=0, help="With --vectors: of the made-up population.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Find the leaks of a generator that knows its people by heart, and none of one that does not.
+    """Find the leaks of a generator that repeats people of its training set, and none of one that does not.
 
     Two small StyleGAN2 of drawn faces are sampled, two face networks compare the pictures with training sets and a
     holdout, and a report is written for each generator. Everything comes with the package; nothing is downloaded.

@@ -55,13 +55,13 @@ GENERATORS = (
         "few",
         DrawnSet("training-few", 32, 12),
         DrawnSet("holdout-few", 320, 12),
-        "was trained on 32 people until it knew them by heart",
+        "saw 32 people again and again, and repeats some of them",
     ),
     Trained(
         "many",
         DrawnSet("training-many", 2000, 1),
         DrawnSet("holdout-many", 3200, 1),
-        "was trained on 2,000 people, one picture each",
+        "saw 2,000 people, one picture each",
     ),
 )
 

@@ -18,8 +18,8 @@ GENERATORS = ("few", "many")
 def write_generators(folder: str | os.PathLike[str]) -> list[Path]:
     """Write the two generators of drawn people into a folder, which must be there.
 
-    ``few.safetensors`` has learnt the pictures of few people by heart; ``many.safetensors`` has seen many people
-    once. docs/demo-world.md says how both were trained.
+    ``few.safetensors`` has seen few people again and again, and repeats some of them; ``many.safetensors`` has seen
+    many people once. docs/demo-world.md says how both were trained.
 
     Returns
     -------

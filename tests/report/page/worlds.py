@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from PIL import Image
 
-from idsim.audit.proving.made_up import Population, make_population, write_population
 from idsim.audit.run import scan
 from idsim.images import decode, sha256
 from idsim.sources.decoding import Content
@@ -163,17 +162,6 @@ def scan_series(folder):
     """Scan two models at two truncations."""
     synthetic = 'generator = ["early.py:draw", "late.py:draw"]\nseeds = "0-19"\npsi = [1.0, 0.5]'
     return run_scan(folder, "series", synthetic, ONE)
-
-
-def scan_vectors(folder):
-    """Scan made-up embeddings, as `idsim demo` does, only fewer."""
-    population = Population(persons=100, clusters=80, leaks=12, dim=64)
-    config = write_population(make_population(population), folder / "vectors")
-    text = (
-        config.read_text().replace("fpir = [0.01]", "fpir = [0.05]").replace("fmr = [1e-5]", "fmr = [1e-3]")
-    )
-    config.write_text(text + LITTLE)
-    return scan(config).folder
 
 
 def run_scan(folder, run, synthetic, matchers):
