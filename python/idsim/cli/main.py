@@ -28,16 +28,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "filter_images",
         "List the synthetic images of a scan that reach nobody it trained on.",
     ),
-<<<<<<< HEAD
-    "report": (
-        "report",
-        "report",
-        "Write a finished scan as one page that can be shown, or compare several.",
-    ),
-    "bundle": ("bundle", "bundle", "Pack a finished scan for others to replicate."),
-=======
     "report": ("report", "report", "Write a finished scan as one page, or compare several."),
->>>>>>> page
+    "bundle": ("bundle", "bundle", "Pack a finished scan for others to replicate."),
     "gate": ("gate", "gate", "Say whether a finished scan fulfils a policy."),
     "calibrate": (
         "calibrate",
