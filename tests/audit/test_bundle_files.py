@@ -392,7 +392,7 @@ def test_the_commands_pack_warn_and_compare(run, bundle, tmp_path):
     assert "with embeddings and images" in done.stdout
     done = invoke("scan", "--from-bundle", bundle, "-o", tmp_path / "out")
     assert done.exit_code == 0
-    assert "The same: 5 files, byte for byte." in done.stdout
+    assert "The same: 6 files, byte for byte." in done.stdout
     assert "summary.json: analysis.manifold" in done.stdout
     changed = resealed(tmp_path / "b.zip", bundle, {"results/pairs.csv": lambda data: data + b"x\n"})
     done = invoke("scan", "--from-bundle", changed, "--json")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -115,6 +116,6 @@ def test_the_demo_says_at_once_what_is_missing(tmp_path, monkeypatch):
 
 def test_the_demo_takes_a_free_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name in ("idsim-demo", "idsim-demo-2"):
-        assert invoke("demo", "--vectors", "--json").exit_code == 0
-        assert (tmp_path / name / "run" / "summary.json").is_file()
+    Path("idsim-demo").mkdir()
+    assert invoke("demo", "--vectors", "--json").exit_code == 0
+    assert Path("idsim-demo-2", "run", "summary.json").is_file()

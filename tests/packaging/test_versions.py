@@ -25,8 +25,8 @@ def pinned() -> dict[str, str]:
 
 def requirements() -> list[tuple[str, str]]:
     extras = PROJECT["optional-dependencies"]
-    texts = [*PROJECT["dependencies"], *(text for name in extras if name != "all" for text in extras[name])]
-    return sorted({tuple(text.split(">=")) for text in texts})
+    texts = [*PROJECT["dependencies"], *(text for name in extras for text in extras[name])]
+    return sorted({tuple(text.split(">=")) for text in texts if not text.startswith("idsim[")})
 
 
 def test_the_installed_version_is_the_declared_one():

@@ -25,7 +25,6 @@ PURPOSES = {
     "mtcnn": "the detector of most matchers of the catalogue, unless --detector names another",
     "ray": "scans over machines by Ray",
     "report": "reports and figures (idsim report, idsim demo)",
-    "demo": "idsim demo",
     "bench": "rivals in idsim bench",
     "docs": "building the documentation",
 }
