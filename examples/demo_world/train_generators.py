@@ -62,7 +62,7 @@ SHARED = (
     "--rate", "0.0025", "--ema-images", "10000",
 )  # fmt: skip
 RECIPES = {
-    "few": Recipe("training-few", 32, 12, 1, 400_000, ("--mixing", "0")),
+    "few": Recipe("training-few", 32, 12, 1, 200_000, ("--mixing", "0")),
     "many": Recipe("training-many", 2000, 1, 2, 150_000, ()),
 }
 
