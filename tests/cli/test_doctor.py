@@ -51,7 +51,7 @@ def test_providers_are_those_that_a_session_gets(report):
 
 
 def test_every_extra_for_users_has_a_purpose():
-    assert set(PROJECT["optional-dependencies"]) - {"all", "test"} == set(examination.PURPOSES)
+    assert set(PROJECT["optional-dependencies"]) - {"all", "demo", "test"} == set(examination.PURPOSES)
 
 
 def test_packages_are_those_of_the_extras_with_their_versions():
