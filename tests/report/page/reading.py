@@ -1,13 +1,16 @@
-"""A page taken apart: elements with their attributes, text, and the pictures inside it."""
+"""Pages made, and taken apart: elements with their attributes, text, and the pictures inside them."""
 
 from __future__ import annotations
 
 import base64
 import io
 import re
+import shutil
 from html.parser import HTMLParser
 
 from PIL import Image
+
+from idsim.report.html import write_report
 
 
 class Parsed(HTMLParser):
@@ -57,3 +60,12 @@ def pictures_of(text):
     """The pictures inside a page, decoded."""
     found = re.findall(r"data:image/(?:png|jpeg);base64,([A-Za-z0-9+/=]+)", text)
     return [Image.open(io.BytesIO(base64.b64decode(content))) for content in found]
+
+
+def page(run, path, **options):
+    return write_report(run, path, **options).read_text(encoding="utf-8")
+
+
+def copied(run, folder):
+    """A run that a test may change."""
+    return shutil.copytree(run, folder / run.name)
