@@ -139,7 +139,7 @@ def main() -> None:
     show(result)
     if arguments.out:
         sizes = {key: getattr(arguments, key) for key in ("synthetic", "real", "dim", "matchers", "sets")}
-        record = {"machine": describe_machine(os.cpu_count() or 1), "sizes": sizes, **result}
+        record = {**result, "machine": describe_machine(os.cpu_count() or 1), "sizes": sizes}
         arguments.out.write_text(json.dumps(record, indent=2) + "\n")
 
 

@@ -186,8 +186,11 @@ class Execution:
         """Make one comparison."""
         started = time.perf_counter()
         pairing.run(task)
-        _rows, columns = sets_of(task.pair)
-        pairs = (task.stop - task.start) * pairing.work.part(columns, task.variant).total
+        rows, columns = sets_of(task.pair)
+        others: float = pairing.work.part(columns, task.variant).total
+        if rows == columns:  # every pair once: a row with those behind it
+            others -= (task.start + task.stop + 1) / 2
+        pairs = round((task.stop - task.start) * others)
         self.times.add(_stage(task), time.perf_counter() - started, pairs)
         self._done[_stage(task)] += 1
         self.tell(_stage(task), self._done[_stage(task)], self._totals[_stage(task)])
