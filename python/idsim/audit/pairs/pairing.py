@@ -14,13 +14,14 @@ from idsim.audit.faces import require_faces
 from idsim.audit.pairs.compared import Compared
 from idsim.audit.pairs.pair_names import sets_of
 from idsim.audit.pairs.pair_shards import NOTHING_LISTED, best_of_tail, joined, read_pairs, write_pairs
-from idsim.audit.pairs.tails import TooLooseError, reaching_pairs, refuse_loose
+from idsim.audit.pairs.tails import TooLooseError, refuse_loose
 from idsim.audit.parts import GivenPart
 from idsim.audit.thresholds.levels import listing_level
 from idsim.audit.work import pair_tasks
 from idsim.comparison import compare
 from idsim.index import Index
 from idsim.results import Pairs
+from idsim.tails import pairs_above
 from idsim.topk import search
 
 if TYPE_CHECKING:
@@ -32,6 +33,11 @@ if TYPE_CHECKING:
     from idsim.options import Metric
 
 __all__ = ["Pairing"]
+
+# Rows of a set that are compared with what follows them at a time: few pairs twice, and few preparations of the rest.
+# A device takes more, since the rest is copied to it each time.
+STRIP = 1 << 12
+DEVICE_STRIP = 1 << 15
 
 NOTHING = Pairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))
 
@@ -145,17 +151,39 @@ class Pairing:
         persons = faces.codes()[0]
         level, tail = self.level(), NOTHING
         if first < last:
-            rows, others = faces.vectors[first:last], faces.vectors[first:]
             try:
-                found = reaching_pairs(
-                    rows, others, level, self.metric, (persons[first:last], persons[first:])
-                )
+                refuse_loose(faces.vectors[first:last], faces.vectors[first:], level, self.metric)
+                tail = self._own_tail(faces.vectors, persons, (first, last), level)
             except TooLooseError:
-                level, found = self._nothing_listed, NOTHING
-            keep = found.rows < found.columns
-            tail = Pairs(found.rows[keep], found.columns[keep] + first, found.scores[keep])
+                level = self._nothing_listed
         empty = np.empty((last - first, 0), np.float32), np.empty((last - first, 0), np.int64)
         return Compared(self.metric, *empty, level, tail)
+
+    def _own_tail(
+        self,
+        vectors: NDArray[np.float32],
+        persons: NDArray[np.int64],
+        rows: tuple[int, int],
+        level: float,
+    ) -> Pairs:
+        """List the pairs of rows of a set with what follows them: strip by strip, as a strip meets itself twice."""
+        device = self.work.config.comparisons.device or None
+        found = []
+        for start in range(*rows, DEVICE_STRIP if device else STRIP):
+            stop = min(start + (DEVICE_STRIP if device else STRIP), rows[1])
+            pairs = pairs_above(
+                vectors[start:stop],
+                vectors[start:],
+                level,
+                metric=self.metric,
+                exclude=(persons[start:stop], persons[start:]),
+                device=device,
+            )
+            keep = pairs.rows < pairs.columns
+            found.append(
+                Pairs(pairs.rows[keep] + (start - rows[0]), pairs.columns[keep] + start, pairs.scores[keep])
+            )
+        return Pairs(*map(np.concatenate, zip(*found, strict=True)))
 
     @property
     def _nothing_listed(self) -> float:
