@@ -1,4 +1,4 @@
-"""A set is compared with itself strip by strip: how it is cut changes no byte, and it is done on the device asked for."""
+"""A set is compared with itself strip by strip: cutting changes no byte, and the device asked for does it."""
 
 from __future__ import annotations
 
