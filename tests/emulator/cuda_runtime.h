@@ -184,13 +184,14 @@ inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, 
       *value = 4;
       break;
     case cudaDevAttrMaxSharedMemoryPerBlockOptin:
-      *value = 99 * 1024;
+      *value =
+          emulator::number_from("IDSIM_EMULATED_CAPABILITY", 80) == 90 ? 227 * 1024 : 99 * 1024;
       break;
     case cudaDevAttrComputeCapabilityMajor:
-      *value = 8;
+      *value = static_cast<int>(emulator::number_from("IDSIM_EMULATED_CAPABILITY", 80) / 10);
       break;
     case cudaDevAttrComputeCapabilityMinor:
-      *value = 0;
+      *value = static_cast<int>(emulator::number_from("IDSIM_EMULATED_CAPABILITY", 80) % 10);
       break;
     case cudaDevAttrHostRegisterReadOnlySupported:
       *value = 1;

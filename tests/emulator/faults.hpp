@@ -1,9 +1,10 @@
-// What a test can take from the emulated device: memory, and the context. Environment variables, read at every call, so
+// What a test can take from the emulated device, or say of it: memory, the context, the capability. Environment variables, read at every call, so
 // that tests in Python can set them too.
 //
 //   IDSIM_EMULATED_MEMORY=n   every device has n bytes
 //   IDSIM_EMULATED_PINNED=n   the host has n bytes that can be page-locked
 //   IDSIM_EMULATED_REGISTER=0 memory of the host cannot be registered
+//   IDSIM_EMULATED_CAPABILITY=90  devices are of compute capability 9.0 (8.0 where it is not set)
 //   IDSIM_EMULATED_FAILURE=e  launches fail with error e, and so does every call after one that did
 #pragma once
 
