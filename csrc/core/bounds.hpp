@@ -55,6 +55,11 @@ IDSIM_HD inline QueryTerms passing_query() {
   return {-std::numeric_limits<float>::infinity(), std::numeric_limits<float>::min(), 0.0F};
 }
 
+// A query that no row reaches.
+IDSIM_HD inline QueryTerms impossible_query() {
+  return {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::min(), 0.0F};
+}
+
 // No term is +inf but v, b and v stay positive, and c w stays below 2^112, so that (*) never meets
 // inf - inf or 0 * inf. Far below zero, clamping would raise a term, so it becomes -inf.
 IDSIM_HD inline float clamped_down(double x) {

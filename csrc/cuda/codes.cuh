@@ -3,9 +3,11 @@
 #pragma once
 
 #include <bit>
+#include <cmath>
 #include <cstdint>
 
 #include "core/precision.hpp"
+#include "core/tile_bound.hpp"
 #include "cuda/ptx/mma.cuh"
 
 namespace idsim::cuda {
@@ -17,6 +19,9 @@ struct Int8Codes {
   __device__ static void multiply(Sum (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
     ptx::mma_u8_s8(c, a, b);
   }
+  // The least sum without its start that reaches a limit.
+  __device__ static Sum least(float limit, Sum start) { return least_product(limit, start); }
+  __device__ static Sum greater(Sum a, Sum b) { return a > b ? a : b; }
 };
 
 struct HalfCodes {
@@ -25,6 +30,8 @@ struct HalfCodes {
   __device__ static void multiply(Sum (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
     ptx::mma_f16(c, a, b);
   }
+  __device__ static Sum least(float limit, Sum) { return limit; }
+  __device__ static Sum greater(Sum a, Sum b) { return std::fmax(a, b); }
 };
 
 // Calls f(Int8Codes{}) or f(HalfCodes{}).

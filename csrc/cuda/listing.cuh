@@ -28,6 +28,17 @@ struct ListCandidates {
   TopK::Filter filter;
   int64_t n_rows;
 
+  __device__ QueryTerms query_terms(int64_t query) const {
+    return {filter.a[query], queries.b[query], kThree ? queries.c[query] : 0.0F};
+  }
+  __device__ RowTerms row_terms(int64_t row) const {
+    return {coded.u[row], coded.v[row], kThree ? coded.w[row] : 0.0F};
+  }
+  template <class Sum>
+  __device__ void keep(int64_t query, int64_t row, Sum dot) const {
+    append(filter, query, row, dot);
+  }
+
   template <class P>
   __device__ void operator()(const P& p, int64_t row0, int64_t query0) const {
     // The terms of the rows stay in registers: there are few, whatever the shape.
@@ -37,7 +48,7 @@ struct ListCandidates {
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
         const int64_t row = row0 + p.row(i, 2 * half);
-        rows[i][half] = row < n_rows ? terms_of(row) : skipped_row();
+        rows[i][half] = row < n_rows ? row_terms(row) : skipped_row();
       }
     }
 #pragma unroll
@@ -45,23 +56,19 @@ struct ListCandidates {
 #pragma unroll
       for (int e = 0; e < 2; ++e) {
         const int64_t query = query0 + p.query(j, e);
-        const QueryTerms terms{filter.a[query], queries.b[query], kThree ? queries.c[query] : 0.0F};
+        const QueryTerms terms = query_terms(query);
 #pragma unroll
         for (int i = 0; i < P::kRowCount; ++i) {
 #pragma unroll
           for (int half = 0; half < 2; ++half) {
             const auto dot = p.acc[i][j][2 * half + e];
             if (static_cast<float>(dot) >= row_limit(terms, rows[i][half])) {
-              append(filter, query, row0 + p.row(i, 2 * half), dot);
+              keep(query, row0 + p.row(i, 2 * half), dot);
             }
           }
         }
       }
     }
-  }
-
-  __device__ RowTerms terms_of(int64_t row) const {
-    return {coded.u[row], coded.v[row], kThree ? coded.w[row] : 0.0F};
   }
 };
 

@@ -21,6 +21,10 @@ struct ListedPair {
 struct PairList {
   ListedPair* pairs;
   unsigned long long* count;
+
+  __device__ void add(int64_t query, int64_t row, StoredSum dot) const {
+    pairs[atomicAdd(count, 1ULL)] = {static_cast<int32_t>(query), static_cast<int32_t>(row), dot};
+  }
 };
 
 inline constexpr int64_t kListedPairs = int64_t{1} << 24;

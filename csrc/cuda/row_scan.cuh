@@ -9,12 +9,12 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "core/tile_plan.hpp"
 #include "cuda/launch.cuh"
 #include "cuda/tile.cuh"
 
 namespace idsim::cuda {
 
-inline constexpr int kMostFewQueries = 128;
 inline constexpr int kRowScanThreads = 256;
 
 // What the kernel is compiled for: kQueries fragments of 8 queries. A warp takes kRows fragments of 16 rows at a time; two
@@ -31,18 +31,6 @@ struct RowScanShape {
   static constexpr int kAhead = 4 / kRows;
 #endif
 };
-
-constexpr int few_fragments(int64_t queries) {
-  return queries <= 8 ? 1 : queries <= 16 ? 2 : queries <= 32 ? 4 : queries <= 64 ? 8 : 16;
-}
-constexpr int64_t row_scan_bytes(int64_t queries, int64_t pitch) {
-  return 8 * few_fragments(queries) * pitch;
-}
-inline bool fits_row_scan(int64_t queries, int64_t pitch) {
-  return queries <= kMostFewQueries &&
-         row_scan_bytes(queries, pitch) <=
-             device_attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin);
-}
 
 // Shared memory holds 64 bytes of every query, then the next 64 of every query: eight lanes read 128 contiguous bytes.
 template <int kQueries>
@@ -127,7 +115,7 @@ __global__ __launch_bounds__(kRowScanThreads) void scan_rows(TileScan scan, Epil
   }
 }
 
-// fits_row_scan(queries, scan.pitch) holds.
+// plan_tiles chose TileKernel::rows.
 template <class Codes, class Epilogue>
 void launch_row_scan(const TileScan& scan, int64_t queries, const Epilogue& epilogue,
                      cudaStream_t stream) {

@@ -8,6 +8,8 @@
 #include "cuda/launch.cuh"
 #include "cuda/pairs.cuh"
 #include "cuda/score.cuh"
+#include "cuda/tile_sm90.cuh"
+#include "cuda/tiles.hpp"
 
 namespace idsim::cuda {
 namespace {
@@ -35,6 +37,17 @@ struct ListPairs {
   int64_t n_rows;
   PairList list;
 
+  __device__ QueryTerms query_terms(int64_t query) const {
+    return {a[query], b[query], kThree ? c[query] : 0.0F};
+  }
+  __device__ RowTerms row_terms(int64_t row) const {
+    return {coded.u[row], coded.v[row], kThree ? coded.w[row] : 0.0F};
+  }
+  template <class Sum>
+  __device__ void keep(int64_t query, int64_t row, Sum dot) const {
+    list.add(first_query + query, row, stored(dot));
+  }
+
   template <class P>
   __device__ void operator()(const P& p, int64_t row0, int64_t query0) const {
     TileHits hits;
@@ -43,16 +56,15 @@ struct ListPairs {
 #pragma unroll
       for (int e = 0; e < 2; ++e) {
         const int64_t query = query0 + p.query(j, e);
-        const QueryTerms terms{a[query], b[query], kThree ? c[query] : 0.0F};
+        const QueryTerms terms = query_terms(query);
 #pragma unroll
         for (int i = 0; i < kRowFragments; ++i) {
 #pragma unroll
           for (int half = 0; half < 2; ++half) {
             const int64_t row = row0 + p.row(i, 2 * half);
             if (row >= n_rows) continue;
-            const RowTerms x{coded.u[row], coded.v[row], kThree ? coded.w[row] : 0.0F};
             const float dot = static_cast<float>(p.acc[i][j][2 * half + e]);
-            hits.set(i, j, half, e, dot >= row_limit(terms, x));
+            hits.set(i, j, half, e, dot >= row_limit(terms, row_terms(row)));
           }
         }
       }
@@ -73,9 +85,7 @@ struct ListDirectPairs {
     if (!pair.real) return;
     const QueryTerms terms{a[pair.query], queries.b[pair.query], queries.c[pair.query]};
     if (!(pair.dot >= row_limit(terms, x))) return;
-    const auto at = atomicAdd(list.count, 1ULL);
-    list.pairs[at] = {static_cast<int32_t>(pair.query), static_cast<int32_t>(pair.row),
-                      stored(pair.dot)};
+    list.add(pair.query, pair.row, stored(pair.dot));
   }
 };
 
@@ -206,9 +216,14 @@ void TailScan::list(const Gallery& slab, int64_t first, int64_t padded, const Pa
                          stream_);
   }
   const TileScan tiles = tile_scan(slab.coded.codes, slab.count(), view, first, padded);
+  const TilePlan plan = plan_tiles({padded, slab.count(), view.pitch}, tile_device());
   const auto scan = [&](const auto& epilogue) {
     with_codes(view.precision, [&](auto codes) {
-      launch_tiles<decltype(codes)>("scanning", tiles, epilogue, stream_);
+      if (plan.kernel == TileKernel::groups) {
+        launch_groups<decltype(codes)>("scanning", tiles, plan, epilogue, stream_);
+      } else {
+        launch_tiles<decltype(codes)>("scanning", tiles, epilogue, stream_);
+      }
     });
   };
   const float *a = a_.data() + first, *b = view.b + first, *c = view.c + first;

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "core/error.hpp"
+#include "cuda/launch.cuh"
 #include "cuda/runtime.hpp"
 
 namespace idsim::cuda {
@@ -38,6 +39,13 @@ TileTier tile_tier(int device) {
                     std::to_string(has % 10));
   }
   return TileTier::wgmma;
+}
+
+TileDevice tile_device() {
+  int device = 0;
+  check(cudaGetDevice(&device), "asking for the current device");
+  return {tile_tier(device) == TileTier::wgmma, device_attribute(cudaDevAttrMultiProcessorCount),
+          device_attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin)};
 }
 
 }  // namespace idsim::cuda

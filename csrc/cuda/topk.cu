@@ -14,6 +14,8 @@
 #include "cuda/sample.hpp"
 #include "cuda/score.cuh"
 #include "cuda/tile.cuh"
+#include "cuda/tile_sm90.cuh"
+#include "cuda/tiles.hpp"
 
 namespace idsim::cuda {
 namespace {
@@ -311,12 +313,16 @@ void TopK::list(const Gallery& slab) {
                          epilogue, stream_);
   }
   const TileScan tiles = tile_scan(slab.coded.codes, slab.count(), queries, 0, queries.padded);
+  const TilePlan plan = plan_tiles({count(), slab.count(), queries.pitch}, tile_device());
   const auto scan = [&](const auto& epilogue) {
     with_codes(queries.precision, [&](auto codes) {
-      if (fits_row_scan(count(), queries.pitch)) {
-        launch_row_scan<decltype(codes)>(tiles, count(), epilogue, stream_);
-      } else {
-        launch_tiles<decltype(codes)>("scanning", tiles, epilogue, stream_);
+      switch (plan.kernel) {
+        case TileKernel::rows:
+          return launch_row_scan<decltype(codes)>(tiles, count(), epilogue, stream_);
+        case TileKernel::groups:
+          return launch_groups<decltype(codes)>("scanning", tiles, plan, epilogue, stream_);
+        case TileKernel::tiles:
+          return launch_tiles<decltype(codes)>("scanning", tiles, epilogue, stream_);
       }
     });
   };
