@@ -17,6 +17,7 @@ set(cuda_sources
     csrc/cuda/scan.cu
     csrc/cuda/search.cu
     csrc/cuda/tail.cu
+    csrc/cuda/tensor_map.cu
     csrc/cuda/tiles.cu
     csrc/cuda/topk.cu
     csrc/cuda/transfer.cu

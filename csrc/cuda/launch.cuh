@@ -25,16 +25,30 @@ void allow_shared(void (*kernel)(Wanted...), size_t bytes) {
         "asking for shared memory");
 }
 
+// Clusters of `cluster` blocks, neighbours in x; the grid has a multiple of it. More than 1 needs compute capability 9.0.
 template <class... Wanted, class... Given>
-void launch(const char* doing, void (*kernel)(Wanted...), dim3 grid, int threads,
-            size_t shared_bytes, cudaStream_t stream, const Given&... given) {
+void launch_clusters(const char* doing, void (*kernel)(Wanted...), dim3 grid, int cluster,
+                     int threads, size_t shared_bytes, cudaStream_t stream, const Given&... given) {
   allow_shared(kernel, shared_bytes);
+  cudaLaunchAttribute attribute{};
+  attribute.id = cudaLaunchAttributeClusterDimension;
+  attribute.val.clusterDim.x = static_cast<unsigned>(cluster);
+  attribute.val.clusterDim.y = 1;
+  attribute.val.clusterDim.z = 1;
   cudaLaunchConfig_t config{};
   config.gridDim = grid;
   config.blockDim = dim3(static_cast<unsigned>(threads));
   config.dynamicSmemBytes = shared_bytes;
   config.stream = stream;
+  config.attrs = &attribute;
+  config.numAttrs = cluster > 1 ? 1 : 0;
   check(cudaLaunchKernelEx(&config, kernel, static_cast<Wanted>(given)...), doing);
+}
+
+template <class... Wanted, class... Given>
+void launch(const char* doing, void (*kernel)(Wanted...), dim3 grid, int threads,
+            size_t shared_bytes, cudaStream_t stream, const Given&... given) {
+  launch_clusters(doing, kernel, grid, 1, threads, shared_bytes, stream, given...);
 }
 
 inline dim3 blocks_for(int64_t items, int64_t per_block) {
