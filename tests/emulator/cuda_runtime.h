@@ -89,7 +89,7 @@ inline cudaError_t cudaSetDevice(int device) {
 inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
   switch (attribute) {
     case cudaDevAttrMultiProcessorCount:
-      *value = 4;
+      *value = emulator::kMultiprocessors;
       break;
     case cudaDevAttrMaxSharedMemoryPerBlockOptin:
       *value =

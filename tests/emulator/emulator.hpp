@@ -12,6 +12,8 @@
 
 namespace emulator {
 
+inline constexpr int kMultiprocessors = 4;
+
 struct Index {
   unsigned x = 0, y = 0, z = 0;
 };

@@ -61,6 +61,14 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
       true);
 }
 
+template <class Kernel>
+cudaError_t cudaOccupancyMaxActiveClusters(int* clusters, Kernel*,
+                                           const cudaLaunchConfig_t* config) {
+  const emulator::Launch launch = emulator::launch_of(*config);
+  *clusters = static_cast<int>(emulator::kMultiprocessors / launch.cluster.x);
+  return emulator::status();
+}
+
 enum { cudaEnableDefault = 0 };
 enum cudaDriverEntryPointQueryResult {
   cudaDriverEntryPointSuccess,

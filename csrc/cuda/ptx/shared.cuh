@@ -10,10 +10,4 @@ __device__ __forceinline__ char* shared_memory() {
   return idsim_shared_memory;
 }
 
-// From the next multiple of 1,024 bytes on, as tensor copies and products of warp groups count them.
-__device__ __forceinline__ char* aligned_shared_memory() {
-  char* memory = shared_memory();
-  return memory + (0U - static_cast<unsigned>(__cvta_generic_to_shared(memory))) % 1024U;
-}
-
 }  // namespace idsim::cuda::ptx
