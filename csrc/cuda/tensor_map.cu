@@ -38,9 +38,9 @@ CUtensorMap map_of_codes(const void* codes, int64_t rows, int64_t pitch, int box
   const cuuint64_t strides[1] = {static_cast<cuuint64_t>(pitch)};
   const cuuint32_t box[2] = {kBoxBytes, static_cast<cuuint32_t>(box_rows)};
   const cuuint32_t steps[2] = {1, 1};
-  CUtensorMap map{};
+  CUtensorMap made{};
   const CUresult result =
-      encode(&map, CU_TENSOR_MAP_DATA_TYPE_UINT8, 2, const_cast<void*>(codes), sizes, strides, box,
+      encode(&made, CU_TENSOR_MAP_DATA_TYPE_UINT8, 2, const_cast<void*>(codes), sizes, strides, box,
              steps, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
              CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   if (result != CUDA_SUCCESS) {
@@ -48,7 +48,8 @@ CUtensorMap map_of_codes(const void* codes, int64_t rows, int64_t pitch, int box
                     " rows: the CUDA driver refuses it (error " +
                     std::to_string(static_cast<int>(result)) + ")");
   }
-  return map;
+  // A copy: the driver writes to memory aligned to 64 bytes alone, and what a caller gets a result in need not be (GCC).
+  return CUtensorMap(made);
 }
 
 }  // namespace idsim::cuda

@@ -38,13 +38,18 @@ void settle(Block& b, size_t place, BarrierState& barrier) {
   }
 }
 
+// One that other blocks signal too.
+BarrierState* find_target(Block& b, size_t place) {
+  BarrierState* barrier = find_barrier(b, place);
+  if (b.live > 0 || barrier == nullptr) return barrier;
+  note_failure(b, "the barrier at byte %zu is signalled after its block has ended", place);
+  return nullptr;
+}
+
 // `expected`: bytes to wait for. `came`: bytes that a copy brought.
 void signal(Block& b, size_t place, int arrivals, int64_t expected, int64_t came) {
-  BarrierState* barrier = find_barrier(b, place);
+  BarrierState* barrier = find_target(b, place);
   if (barrier == nullptr) return;
-  if (b.live == 0) {
-    return note_failure(b, "the barrier at byte %zu is signalled after its block has ended", place);
-  }
   barrier->arrivals -= arrivals;
   barrier->bytes += expected - came;
   settle(b, place, *barrier);
@@ -67,7 +72,7 @@ void take_effect(const TensorCopy& copy) {
     return note_failure(b, "a tensor copy to byte %zu overwrites the barrier at byte %zu",
                         copy.place, overwritten->first);
   }
-  if (b.live == 0) return note_failure(b, "a tensor copy comes after its block has ended");
+  if (find_target(b, copy.barrier) == nullptr) return;
   const int64_t first_byte = int64_t{copy.x} * map.element_bytes;
   for (uint32_t row = 0; row < map.box_rows; ++row) {
     const int64_t y = int64_t{copy.y} + row;
@@ -112,9 +117,7 @@ void barrier_wait(void* barrier, unsigned parity) {
   stop_if_failed();
   while (state->phase % 2 == parity % 2) {
     running->waits_at = state;
-    pause("parity %u of the barrier at byte %zu (%lld arrivals and %lld bytes are to come)",
-          parity % 2, place, static_cast<long long>(state->arrivals),
-          static_cast<long long>(state->bytes));
+    pause("the phase of parity %u of the barrier at byte %zu", parity % 2, place);
     running->waits_at = nullptr;
   }
 }
@@ -134,6 +137,7 @@ void tensor_copy(void* shared, const CUtensorMap& map, int x, int y, void* barri
   }
   for (auto& block : cluster->blocks) {
     if ((ctas >> block->rank & 1U) == 0) continue;
+    if (find_target(*block, at) == nullptr) break;  // the copy may take effect from now on
     cluster->copies.push_back({box, x, y, block.get(), place, at});
     if (schedule == Schedule::in_turn) finish_a_copy();
   }

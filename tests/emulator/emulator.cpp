@@ -6,6 +6,8 @@
 #include <cstring>
 #include <mutex>
 #include <new>
+#include <string>
+#include <vector>
 
 #include "state.hpp"
 
@@ -75,18 +77,48 @@ void set_up(Block& b, const Launch& launch, const Index& at) {
   }
 }
 
+// What a thread waits for; of a barrier also what it lacks by now.
+std::string reason_of(const Thread& thread) {
+  std::string text = std::string(" for ") + thread.waits_for;
+  for (const auto& [place, barrier] : thread.block->barriers) {
+    if (thread.waits_at != &barrier) continue;
+    text += " (" + std::to_string(barrier.arrivals) + " arrivals and " +
+            std::to_string(barrier.bytes) + " bytes are to come)";
+  }
+  return text;
+}
+
+// Every reason that threads wait for, with the first thread that does and the number of those that do so as well.
 void describe_deadlock() {
-  std::string text = "threads wait in vain:";
-  int shown = 0;
+  struct Reason {
+    const Block* block;
+    std::string text;
+    int others;
+  };
+  std::vector<Reason> reasons;
   const Block* first = nullptr;
   for (const auto& block : cluster->blocks) {
     for (const auto& thread : block->threads) {
-      if (thread->done || ++shown > 4) continue;
+      if (thread->done) continue;
       if (first == nullptr) first = block.get();
-      text += " thread " + std::to_string(flat(thread->place));
+      const std::string suffix = reason_of(*thread);
+      const auto same = std::find_if(reasons.begin(), reasons.end(), [&](const Reason& reason) {
+        return reason.block == block.get() && reason.text.ends_with(suffix);
+      });
+      if (same != reasons.end()) {
+        ++same->others;
+        continue;
+      }
+      std::string text = " thread " + std::to_string(flat(thread->place));
       if (block.get() != first) text += " of the cluster's block " + std::to_string(block->rank);
-      text += std::string(" for ") + thread->waits_for + ";";
+      reasons.push_back({block.get(), text + suffix, 0});
     }
+  }
+  std::string text = "threads wait in vain:";
+  for (const Reason& reason : reasons) {
+    text += reason.text;
+    if (reason.others > 0) text += ", like " + std::to_string(reason.others) + " others";
+    text += ";";
   }
   note_failure(*first, "%s", text.c_str());
 }
@@ -155,7 +187,7 @@ void pause(const char* reason, ...) {
 
 void note_failure(const Block& at, const char* reason, ...) {
   if (!cluster->failure.empty()) return;
-  char text[512];
+  static char text[4096];
   std::va_list arguments;
   va_start(arguments, reason);
   std::vsnprintf(text, sizeof text, reason, arguments);
@@ -270,6 +302,7 @@ bool run_grid(const Launch& launch, const std::function<void()>& thread) {
     }
   }
   if (!done) {
+    last_failure = c.failure;
     std::fprintf(stderr, "emulator: block (%u, %u, %u): %s\n", c.failed_at.x, c.failed_at.y,
                  c.failed_at.z, c.failure.c_str());
   }

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <string>
 
 namespace emulator {
 
@@ -59,5 +60,7 @@ struct Launch {
 bool is_whole(const Launch& launch);
 // Runs all blocks of a grid. Returns false, with the reason on stderr, where a block cannot finish.
 bool run_grid(const Launch& launch, const std::function<void()>& thread);
+// The reason that it gave last.
+inline std::string last_failure;
 
 }  // namespace emulator
