@@ -9,6 +9,7 @@ set(cuda_sources
     csrc/cuda/host_rows.cu
     csrc/cuda/kept_memory.cu
     csrc/cuda/mapped_rows.cu
+    csrc/cuda/ordering.cu
     csrc/cuda/prepared.cu
     csrc/cuda/replay.cu
     csrc/cuda/rows.cu

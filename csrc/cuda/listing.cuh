@@ -8,15 +8,15 @@
 namespace idsim::cuda {
 
 struct Candidate {
-  int32_t row;  // of the slab
+  int32_t slot;  // of the slab
   StoredSum dot;
 };
 
 template <class Sum>
-__device__ void append(const TopK::Filter& filter, int64_t query, int64_t row, Sum dot) {
-  const unsigned slot = atomicAdd(&filter.found[query], 1U);
-  if (slot < filter.capacity) {
-    filter.candidates[query * filter.capacity + slot] = {static_cast<int32_t>(row), stored(dot)};
+__device__ void append(const TopK::Filter& filter, int64_t query, int64_t slot, Sum dot) {
+  const unsigned at = atomicAdd(&filter.found[query], 1U);
+  if (at < filter.capacity) {
+    filter.candidates[query * filter.capacity + at] = {static_cast<int32_t>(slot), stored(dot)};
   }
 }
 
