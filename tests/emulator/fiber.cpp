@@ -8,6 +8,7 @@
 #include <new>
 
 #if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
 
@@ -35,6 +36,14 @@ void* make_stack() {
   void* p = mmap(nullptr, kStackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (p == MAP_FAILED) throw std::bad_alloc();
   return p;
+}
+
+void ready_stack(Fiber& fiber) {
+  if (fiber.stack == nullptr) fiber.stack = make_stack();
+#if defined(__SANITIZE_ADDRESS__)
+  // A fiber that was left for good did not take its frames down, and its stack may have been made again since.
+  __asan_unpoison_memory_region(fiber.stack, kStackBytes);
+#endif
 }
 
 }  // namespace
@@ -73,7 +82,7 @@ Fiber::~Fiber() {
 }
 
 void start_fiber(Fiber& fiber, void (*entry)()) {
-  if (fiber.stack == nullptr) fiber.stack = make_stack();
+  ready_stack(fiber);
   auto* top = reinterpret_cast<uintptr_t*>(static_cast<char*>(fiber.stack) + kStackBytes);
   *--top = 0;  // keeps the stack aligned at entry
   *--top = reinterpret_cast<uintptr_t>(begin);
@@ -96,7 +105,7 @@ Fiber::~Fiber() {
 }
 
 void start_fiber(Fiber& fiber, void (*entry)()) {
-  if (fiber.stack == nullptr) fiber.stack = make_stack();
+  ready_stack(fiber);
   auto* context = static_cast<ucontext_t*>(fiber.context);
   getcontext(context);
   context->uc_stack.ss_sp = fiber.stack;
