@@ -108,7 +108,7 @@ __device__ ScoreRange range_of(const Queries::View& queries, const Gallery& gall
                                const ListedPair& pair) {
   return score_range(queries.metric, queries.bounds[pair.query], gallery.coded.scale[pair.row],
                      gallery.coded.residual[pair.row], gallery.coded.norm[pair.row],
-                     sum_as<double>(pair.dot, queries.precision));
+                     sum_as<double>(pair.dot, queries.integer_sums()));
 }
 
 template <DType kType>
