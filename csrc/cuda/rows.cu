@@ -149,7 +149,9 @@ __global__ __launch_bounds__(kThreads) void code_queries(Queries::View out) {
       sum = fold_warp(sum);
     }
     QueryBound bound = query_bound(out.metric, stats, half ? kHalfQueryShare : kQueryShare);
-    if (out.digits == 2) bound = code_fine_digits(out, i, stats.scale, bound);
+    if constexpr (!half) {
+      if (out.digits == 2) bound = code_fine_digits(out, i, stats.scale, bound);
+    }
     if (lane_index() != 0) continue;
     out.starts[i] = -128 * sum;
     out.bounds[i] = bound;

@@ -284,10 +284,9 @@ void TopK::feed(const Gallery& gallery) {
 }
 
 void TopK::use(Precision precision) {
-  const bool two =
-      most_digits_ == 2 && precision == Precision::int8 &&
-      two_digits_fit(count(), code_bytes(precision, queries_.view().dim),
-                     device_attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin));
+  const bool two = most_digits_ == 2 && precision == Precision::int8 &&
+                   two_digits_fit(count(), code_bytes(precision, queries_.view().dim),
+                                  device_attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin));
   if (!queries_.use(precision, two ? 2 : 1)) return;
   launch("setting thresholds", set_terms, blocks_for(queries_.view().padded, kBlockThreads),
          kBlockThreads, 0, stream_, queries_.view(), filter_);

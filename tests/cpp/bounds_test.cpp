@@ -141,11 +141,10 @@ void check_pair(Metric metric, const Pair& pair, const char* what) {
     const bool reaches = metric == Metric::l2 ? score <= reach : score >= reach;
     if (!reaches) continue;  // a reach of NaN, from infinite scores
     const QueryTerms query = idsim::query_terms(metric, bound, reach);
-    expect(passes(dot, terms, query), "%s, %s, d = %ld: score %a, reach %a, dropped", what,
-           name, d, static_cast<double>(score), static_cast<double>(reach));
-    expect(passes_fused(dot, terms, query),
-           "%s, %s, d = %ld: score %a, reach %a, dropped (fused)", what, name, d,
+    expect(passes(dot, terms, query), "%s, %s, d = %ld: score %a, reach %a, dropped", what, name, d,
            static_cast<double>(score), static_cast<double>(reach));
+    expect(passes_fused(dot, terms, query), "%s, %s, d = %ld: score %a, reach %a, dropped (fused)",
+           what, name, d, static_cast<double>(score), static_cast<double>(reach));
     const QueryTerms by_two = idsim::query_terms(metric, fine.bound, reach);
     expect(passes(fine.dot, fine.row, by_two) && passes_fused(fine.dot, fine.row, by_two),
            "%s, %s, d = %ld: score %a, reach %a, dropped (two digits)", what, name, d,
@@ -309,8 +308,8 @@ void check_second_digit_of_test(Random& random) {
       const RowTerms terms = idsim::row_terms(metric, row.scale, row.residual, row.norm);
       const FineTest test = fine_test(metric, pair, terms);
       const float reach = canonical(metric, pair.query, pair.row);
-      coarse += slack_of_test(metric, pair, idsim::query_bound(metric, pair.query.stats), terms,
-                              reach);
+      coarse +=
+          slack_of_test(metric, pair, idsim::query_bound(metric, pair.query.stats), terms, reach);
       fine += slack_of_test(metric, pair, test.bound, test.row, reach);
     }
     expect(fine < 0.53 * coarse, "%s: two digits leave %g of what the test lets pass",
@@ -330,9 +329,9 @@ void check_skipped() {
         const QueryBound bound = idsim::query_bound(metric, query.stats);
         const QueryTerms least = idsim::query_terms(metric, bound, easier(metric, 0.0F, kInfinity));
         const RowTerms by_two = idsim::two_digit_terms(metric, terms, row.stats.norm);
-        expect(!passes(0, terms, least) && !passes_fused(0, terms, least) &&
-                   !passes(0, by_two, least),
-               "a row with %g passes", static_cast<double>(odd));
+        expect(
+            !passes(0, terms, least) && !passes_fused(0, terms, least) && !passes(0, by_two, least),
+            "a row with %g passes", static_cast<double>(odd));
       }
     }
   }

@@ -196,8 +196,7 @@ void check_two_digits(Metric metric, int64_t q, bool are_used) {
   expect(with_one.ids == with_two.ids && with_one.scores == with_two.scores,
          "metric %d q %lld: the number of digits changes the answer", static_cast<int>(metric),
          static_cast<long long>(q));
-  const auto share =
-      static_cast<double>(two.candidates) / static_cast<double>(one.candidates);
+  const auto share = static_cast<double>(two.candidates) / static_cast<double>(one.candidates);
   expect(are_used ? share < 0.75 : share == 1.0,
          "metric %d q %lld: two digits let %llu rows pass, one %llu", static_cast<int>(metric),
          static_cast<long long>(q), two.candidates, one.candidates);
