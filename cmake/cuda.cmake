@@ -9,6 +9,7 @@ set(cuda_sources
     csrc/cuda/host_rows.cu
     csrc/cuda/kept_memory.cu
     csrc/cuda/mapped_rows.cu
+    csrc/cuda/ordering.cu
     csrc/cuda/prepared.cu
     csrc/cuda/replay.cu
     csrc/cuda/rows.cu
@@ -17,6 +18,7 @@ set(cuda_sources
     csrc/cuda/scan.cu
     csrc/cuda/search.cu
     csrc/cuda/tail.cu
+    csrc/cuda/tensor_map.cu
     csrc/cuda/tiles.cu
     csrc/cuda/topk.cu
     csrc/cuda/transfer.cu

@@ -66,7 +66,8 @@ int64_t sampled_tiles(int64_t queries, int64_t sampled, int64_t k) {
 
 int64_t sent_code_bytes(int64_t dim) { return padded_dim(dim) + kStats; }
 int64_t coded_row_bytes(Precision precision, int64_t dim) {
-  return code_bytes(precision, dim) + (precision == Precision::float32 ? 0 : kStats) + kTerms;
+  const int64_t coded = precision == Precision::float32 ? 0 : kStats + kOrderBytes;
+  return code_bytes(precision, dim) + coded + kTerms;
 }
 
 Precision planned_precision(const SearchShape& shape) {

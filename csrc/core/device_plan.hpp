@@ -80,7 +80,7 @@ SearchPlan plan_search(const SearchShape& shape, int64_t budget);
 
 // What a prepared gallery keeps on the device.
 struct IndexPlan {
-  int64_t code_bytes = 0;  // codes, stats and terms
+  int64_t code_bytes = 0;  // codes, stats, terms and order
   int64_t row_bytes = 0;   // of all rows, if they are sent there
   bool rows_fit = false;   // beside the codes, within the budget
 };
@@ -88,7 +88,11 @@ struct IndexPlan {
 IndexPlan plan_index(int64_t rows, int64_t dim, int64_t row_bytes, Precision precision,
                      int64_t budget);
 
-// Of the device: codes of a row with their stats and terms; and an 8-bit code with its stats on its way, without terms.
+// Of the device, where the codes of a row do not lie in its place (cuda/ordering.hpp): where they lie.
+inline constexpr int64_t kOrderBytes = 2;
+
+// Of the device: codes of a row with their stats, terms and order, which plans always count; and an 8-bit code with its
+// stats on its way, without terms.
 int64_t coded_row_bytes(Precision precision, int64_t dim);
 int64_t sent_code_bytes(int64_t dim);
 

@@ -63,9 +63,7 @@ constexpr bool two_digits_fit(int64_t queries, int64_t pitch, int64_t shared_byt
 inline constexpr int64_t kStageBox = 128 * 128;  // 128 bytes of the codes of 128 rows or queries
 inline constexpr int kMostStages = 8;
 inline constexpr int kLeastStages = 4;
-// What a block has in shared memory beside boxes: its barriers, and up to 1 KiB before the first box, which is aligned.
 inline constexpr int64_t kBarrierBytes = 8 * (2 * kMostStages + 2);
-inline constexpr int64_t kGroupsOverhead = 1024 + kBarrierBytes;
 
 constexpr int64_t k_boxes(int64_t pitch) { return (pitch + 127) / 128; }
 constexpr int64_t query_bytes(int block_queries, int64_t pitch) {
@@ -76,7 +74,7 @@ constexpr int64_t query_bytes(int block_queries, int64_t pitch) {
 // groups hold the sums of 256 with a tile.
 constexpr int fitting_queries(int64_t pitch, int64_t shared_bytes) {
   for (const int queries : {256, 128, 64}) {
-    const int64_t taken = query_bytes(queries, pitch) + kGroupsOverhead;
+    const int64_t taken = query_bytes(queries, pitch) + kBarrierBytes;
     if (taken + kLeastStages * kStageBox <= shared_bytes) return queries;
   }
   return 0;
@@ -116,7 +114,7 @@ inline TilePlan plan_groups(const TileShape& shape, const TileDevice& device, in
   plan.kernel = TileKernel::groups;
   plan.block_queries = block_queries;
   plan.cluster = cluster_of(block_queries);
-  const int64_t taken = query_bytes(block_queries, shape.pitch) + kGroupsOverhead;
+  const int64_t taken = query_bytes(block_queries, shape.pitch) + kBarrierBytes;
   plan.stages =
       static_cast<int>(std::min<int64_t>(kMostStages, (device.shared_bytes - taken) / kStageBox));
   plan.shared_bytes = taken + plan.stages * kStageBox;

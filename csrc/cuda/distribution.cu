@@ -54,12 +54,13 @@ struct BinEstimates {
     for (int i = 0; i < kRowFragments; ++i) {
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
-        const int64_t row = row0 + p.row(i, 2 * half);
-        if (row >= gallery.count()) continue;
-        const double norm = gallery.coded.norm[row];
+        const int64_t slot = row0 + p.row(i, 2 * half);
+        if (slot >= gallery.count()) continue;
+        const double norm = gallery.coded.norm[slot];
         if (std::isnan(norm)) continue;
-        const float row_scale = estimate_scale(gallery.coded.scale[row], norm);
-        const float u = gallery.coded.u[row], v = gallery.coded.v[row];
+        const float row_scale = estimate_scale(gallery.coded.scale[slot], norm);
+        const float u = gallery.coded.u[slot], v = gallery.coded.v[slot];
+        const int64_t row = gallery.row(slot);
 #pragma unroll
         for (int j = 0; j < kQueryFragments; ++j) {
 #pragma unroll
@@ -99,11 +100,11 @@ __global__ __launch_bounds__(kListThreads) void bin_exactly(Distribution::View v
                                                             const ListedPair* pairs,
                                                             const unsigned long long* count) {
   for_listed(pairs, count, [&](const ListedPair& pair) {
-    if (gallery.place(pair.row) < 0) return;
-    const float score = warp_score<kType>(queries, gallery, pair.query, pair.row);
+    if (!gallery.there(pair.slot)) return;
+    const float score = warp_score<kType>(queries, gallery, pair.query, pair.slot);
     if (lane_index() != 0) return;
     const int bin = exact_bin(static_cast<double>(score), view.bins);
-    const bool mated = is_mated(view, gallery, pair.query, pair.row);
+    const bool mated = is_mated(view, gallery, pair.query, gallery.row(pair.slot));
     atomicAdd(&view.counts[bin + (mated ? view.bins : 0)], 1ULL);
   });
 }

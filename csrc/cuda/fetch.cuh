@@ -21,7 +21,7 @@ __global__ void mark_pairs(const ListedPair* pairs, const unsigned long long* co
   const auto n = static_cast<int64_t>(*count);
   const int64_t step = int64_t{gridDim.x} * blockDim.x;
   for (int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < n; i += step) {
-    if (needs(pairs[i])) mark_row(marks, pairs[i].row);
+    if (needs(pairs[i])) mark_row(marks, pairs[i].slot);
   }
 }
 

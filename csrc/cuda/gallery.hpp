@@ -1,4 +1,5 @@
-// A gallery as the device's scans read it.
+// A gallery as the device's scans read it. Scans and their lists number its codes, by slots; labels, ids and stored rows
+// go by the row whose codes lie there (cuda/ordering.hpp).
 #pragma once
 
 #include "core/bounds.hpp"
@@ -16,8 +17,8 @@ struct Gallery {
   int64_t first_id = 0;             // id of row 0
   NonFinite* found = nullptr;  // for rows that are not coded: where a scan notes NaN and Inf, by id
 
-  // Where the rows lie out of the device's reach: who fetches those that a scan needs (cuda/fetch.hpp), and which of its
-  // rows is row 0. What it fetched takes turns in `rows`.
+  // Where the rows lie out of the device's reach (their codes are not ordered then): who fetches those that a scan needs
+  // (cuda/fetch.hpp), and which of its rows is row 0. What it fetched takes turns in `rows`.
   RowFetcher* fetcher = nullptr;
   int64_t first_row = 0;
   const int32_t* places = nullptr;  // [n] number of a row among those fetched, -1: not one of them
@@ -27,17 +28,23 @@ struct Gallery {
   IDSIM_HD int64_t count() const { return rows.rows; }
   IDSIM_HD int64_t dim() const { return rows.cols; }
 
-  // Which row of the memory is row i: -1 where it is not there at this turn.
-  IDSIM_HD int64_t place(int64_t i) const {
-    if (places == nullptr) return i;
-    const int32_t at = places[i] - first_place;
-    return at >= 0 && at < places_here ? at : -1;
+  // May be outside of 0 .. n in a slice.
+  IDSIM_HD int64_t row(int64_t slot) const { return coded.row(slot); }
+
+  // Whether the row of a slot is in the memory at this turn, and which row of it that is.
+  IDSIM_HD bool there(int64_t slot) const {
+    if (places == nullptr) return true;
+    const int32_t at = places[slot] - first_place;
+    return at >= 0 && at < places_here;
+  }
+  IDSIM_HD int64_t place(int64_t slot) const {
+    return places == nullptr ? row(slot) : places[slot] - first_place;
   }
   IDSIM_HD bool first_turn() const { return first_place == 0; }
 };
 
-// Codes and stats from row `first` on.
-inline CodedRows from_row(CodedRows coded, int64_t dim, int64_t first) {
+// Codes and stats from slot `first` on.
+inline CodedRows from_slot(CodedRows coded, int64_t dim, int64_t first) {
   const auto advance = [](auto*& column, int64_t by) {
     if (column != nullptr) column += by;
   };
@@ -48,10 +55,11 @@ inline CodedRows from_row(CodedRows coded, int64_t dim, int64_t first) {
   advance(coded.u, first);
   advance(coded.v, first);
   advance(coded.w, first);
+  advance(coded.order, first);
   return coded;
 }
 
-// Rows first .. first + n as a gallery of their own; ids stay as they are.
+// Slots first .. first + n as a gallery of their own; ids stay as they are.
 inline Gallery slice(const Gallery& gallery, int64_t first, int64_t n) {
   Gallery out = gallery;
   if (gallery.fetcher == nullptr) {
@@ -59,7 +67,7 @@ inline Gallery slice(const Gallery& gallery, int64_t first, int64_t n) {
   }
   out.rows.rows = n;
   out.first_row += first;
-  out.coded = from_row(gallery.coded, gallery.dim(), first);
+  out.coded = from_slot(gallery.coded, gallery.dim(), first);
   if (gallery.groups != nullptr) out.groups += first;
   out.first_id += first;
   return out;

@@ -9,24 +9,24 @@
 namespace idsim::cuda {
 
 struct Candidate {
-  int32_t row;  // of the slab
+  int32_t slot;  // of the slab
   StoredSum dot;
 };
 
 template <class Sum>
-__device__ void append(const TopK::Filter& filter, int64_t query, int64_t row, Sum dot) {
-  const unsigned slot = atomicAdd(&filter.found[query], 1U);
-  if (slot < filter.capacity) {
-    filter.candidates[query * filter.capacity + slot] = {static_cast<int32_t>(row), stored(dot)};
+__device__ void append(const TopK::Filter& filter, int64_t query, int64_t slot, Sum dot) {
+  const unsigned at = atomicAdd(&filter.found[query], 1U);
+  if (at < filter.capacity) {
+    filter.candidates[query * filter.capacity + at] = {static_cast<int32_t>(slot), stored(dot)};
   }
 }
 
-// The terms of a row for queries with so many digits.
+// The terms of a slot for queries with so many digits.
 __device__ inline RowTerms listed_terms(Metric metric, int digits, const CodedRows& coded,
-                                        int64_t row) {
-  const RowTerms x{coded.u[row], coded.v[row], metric == Metric::l2 ? coded.w[row] : 0.0F};
+                                        int64_t slot) {
+  const RowTerms x{coded.u[slot], coded.v[slot], metric == Metric::l2 ? coded.w[slot] : 0.0F};
   if (digits == 1 || metric == Metric::cosine) return x;
-  return two_digit_terms(metric, x, coded.norm[row]);
+  return two_digit_terms(metric, x, coded.norm[slot]);
 }
 
 // Lists every pair of a tile that its threshold cannot rule out.

@@ -14,7 +14,7 @@ namespace idsim::cuda {
 
 struct ListedPair {
   int32_t query;
-  int32_t row;  // of the slab
+  int32_t slot;  // of the slab
   StoredSum dot;
 };
 

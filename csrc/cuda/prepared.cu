@@ -5,6 +5,7 @@
 
 #include "core/error.hpp"
 #include "cuda/device.hpp"
+#include "cuda/ordering.hpp"
 
 namespace idsim::cuda {
 namespace {
@@ -20,11 +21,14 @@ void PreparedGallery::State::code(NonFinite* found, int64_t first_row) {
   if (given.view.rows == 0) return;
   const auto parts = made_of_parts(
       GalleryForm::host_rows, given, gallery.coded.precision, kPartBytes,
-      [&](const PartPlan& plan) { return std::make_unique<RowStream>(given, plan.rows, stream); });
+      [&](const PartPlan& plan) {
+        const int64_t rows = gallery.coded.order == nullptr ? plan.rows : whole_blocks(plan.rows);
+        return std::make_unique<RowStream>(given, rows, stream);
+      });
   MatrixView part;
   int64_t first = 0;
   while (parts->next(&part, &first)) {
-    quantize(part, metric, from_row(gallery.coded, gallery.dim(), first), first_row + first, found,
+    quantize(part, metric, from_slot(gallery.coded, gallery.dim(), first), first_row + first, found,
              stream);
   }
 }
@@ -62,7 +66,8 @@ Metric PreparedGallery::metric() const { return state_->metric; }
 int64_t PreparedGallery::skipped_rows() const { return state_->skipped; }
 Precision PreparedGallery::precision() const { return state_->gallery.coded.precision; }
 int64_t PreparedGallery::code_bytes() const {
-  return count() * coded_row_bytes(precision(), dim());
+  const int64_t unused = state_->gallery.coded.order == nullptr ? kOrderBytes : 0;
+  return count() * (coded_row_bytes(precision(), dim()) - unused);
 }
 int64_t PreparedGallery::row_bytes() const { return state_->rows ? state_->rows->bytes() : 0; }
 RowPlace PreparedGallery::row_place() const { return state_->place(); }

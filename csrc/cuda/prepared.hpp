@@ -9,6 +9,7 @@
 #include "cuda/fetch.hpp"
 #include "cuda/gallery.hpp"
 #include "cuda/mapped_rows.hpp"
+#include "cuda/ordering.hpp"
 #include "cuda/search.hpp"
 #include "cuda/transfer.hpp"
 #include "cuda/upload.hpp"
@@ -36,12 +37,15 @@ class CodeBuffers {
         v_(rows, stream),
         w_(metric == Metric::l2 ? rows : 0, stream) {}
 
+  // Lets the codes lie in another order than the rows (cuda/ordering.hpp).
+  void keep_order(cudaStream_t stream) { order_ = DeviceBuffer<int16_t>(u_.size(), stream); }
+
   CodedRows rows() const {
     const auto data = [](const auto& column) {
       return column.size() > 0 ? column.data() : nullptr;
     };
-    return {data(codes_), data(scale_), data(residual_), data(norm_),
-            data(u_),     data(v_),     data(w_),        precision_};
+    return {data(codes_), data(scale_), data(residual_), data(norm_), data(u_),
+            data(v_),     data(w_),     precision_,      data(order_)};
   }
 
  private:
@@ -50,6 +54,7 @@ class CodeBuffers {
   DeviceBuffer<float> scale_, residual_;
   DeviceBuffer<double> norm_;
   DeviceBuffer<float> u_, v_, w_;
+  DeviceBuffer<int16_t> order_;
 };
 
 // How a gallery is cut, with half the budget for as long as the device has no room for make(plan).
@@ -66,9 +71,11 @@ auto made_of_parts(GalleryForm form, const Matrix& rows, Precision precision, in
 // What parts of a gallery pass through: rows that are quantised here, or codes and the rows fetched for them.
 struct RowParts {
   RowParts(const Matrix& matrix, int64_t part_rows, Metric metric, Precision precision,
-           cudaStream_t stream)
+           bool ordered, cudaStream_t stream)
       : codes(part_rows, matrix.view.cols, metric, precision, stream),
-        rows(matrix, part_rows, stream) {}
+        rows(matrix, part_rows, stream) {
+    if (ordered) codes.keep_order(stream);
+  }
   CodeBuffers codes;
   RowStream rows;
 };
@@ -104,13 +111,16 @@ struct PreparedGallery::State {
         metric(by),
         given(matrix),
         codes(matrix.view.rows, matrix.view.cols, by, precision, stream_of(to)) {
-    gallery.coded = codes.rows();
     gallery.rows = matrix.view;
     if (!host_rows || matrix.on_device) {
       gallery.rows = rows.emplace(matrix, stream_of(to)).view();
     } else if (mapped.emplace(matrix).readable()) {
       gallery.rows = mapped->view();
     }
+    if (place() != RowPlace::fetched && wants_order(to.device, precision)) {
+      codes.keep_order(stream_of(to));
+    }
+    gallery.coded = codes.rows();
   }
 
   RowPlace place() const {

@@ -7,6 +7,7 @@
 #include "core/tile_plan.hpp"
 #include "cuda/dispatch.hpp"
 #include "cuda/launch.cuh"
+#include "cuda/ordering.hpp"
 #include "cuda/warp.cuh"
 
 namespace idsim::cuda {
@@ -42,7 +43,8 @@ __global__ __launch_bounds__(kThreads) void code_rows(MatrixView rows, Metric me
   constexpr bool half = kPrecision == Precision::float16;
   const int64_t d = rows.cols, d_pad = padded_dim(d);
   for (int64_t i = first_row_of_warp(); i < rows.rows; i += rows_per_sweep()) {
-    const Row<kType> row = row_of<kType>(rows, i);
+    const int64_t from = out.row(i);
+    const Row<kType> row = row_of<kType>(rows, from);
     uint8_t* code = out.codes + i * code_bytes(kPrecision, d);
     RowStats stats;
     if constexpr (half) {
@@ -57,7 +59,7 @@ __global__ __launch_bounds__(kThreads) void code_rows(MatrixView rows, Metric me
     out.residual[i] = stats.residual;
     out.norm[i] = stats.norm;
     set_terms(out, i, metric, stats, half ? kHalfQueryShare : kQueryShare);
-    if (std::isnan(stats.norm)) note_nonfinite(found, first_row + i);
+    if (std::isnan(stats.norm)) note_nonfinite(found, first_row + from);
   }
 }
 
@@ -180,6 +182,7 @@ __global__ void clear_nonfinite(NonFinite* found) {
 void quantize(const MatrixView& rows, Metric metric, const CodedRows& out, int64_t first_row,
               NonFinite* found, cudaStream_t stream) {
   if (rows.rows == 0) return;
+  if (out.order != nullptr) order_rows(rows, metric, out, stream);
   with_dtype(rows.dtype, [&](auto type) {
     const auto kernel = out.precision == Precision::float16 ? code_rows<type(), Precision::float16>
                                                             : code_rows<type(), Precision::int8>;

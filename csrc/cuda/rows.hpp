@@ -19,6 +19,10 @@ struct CodedRows {
   float* v = nullptr;
   float* w = nullptr;
   Precision precision = Precision::int8;
+  // [n] Slot i has the codes of row i + order[i] (cuda/ordering.hpp); null: of row i.
+  int16_t* order = nullptr;
+
+  IDSIM_HD int64_t row(int64_t slot) const { return order == nullptr ? slot : slot + order[slot]; }
 };
 
 // What quantising met: the number of rows with NaN or Inf, and the first of them (INT64_MAX: none).
@@ -27,11 +31,12 @@ struct NonFinite {
   long long first;
 };
 
-// rows: memory that the device can read. found: on the device, updated; rows count from first_row in it.
+// rows: memory that the device can read. out.order: null, or written too. found: on the device, updated; rows count from
+// first_row in it.
 void quantize(const MatrixView& rows, Metric metric, const CodedRows& out, int64_t first_row,
               NonFinite* found, cudaStream_t stream);
 
-// The terms u, v and w of n rows from the stats of their 8-bit codes. found: as above.
+// The terms u, v and w of n rows from the stats of their 8-bit codes, which lie in the order of rows. found: as above.
 void derive_terms(const CodedRows& rows, int64_t n, Metric metric, int64_t first_row,
                   NonFinite* found, cudaStream_t stream);
 

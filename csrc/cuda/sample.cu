@@ -21,14 +21,14 @@ __global__ __launch_bounds__(kThreads) void gather_sample(Gallery gallery, Metri
                                                           SampleTerms* terms) {
   const int64_t j = int64_t{blockIdx.x} * kRowsPerBlock + threadIdx.x / kWarpSize;
   if (j >= rule.count) return;
-  const int64_t row = rule.row(j);
+  const int64_t slot = rule.row(j);
   const int64_t pitch = code_bytes(gallery.coded.precision, gallery.dim());
-  const auto* from = reinterpret_cast<const uint4*>(gallery.coded.codes + row * pitch);
+  const auto* from = reinterpret_cast<const uint4*>(gallery.coded.codes + slot * pitch);
   auto* to = reinterpret_cast<uint4*>(codes + j * pitch);
   for (int64_t i = lane_index(); i < pitch / 16; i += kWarpSize) to[i] = from[i];
   if (lane_index() == 0) {
-    terms[j] = sample_terms(metric, gallery.coded.scale[row], gallery.coded.residual[row],
-                            gallery.coded.norm[row]);
+    terms[j] = sample_terms(metric, gallery.coded.scale[slot], gallery.coded.residual[slot],
+                            gallery.coded.norm[slot]);
   }
 }
 
@@ -56,7 +56,7 @@ struct WriteKeys {
           for (int half = 0; half < 2; ++half) {
             const int64_t row = row0 + p.row(i, 2 * half);
             if (row >= rule.count) continue;
-            const bool dropped = exclusion.drops(first + at, gallery, rule.row(row));
+            const bool dropped = exclusion.drops(first + at, gallery, gallery.row(rule.row(row)));
             keys[at * rule.count + row] =
                 dropped
                     ? -std::numeric_limits<float>::infinity()

@@ -6,6 +6,7 @@
 #include "core/error.hpp"
 #include "cuda/device.hpp"
 #include "cuda/fetch.hpp"
+#include "cuda/ordering.hpp"
 #include "cuda/prepared.hpp"
 #include "cuda/upload.hpp"
 
@@ -138,8 +139,9 @@ void Scan::feed(const Matrix& rows, int64_t first_id, const int64_t* groups, boo
       s.looks() ? chosen_precision(s.precision, work, true) : Precision::int8;
   if (s.looks()) s.use(precision);
   const auto form = rows.on_device ? GalleryForm::device_rows : GalleryForm::host_rows;
+  const bool ordered = wants_order(s.target.device, precision);
   const auto parts = made_of_parts(form, rows, precision, budget, [&](const PartPlan& plan) {
-    return std::make_unique<RowParts>(rows, plan.rows, s.metric, precision, stream);
+    return std::make_unique<RowParts>(rows, plan.rows, s.metric, precision, ordered, stream);
   });
   PartedFeed feed(s, first_id, groups, skip_nonfinite, poll);
   Gallery part;

@@ -106,8 +106,8 @@ struct Levels {
 
 __device__ ScoreRange range_of(const Queries::View& queries, const Gallery& gallery,
                                const ListedPair& pair) {
-  return score_range(queries.metric, queries.bounds[pair.query], gallery.coded.scale[pair.row],
-                     gallery.coded.residual[pair.row], gallery.coded.norm[pair.row],
+  return score_range(queries.metric, queries.bounds[pair.query], gallery.coded.scale[pair.slot],
+                     gallery.coded.residual[pair.slot], gallery.coded.norm[pair.slot],
                      sum_as<double>(pair.dot, queries.integer_sums()));
 }
 
@@ -117,14 +117,14 @@ __global__ __launch_bounds__(kListThreads) void count_pairs(
     const unsigned long long* count, Levels levels, unsigned long long* counts) {
   const Metric metric = queries.metric;
   for_listed(pairs, count, [&](const ListedPair& pair) {
-    if (exclusion.drops(pair.query, gallery, pair.row)) return;
+    if (exclusion.drops(pair.query, gallery, gallery.row(pair.slot))) return;
     // Rows without codes have no stats for a range: all that is listed is scored.
     const bool coded = gallery.coded.scale != nullptr;
     const ScoreRange range = coded ? range_of(queries, gallery, pair) : ScoreRange{};
     const bool undecided = !coded || levels.split(metric, range);
-    if (undecided ? gallery.place(pair.row) < 0 : !gallery.first_turn()) return;
+    if (undecided ? !gallery.there(pair.slot) : !gallery.first_turn()) return;
     const float score =
-        undecided ? warp_score<kType>(queries, gallery, pair.query, pair.row) : range.certain;
+        undecided ? warp_score<kType>(queries, gallery, pair.query, pair.slot) : range.certain;
     for (int t = lane_index(); t < levels.count; t += kWarpSize) {
       if (reaches(metric, score, levels.values[t])) {
         atomicAdd(&counts[int64_t{pair.query} * levels.count + t], 1ULL);
@@ -140,7 +140,7 @@ struct NeededForCount {
   Levels levels;
 
   __device__ bool operator()(const ListedPair& pair) const {
-    return !exclusion.drops(pair.query, gallery, pair.row) &&
+    return !exclusion.drops(pair.query, gallery, gallery.row(pair.slot)) &&
            levels.split(queries.metric, range_of(queries, gallery, pair));
   }
 };
@@ -150,7 +150,7 @@ struct NeededForPair {
   Exclusion exclusion;
 
   __device__ bool operator()(const ListedPair& pair) const {
-    return !exclusion.drops(pair.query, gallery, pair.row);
+    return !exclusion.drops(pair.query, gallery, gallery.row(pair.slot));
   }
 };
 
@@ -162,10 +162,11 @@ __global__ __launch_bounds__(kListThreads) void keep_pairs(Queries::View queries
                                                            float threshold, FoundPair* found,
                                                            unsigned long long* found_count) {
   for_listed(pairs, count, [&](const ListedPair& pair) {
-    if (exclusion.drops(pair.query, gallery, pair.row) || gallery.place(pair.row) < 0) return;
-    const float score = warp_score<kType>(queries, gallery, pair.query, pair.row);
+    const int64_t row = gallery.row(pair.slot);
+    if (exclusion.drops(pair.query, gallery, row) || !gallery.there(pair.slot)) return;
+    const float score = warp_score<kType>(queries, gallery, pair.query, pair.slot);
     if (lane_index() != 0 || !reaches(queries.metric, score, threshold)) return;
-    found[atomicAdd(found_count, 1ULL)] = {pair.query, gallery.first_id + pair.row, score};
+    found[atomicAdd(found_count, 1ULL)] = {pair.query, gallery.first_id + row, score};
   });
 }
 

@@ -57,7 +57,7 @@ struct GroupsShape {
   static constexpr int kQueryBox = kBlockQueries < 128 ? kBlockQueries : 128;  // queries of a copy
   static constexpr int kRowBox = kTileRows / kCluster;                         // rows of a copy
   static constexpr int kQueryBoxBytes = kBlockQueries * kBoxBytes;  // 128 bytes of all queries
-  static constexpr unsigned kStageReaders = (kAlternate ? 4 : 8) * kCluster;  // warps
+  static constexpr unsigned kStageReaders = 8 * kCluster;           // warps
 };
 
 struct GroupsMemory {
@@ -69,7 +69,7 @@ struct GroupsMemory {
   template <class Shape>
   __device__ static GroupsMemory of(const GroupScan& scan) {
     GroupsMemory out;
-    out.queries = ptx::aligned_shared_memory();
+    out.queries = ptx::shared_memory();
     out.stages = out.queries + scan.k_boxes * Shape::kQueryBoxBytes;
     out.full = reinterpret_cast<ptx::Barrier*>(out.stages + scan.stages * kStageBox);
     out.empty = out.full + kMostStages;
@@ -94,12 +94,10 @@ struct Ring {
   int stage = 0;
   unsigned parity = 0;
 
-  __device__ __forceinline__ void advance(int by, int stages) {
-    stage += by;
-    while (stage >= stages) {
-      stage -= stages;
-      parity ^= 1U;
-    }
+  __device__ __forceinline__ void advance(int stages) {
+    if (++stage < stages) return;
+    stage = 0;
+    parity ^= 1U;
   }
 };
 
@@ -162,7 +160,7 @@ __device__ void copy_all(const CUtensorMap* queries, const CUtensorMap* rows, co
         ptx::barrier_wait(&memory.empty[ring.stage], ring.parity ^ 1U);
         copy_stage<Shape>(rows, tile, box, memory.stages + ring.stage * kStageBox,
                           &memory.full[ring.stage]);
-        ring.advance(1, scan.stages);
+        ring.advance(scan.stages);
       }
     }
   });
@@ -211,9 +209,21 @@ __device__ __forceinline__ int multiply_tile(typename Shape::Sum (&acc)[Shape::k
       release<Shape>(&memory.empty[reading], lane);
     }
     reading = ring.stage;
-    ring.advance(1, scan.stages);
+    ring.advance(scan.stages);
   }
   return reading;
+}
+
+// A tile of the other group. A warp sees every phase of every stage: from a barrier it cannot tell one phase from the
+// next but one.
+template <class Shape>
+__device__ __forceinline__ void skip_tile(const GroupScan& scan, const GroupsMemory& memory,
+                                          Ring& ring, int lane) {
+  for (int box = 0; box < scan.k_boxes; ++box) {
+    ptx::barrier_wait(&memory.full[ring.stage], ring.parity);
+    release<Shape>(&memory.empty[ring.stage], lane);
+    ring.advance(scan.stages);
+  }
 }
 
 // The terms of a tile's rows, four to a lane, on their way while the tile is multiplied.
@@ -298,7 +308,7 @@ __device__ void multiply_all(const GroupScan& scan, const GroupsMemory& memory,
     parity ^= 1U;
     for (int64_t tile = unit.tile; tile < unit.last_tile; ++tile) {
       if (Shape::kAlternate && (tile - unit.tile) % 2 != group) {
-        ring.advance(scan.k_boxes, scan.stages);
+        skip_tile<Shape>(scan, memory, ring, lane);
         continue;
       }
       const int64_t row0 = tile * kTileRows;
@@ -367,7 +377,7 @@ void launch_groups_of(const char* doing, const TileScan& tiles, TilePlan plan, c
   const auto shared = static_cast<size_t>(plan.shared_bytes);
   // How clusters fit depends on how many multiprocessors of each part of the chip are in use.
   if (Shape::kCluster > 1) {
-    spread(plan, tiles.n_rows, resident_clusters(kernel, kGroupsThreads, shared, Shape::kCluster));
+    spread(plan, tiles.n_rows, resident_clusters(kernel, Shape::kCluster, kGroupsThreads, shared));
   }
   const int64_t n_queries = tiles.query_tiles * kTileQueries;
   const GroupScan scan{

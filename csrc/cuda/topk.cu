@@ -121,22 +121,23 @@ __global__ __launch_bounds__(kBlockThreads) void refine(Queries::View queries, G
     const int64_t end = base + room < n ? base + room : n;
     const float a = s.a, reach = s.reach;
     for (int64_t i = base + threadIdx.x / kWarpSize; i < end; i += kBlockWarps) {
-      const int64_t row = overflow ? i : int64_t{candidates[i].row};
+      const int64_t slot = overflow ? i : int64_t{candidates[i].slot};
       if (overflow) {
-        if (std::isnan(gallery.coded.u[row])) continue;
+        if (std::isnan(gallery.coded.u[slot])) continue;
       } else {
-        const RowTerms x = listed_terms(metric, queries.digits, gallery.coded, row);
+        const RowTerms x = listed_terms(metric, queries.digits, gallery.coded, slot);
         const auto dot = sum_as<float>(candidates[i].dot, queries.integer_sums());
         if (!(dot >= row_limit({a, b, c}, x))) continue;
       }
-      if (exclusion.drops(query, gallery, row) || gallery.place(row) < 0) continue;
-      const float score = warp_score<kType>(queries, gallery, query, row);
+      const int64_t row = gallery.row(slot);
+      if (exclusion.drops(query, gallery, row) || !gallery.there(slot)) continue;
+      const float score = warp_score<kType>(queries, gallery, query, slot);
       if (lane_index() != 0) continue;
       atomicAdd(&s.rescored, 1U);
       if (better(metric, reach, score)) continue;
-      const int slot = atomicAdd(&s.size, 1);
-      scores[slot] = score;
-      ids[slot] = gallery.first_id + row;
+      const int at = atomicAdd(&s.size, 1);
+      scores[at] = score;
+      ids[at] = gallery.first_id + row;
     }
     __syncthreads();
     const int64_t size = s.size;
@@ -172,9 +173,9 @@ __global__ __launch_bounds__(kBlockThreads) void mark_candidates(Gallery gallery
   const int64_t n = overflow ? gallery.count() : int64_t{found};
   const Candidate* candidates = filter.candidates + query * filter.capacity;
   for (int64_t i = threadIdx.x; i < n; i += kBlockThreads) {
-    const int64_t row = overflow ? i : int64_t{candidates[i].row};
-    if (overflow && std::isnan(gallery.coded.u[row])) continue;
-    if (!exclusion.drops(query, gallery, row)) mark_row(marks, row);
+    const int64_t slot = overflow ? i : int64_t{candidates[i].slot};
+    if (overflow && std::isnan(gallery.coded.u[slot])) continue;
+    if (!exclusion.drops(query, gallery, gallery.row(slot))) mark_row(marks, slot);
   }
 }
 

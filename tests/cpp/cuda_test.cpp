@@ -13,6 +13,7 @@
 #include "cpu/tail.hpp"
 #include "cpu/topk.hpp"
 #include "cuda/distribution.hpp"
+#include "cuda/ordering.hpp"
 #include "cuda/rows.hpp"
 #include "cuda/tail.hpp"
 #include "cuda/topk.hpp"
@@ -55,7 +56,7 @@ MatrixView view_of(const std::vector<float>& rows, int64_t d) {
   return {rows.data(), static_cast<int64_t>(rows.size()) / d, d, d * bytes, bytes, DType::f32};
 }
 
-// Codes of a gallery from the device, with what they point to.
+// Codes of a gallery from the device, ordered where it wants them so, with what they point to.
 struct DeviceRows {
   DeviceRows(const MatrixView& rows, Metric metric, Precision precision)
       : codes(rows.rows * code_bytes(precision, rows.cols), nullptr),
@@ -65,6 +66,7 @@ struct DeviceRows {
         u(rows.rows, nullptr),
         v(rows.rows, nullptr),
         w(rows.rows, nullptr),
+        order(rows.rows, nullptr),
         nonfinite(1, nullptr) {
     gallery.rows = rows;
     cuda::clear(nonfinite.data(), nullptr);
@@ -75,12 +77,14 @@ struct DeviceRows {
     }
     gallery.coded = {codes.data(), scale.data(), residual.data(), norm.data(),
                      u.data(),     v.data(),     w.data(),        precision};
+    if (cuda::wants_order(0, precision)) gallery.coded.order = order.data();
     cuda::quantize(rows, metric, gallery.coded, 0, nonfinite.data(), nullptr);
   }
   cuda::DeviceBuffer<uint8_t> codes;
   cuda::DeviceBuffer<float> scale, residual;
   cuda::DeviceBuffer<double> norm;
   cuda::DeviceBuffer<float> u, v, w;
+  cuda::DeviceBuffer<int16_t> order;
   cuda::DeviceBuffer<cuda::NonFinite> nonfinite;
   cuda::Gallery gallery;
 };
@@ -93,16 +97,17 @@ void check_codes(Rows kind, int64_t n, int64_t d) {
   std::vector<uint8_t> code(static_cast<size_t>(d_pad));
   const cpu::Kernels& kernels = cpu::portable_kernels();
   for (int64_t i = 0; i < n; ++i) {
-    const RowStats stats = kernels.quantize_row(rows.data() + i * d, d, code.data());
+    const int64_t row = device.gallery.row(i);
+    const RowStats stats = kernels.quantize_row(rows.data() + row * d, d, code.data());
     expect(std::memcmp(code.data(), device.codes.data() + i * d_pad, code.size()) == 0,
-           "codes of row %lld, d = %lld", static_cast<long long>(i), static_cast<long long>(d));
+           "codes of row %lld, d = %lld", static_cast<long long>(row), static_cast<long long>(d));
     expect(same_bits(stats.scale, device.scale.data()[i]) &&
                same_bits(stats.residual, device.residual.data()[i]) &&
                same_bits(stats.norm, device.norm.data()[i]),
-           "stats of row %lld, d = %lld", static_cast<long long>(i), static_cast<long long>(d));
+           "stats of row %lld, d = %lld", static_cast<long long>(row), static_cast<long long>(d));
     const RowTerms terms = row_terms(Metric::cosine, stats.scale, stats.residual, stats.norm);
     expect(same_bits(terms.u, device.u.data()[i]) && same_bits(terms.v, device.v.data()[i]),
-           "terms of row %lld", static_cast<long long>(i));
+           "terms of row %lld", static_cast<long long>(row));
   }
 }
 

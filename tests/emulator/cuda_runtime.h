@@ -4,83 +4,13 @@
 
 #include <cmath>
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <utility>
 
 #include "emulator.hpp"
 #include "faults.hpp"
 #include "machine.hpp"
-
-#define __host__
-#define __device__
-#define __global__
-#define __forceinline__ inline
-#define __launch_bounds__(...)
-#define __align__(n) alignas(n)
-
-using cudaError_t = int;
-inline constexpr cudaError_t cudaSuccess = 0;
-inline constexpr cudaError_t cudaErrorInvalidValue = 1;
-inline constexpr cudaError_t cudaErrorMemoryAllocation = 2;
-inline constexpr cudaError_t cudaErrorInsufficientDriver = 35;
-inline constexpr cudaError_t cudaErrorInvalidDevice = 101;
-inline constexpr cudaError_t cudaErrorECCUncorrectable = 214;
-inline constexpr cudaError_t cudaErrorNvlinkUncorrectable = 220;
-inline constexpr cudaError_t cudaErrorInvalidResourceHandle = 400;
-inline constexpr cudaError_t cudaErrorIllegalAddress = 700;
-inline constexpr cudaError_t cudaErrorLaunchTimeout = 702;
-inline constexpr cudaError_t cudaErrorContextIsDestroyed = 709;
-inline constexpr cudaError_t cudaErrorAssert = 710;
-inline constexpr cudaError_t cudaErrorHardwareStackError = 714;
-inline constexpr cudaError_t cudaErrorIllegalInstruction = 715;
-inline constexpr cudaError_t cudaErrorMisalignedAddress = 716;
-inline constexpr cudaError_t cudaErrorInvalidAddressSpace = 717;
-inline constexpr cudaError_t cudaErrorInvalidPc = 718;
-inline constexpr cudaError_t cudaErrorLaunchFailure = 719;
-inline constexpr cudaError_t cudaErrorNotSupported = 801;
-inline constexpr cudaError_t cudaErrorMpsClientTerminated = 810;
-inline constexpr cudaError_t cudaErrorStreamCaptureUnsupported = 900;
-inline constexpr cudaError_t cudaErrorStreamCaptureInvalidated = 901;
-inline constexpr cudaError_t cudaErrorStreamCaptureImplicit = 906;
-inline constexpr cudaError_t cudaErrorUnknown = 999;
-
-using cudaStream_t = struct EmulatedStream*;
-
-struct dim3 : emulator::Index {
-  dim3(unsigned x_ = 1, unsigned y_ = 1, unsigned z_ = 1) : Index{x_, y_, z_} {}
-};
-inline emulator::Index& threadIdx = emulator::current.thread;
-inline emulator::Index& blockIdx = emulator::current.block;
-inline emulator::Index& blockDim = emulator::current.block_dim;
-inline emulator::Index& gridDim = emulator::current.grid_dim;
-
-struct int2 {
-  int x, y;
-};
-struct int4 {
-  int x, y, z, w;
-};
-struct uint4 {
-  unsigned x, y, z, w;
-};
-inline int2 make_int2(int x, int y) { return {x, y}; }
-
-enum cudaMemcpyKind {
-  cudaMemcpyHostToDevice,
-  cudaMemcpyDeviceToHost,
-  cudaMemcpyDeviceToDevice,
-  cudaMemcpyDefault
-};
-enum cudaDeviceAttr {
-  cudaDevAttrMultiProcessorCount,
-  cudaDevAttrMaxSharedMemoryPerBlockOptin,
-  cudaDevAttrComputeCapabilityMajor,
-  cudaDevAttrComputeCapabilityMinor,
-  cudaDevAttrHostRegisterReadOnlySupported
-};
-enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize };
+#include "runtime_types.hpp"
 
 namespace emulator {
 
@@ -135,28 +65,6 @@ inline bool breaks_capture(cudaStream_t stream) {
 
 }  // namespace emulator
 
-inline const char* cudaGetErrorString(cudaError_t error) {
-  switch (error) {
-    case cudaSuccess:
-      return "no error";
-    case cudaErrorMemoryAllocation:
-      return "out of memory";
-    case cudaErrorInvalidDevice:
-      return "invalid device ordinal";
-    case cudaErrorInvalidResourceHandle:
-      return "invalid resource handle";
-    case cudaErrorIllegalAddress:
-      return "an illegal memory access was encountered";
-    case cudaErrorLaunchFailure:
-      return "unspecified launch failure";
-    case cudaErrorStreamCaptureUnsupported:
-      return "operation not permitted when stream is capturing";
-    case cudaErrorStreamCaptureInvalidated:
-      return "operation failed due to a previous error during capture";
-    default:
-      return "invalid argument";
-  }
-}
 inline cudaError_t cudaGetLastError() {
   const cudaError_t error = emulator::last_error();
   emulator::last_error() = cudaSuccess;
@@ -181,7 +89,7 @@ inline cudaError_t cudaSetDevice(int device) {
 inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
   switch (attribute) {
     case cudaDevAttrMultiProcessorCount:
-      *value = 4;
+      *value = emulator::kMultiprocessors;
       break;
     case cudaDevAttrMaxSharedMemoryPerBlockOptin:
       *value =
@@ -380,8 +288,10 @@ inline cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec) {
 }
 
 template <class Kernel>
-cudaError_t cudaFuncSetAttribute(Kernel*, cudaFuncAttribute, int) {
-  return cudaSuccess;
+cudaError_t cudaFuncSetAttribute(Kernel*, cudaFuncAttribute, int bytes) {
+  int most = 0;
+  cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, emulator::current_device);
+  return emulator::report(bytes <= most ? cudaSuccess : cudaErrorInvalidValue);
 }
 
 template <class Kernel>
@@ -390,32 +300,5 @@ cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, Kernel*, 
   return cudaSuccess;
 }
 
-struct cudaLaunchConfig_t {
-  dim3 gridDim, blockDim;
-  size_t dynamicSmemBytes = 0;
-  cudaStream_t stream = nullptr;
-};
-
-template <class... Wanted, class... Given>
-cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Wanted...),
-                               Given... given) {
-  emulator::note(emulator::kLaunches);
-  const int device = emulator::current_device;
-  return emulator::queue(
-      config->stream,
-      [=, config = *config] {
-        if ((emulator::is_foreign<Wanted>(static_cast<Wanted>(given), device) || ...)) {
-          std::fprintf(stderr,
-                       "emulator: a kernel on device %d was given memory of another device\n",
-                       device);
-          return cudaErrorIllegalAddress;
-        }
-        const bool done =
-            emulator::run_grid(config.gridDim, config.blockDim, config.dynamicSmemBytes,
-                               [&] { kernel(static_cast<Wanted>(given)...); });
-        return done ? cudaSuccess : cudaErrorLaunchFailure;
-      },
-      true);
-}
-
 #include "device_functions.hpp"
+#include "launch.hpp"

@@ -15,8 +15,6 @@ struct Shuffle {
   int from;
 };
 
-enum Kind { kSync, kShuffle, kBallot, kMma };
-
 }  // namespace emulator
 
 inline void __syncwarp(unsigned mask = ~0U) {

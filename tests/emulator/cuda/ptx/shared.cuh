@@ -6,6 +6,5 @@
 namespace idsim::cuda::ptx {
 
 inline char* shared_memory() { return emulator::shared_memory(); }
-inline char* aligned_shared_memory() { return shared_memory(); }
 
 }  // namespace idsim::cuda::ptx
