@@ -194,7 +194,9 @@ void check_two_digits(Metric metric, int64_t q, bool are_used) {
   const float none = (metric == Metric::l2 ? 1.0F : -1.0F) * std::numeric_limits<float>::infinity();
   const Case c{Rows::random, metric, q, 4000, 256, 5, none, false, 1};
   const std::vector<float> rows = make_rows(c.kind, c.n, c.d, 11);
-  const std::vector<float> queries = make_rows(c.kind, c.q, c.d, 23);
+  std::vector<float> queries = make_rows(c.kind, c.q, c.d, 23);
+  if (q > 5)
+    std::copy_n(queries.data(), c.d, queries.data() + 5 * c.d);  // zero ties with every row
   cuda::Counts one{}, two{};
   const Results with_one = on_device(c, queries, rows, &one, 1);
   const Results with_two = on_device(c, queries, rows, &two, 2);
