@@ -23,7 +23,7 @@ namespace idsim {
 // What kQueryShare is for queries of two digits (typical: 3e-5).
 inline constexpr double kTwoDigitShare = 0x1p-13;
 
-// Other queries are multiplied as zeros, whatever their row: they are bounded without codes.
+// The second digits of other queries are 0: no row can be ruled out for them, or all products are 0.
 IDSIM_HD inline bool has_digits(const QueryBound& coarse) {
   return coarse.coded && coarse.norm != 0.0;
 }

@@ -49,9 +49,9 @@ constexpr int64_t row_scan_bytes(int64_t queries, int64_t pitch) {
   return 8 * few_fragments(queries) * pitch;
 }
 
-// Up to this many queries have two digits in the kernel of few queries (core/digits.hpp): twice the products. On every chip
-// of docs/cuda.md those of 64 columns take about half as long as reading, and with 128 columns, whose sums fill the
-// registers, longer on some.
+// Up to this many queries have two digits in the kernel of few queries (core/digits.hpp), which makes twice as many products.
+// Those of 64 columns take at most about half as long as reading on every chip of docs/cuda.md; those of 128 take longer
+// than reading on some, and their sums fill the registers.
 inline constexpr int64_t kMostTwoDigits = 32;
 // Columns that hold the first digits; as many of the second ones follow.
 constexpr int64_t digit_columns(int64_t queries) { return 8 * few_fragments(queries); }
