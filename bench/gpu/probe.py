@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import time
 from typing import TYPE_CHECKING, Any
@@ -112,23 +113,28 @@ def galleries(rows: int, dim: int, queries: int) -> tuple[Any, dict[str, Any]]:
 
 
 def survivors(device: str, rows: int, dim: int, queries: int, ks: tuple[int, ...]) -> list[dict[str, Any]]:
-    """Return candidates and canonical scores per query, beside the model, which is one of random rows."""
+    """Return candidates and canonical scores per query, beside the model, which is one of random rows.
+
+    Of all the queries, and of the first few, which are coded as two digits.
+    """
     import torch
 
     q, each = galleries(rows, dim, queries)
     found = []
     for name, gallery in each.items():
         index = idsim.Index(torch.from_numpy(gallery).to(device))
-        for k in ks:
-            certificate = index.search(torch.from_numpy(q).to(device), k, certificate=True).certificate
+        for k, n in itertools.product(ks, sorted({queries, min(queries, model.MOST_TWO_DIGITS)})):
+            certificate = index.search(torch.from_numpy(q[:n]).to(device), k, certificate=True).certificate
             assert certificate is not None
+            expected = model.survivors(rows, dim, k, digits=model.digits_of(n)) if name == "random" else None
             found.append(
                 {
                     "gallery": name,
                     "k": k,
-                    "candidates": certificate.candidates / queries,
-                    "rescored": certificate.rescored / queries,
-                    "model": model.survivors(rows, dim, k) if name == "random" else None,
+                    "queries": n,
+                    "candidates": certificate.candidates / n,
+                    "rescored": certificate.rescored / n,
+                    "model": expected,
                 }
             )
     return found

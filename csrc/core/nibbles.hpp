@@ -17,6 +17,7 @@
 
 #include "core/bounds.hpp"
 #include "core/codes.hpp"
+#include "core/digits.hpp"
 
 namespace idsim {
 
@@ -48,10 +49,5 @@ float nibble_residual(float sum_of_squares, float code_scale, int64_t d);
 // Returns what both digits hold of it, in the metric's scaling; `coarse` is its bound with one digit.
 QueryBound fine_digits(const float* q, int64_t d, int64_t d_pad, const int8_t* c1,
                        double stored_scale, const QueryBound& coarse, int8_t* c2);
-
-// 256 J1 + J2: with the bound of fine_digits, the dot of score_range (core/bounds.hpp). float64 holds it.
-constexpr int64_t two_digits(int32_t coarse, int32_t fine) {
-  return 256 * int64_t{coarse} + int64_t{fine};
-}
 
 }  // namespace idsim

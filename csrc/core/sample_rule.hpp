@@ -56,9 +56,10 @@ IDSIM_HD inline KeyTerms key_terms(const QueryBound& query) {
           round_up_to_float(query.residual * (1.0 + kSlack) + 4.0 * kSlack * query.norm)};
 }
 
-// dot: the sum of products of the pair's codes, rounded to float32. A key that the pair certainly reaches, monotone in the score (score_of_key). float32 arithmetic; its rounding is
-// covered by kSlack of every term (|s_q s_x I| is at most ||q^|| ||x^||, which 4 ||q|| ||x|| exceeds for coded rows;
-// others have infinite or full residuals).
+// dot: the sum of products of the pair's codes rounded to float32, or what core/digits.hpp makes of two digits. A key that
+// the pair certainly reaches, monotone in the score (score_of_key). float32 arithmetic; its rounding is covered by kSlack
+// of every term (|s_q s_x I| is at most ||q^|| ||x^||, which 4 ||q|| ||x|| exceeds for coded rows; others have infinite or
+// full residuals).
 IDSIM_HD inline float certain_key(const KeyTerms& query, const SampleTerms& x, float dot) {
   const float product = dot * (query.scale * x.scale);
   const float margin = query.coded_norm * x.residual + query.residual * x.length;

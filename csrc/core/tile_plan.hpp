@@ -49,6 +49,17 @@ constexpr int64_t row_scan_bytes(int64_t queries, int64_t pitch) {
   return 8 * few_fragments(queries) * pitch;
 }
 
+// Up to this many queries have two digits in the kernel of few queries (core/digits.hpp), which makes twice as many products.
+// Those of 64 columns take at most about half as long as reading on every chip of docs/cuda.md; those of 128 take longer
+// than reading on some, and their sums fill the registers.
+inline constexpr int64_t kMostTwoDigits = 32;
+// Columns that hold the first digits; as many of the second ones follow.
+constexpr int64_t digit_columns(int64_t queries) { return 8 * few_fragments(queries); }
+constexpr bool two_digits_fit(int64_t queries, int64_t pitch, int64_t shared_bytes) {
+  return queries <= kMostTwoDigits &&
+         row_scan_bytes(2 * digit_columns(queries), pitch) <= shared_bytes;
+}
+
 inline constexpr int64_t kStageBox = 128 * 128;  // 128 bytes of the codes of 128 rows or queries
 inline constexpr int kMostStages = 8;
 inline constexpr int kLeastStages = 4;

@@ -40,16 +40,16 @@ void with_codes(Precision precision, const F& f) {
   return precision == Precision::float16 ? f(HalfCodes{}) : f(Int8Codes{});
 }
 
-// A sum of products in lists that serve both kinds.
+// A sum of products in lists that serve both kinds. Those of two digits (core/digits.hpp) are float32.
 struct StoredSum {
   uint32_t bits;
 };
 __device__ inline StoredSum stored(int32_t sum) { return {static_cast<uint32_t>(sum)}; }
 __device__ inline StoredSum stored(float sum) { return {std::bit_cast<uint32_t>(sum)}; }
 template <class T>
-__device__ T sum_as(StoredSum sum, Precision precision) {
-  return precision == Precision::int8 ? static_cast<T>(static_cast<int32_t>(sum.bits))
-                                      : static_cast<T>(std::bit_cast<float>(sum.bits));
+__device__ T sum_as(StoredSum sum, bool integers) {
+  return integers ? static_cast<T>(static_cast<int32_t>(sum.bits))
+                  : static_cast<T>(std::bit_cast<float>(sum.bits));
 }
 
 }  // namespace idsim::cuda

@@ -1,6 +1,7 @@
 // The pairs that a top-k search cannot rule out, as the tile kernels and the direct scan list them.
 #pragma once
 
+#include "core/digits.hpp"
 #include "cuda/direct.cuh"
 #include "cuda/tile.cuh"
 #include "cuda/topk.hpp"
@@ -20,8 +21,16 @@ __device__ void append(const TopK::Filter& filter, int64_t query, int64_t slot, 
   }
 }
 
+// The terms of a slot for queries with so many digits.
+__device__ inline RowTerms listed_terms(Metric metric, int digits, const CodedRows& coded,
+                                        int64_t slot) {
+  const RowTerms x{coded.u[slot], coded.v[slot], metric == Metric::l2 ? coded.w[slot] : 0.0F};
+  if (digits == 1 || metric == Metric::cosine) return x;
+  return two_digit_terms(metric, x, coded.norm[slot]);
+}
+
 // Lists every pair of a tile that its threshold cannot rule out.
-template <bool kThree>
+template <bool kThree, int kDigits = 1>
 struct ListCandidates {
   CodedRows coded;
   Queries::View queries;
@@ -32,6 +41,7 @@ struct ListCandidates {
     return {filter.a[query], queries.b[query], kThree ? queries.c[query] : 0.0F};
   }
   __device__ RowTerms row_terms(int64_t row) const {
+    if constexpr (kDigits == 2) return listed_terms(queries.metric, 2, coded, row);
     return {coded.u[row], coded.v[row], kThree ? coded.w[row] : 0.0F};
   }
   template <class Sum>

@@ -1,6 +1,6 @@
 // The kernel for few queries: their codes stay in shared memory while the gallery's codes stream through registers, each
 // byte read once. Tensor cores do the products (gallery rows are the rows of a fragment), so up to 128 queries cost about
-// the reading alone; docs/cuda.md has the arithmetic.
+// the reading alone; docs/cuda.md has the arithmetic. Up to 32 are multiplied as two digits each for as little.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "core/digits.hpp"
 #include "core/tile_plan.hpp"
 #include "cuda/launch.cuh"
 #include "cuda/tile.cuh"
@@ -115,19 +116,60 @@ __global__ __launch_bounds__(kRowScanThreads) void scan_rows(TileScan scan, Epil
   }
 }
 
+// The products of queries of two digits as an epilogue reads them: the first half of the columns holds the first digits.
+template <class P>
+struct DigitProducts {
+  static constexpr int kRowCount = P::kRowCount;
+  static constexpr int kQueryCount = P::kQueryCount / 2;
+  const P& columns;
+  float acc[kRowCount][kQueryCount][4];
+
+  __device__ __forceinline__ explicit DigitProducts(const P& p) : columns(p) {
+#pragma unroll
+    for (int i = 0; i < kRowCount; ++i) {
+#pragma unroll
+      for (int j = 0; j < kQueryCount; ++j) {
+#pragma unroll
+        for (int e = 0; e < 4; ++e) {
+          acc[i][j][e] = two_digits_rounded(p.acc[i][j][e], p.acc[i][j + kQueryCount][e]);
+        }
+      }
+    }
+  }
+  __device__ int row(int i, int e) const { return columns.row(i, e); }
+  __device__ int query(int j, int e) const { return columns.query(j, e); }
+};
+
+template <class Epilogue>
+struct TwoDigits {
+  Epilogue epilogue;
+
+  template <class P>
+  __device__ __forceinline__ void operator()(const P& p, int64_t row0, int64_t query0) const {
+    epilogue(DigitProducts<P>(p), row0, query0);
+  }
+};
+
+// queries: columns of the queries' codes.
+template <class Codes, int kFragments, class Epilogue>
+void launch_rows(const char* doing, const TileScan& scan, int64_t queries, const Epilogue& epilogue,
+                 cudaStream_t stream) {
+  using Shape = RowScanShape<kFragments>;
+  constexpr int64_t rows_per_block = 16 * Shape::kRows * (kRowScanThreads / 32);
+  const auto shared = static_cast<size_t>(row_scan_bytes(queries, scan.pitch));
+  const auto kernel = scan_rows<Codes, Shape, Epilogue>;
+  const int64_t resident = resident_blocks(kernel, kRowScanThreads, shared);
+  const int64_t wanted = (scan.n_rows + rows_per_block - 1) / rows_per_block;
+  launch(doing, kernel, dim3(static_cast<unsigned>(std::min(wanted, resident))), kRowScanThreads,
+         shared, stream, scan, epilogue);
+}
+
 // plan_tiles chose TileKernel::rows.
 template <class Codes, class Epilogue>
 void launch_row_scan(const TileScan& scan, int64_t queries, const Epilogue& epilogue,
                      cudaStream_t stream) {
   const auto run = [&](auto fragments) {
-    using Shape = RowScanShape<fragments()>;
-    constexpr int64_t rows_per_block = 16 * Shape::kRows * (kRowScanThreads / 32);
-    const auto shared = static_cast<size_t>(row_scan_bytes(queries, scan.pitch));
-    const auto kernel = scan_rows<Codes, Shape, Epilogue>;
-    const int64_t resident = resident_blocks(kernel, kRowScanThreads, shared);
-    const int64_t wanted = (scan.n_rows + rows_per_block - 1) / rows_per_block;
-    launch("scanning", kernel, dim3(static_cast<unsigned>(std::min(wanted, resident))),
-           kRowScanThreads, shared, stream, scan, epilogue);
+    launch_rows<Codes, fragments()>("scanning", scan, queries, epilogue, stream);
   };
   switch (few_fragments(queries)) {
     case 1:
@@ -140,6 +182,27 @@ void launch_row_scan(const TileScan& scan, int64_t queries, const Epilogue& epil
       return run(std::integral_constant<int, 8>{});
     default:
       return run(std::integral_constant<int, 16>{});
+  }
+}
+
+// The queries have two digits.
+template <class Epilogue>
+void launch_two_digits(const char* doing, const TileScan& scan, int64_t queries,
+                       const Epilogue& epilogue, cudaStream_t stream) {
+  const int64_t columns = 2 * digit_columns(queries);
+  const auto run = [&](auto fragments) {
+    launch_rows<Int8Codes, fragments()>(doing, scan, columns, TwoDigits<Epilogue>{epilogue},
+                                        stream);
+  };
+  static_assert(few_fragments(2 * digit_columns(1)) == 2 &&
+                few_fragments(2 * digit_columns(kMostTwoDigits)) == 8);
+  switch (few_fragments(columns)) {
+    case 2:
+      return run(std::integral_constant<int, 2>{});
+    case 4:
+      return run(std::integral_constant<int, 4>{});
+    default:
+      return run(std::integral_constant<int, 8>{});
   }
 }
 

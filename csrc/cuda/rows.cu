@@ -2,7 +2,9 @@
 
 #include <limits>
 
+#include "core/digits.hpp"
 #include "core/direct.hpp"
+#include "core/tile_plan.hpp"
 #include "cuda/dispatch.hpp"
 #include "cuda/launch.cuh"
 #include "cuda/ordering.hpp"
@@ -90,13 +92,44 @@ __global__ __launch_bounds__(kThreads) void take_queries(MatrixView rows, Querie
   }
 }
 
-// Rows behind the last query get zero codes.
+// Codes the second digits of query i, whose first ones the same lanes have written. The bound is lane 0's.
+__device__ QueryBound code_fine_digits(const Queries::View& out, int64_t i, float stored_scale,
+                                       const QueryBound& coarse) {
+  const int64_t column = digit_columns(out.count) + i;
+  const uint8_t* code = out.codes + i * out.pitch;
+  uint8_t* fine_code = out.codes + column * out.pitch;
+  const auto scale = static_cast<double>(stored_scale);
+  int sum = 0;
+  double lost_squares = 0.0;
+  for (int64_t j = lane_index(); j < out.pitch; j += kWarpSize) {
+    fine_code[j] = 0;
+    if (j >= out.dim || !has_digits(coarse)) continue;
+    const FineDigit fine = fine_digit(static_cast<double>(out.rows[i * out.dim + j]),
+                                      static_cast<double>(static_cast<int8_t>(code[j])), scale);
+    lost_squares += fine.lost * fine.lost;
+    fine_code[j] = static_cast<uint8_t>(static_cast<int8_t>(fine.digit));
+    sum += static_cast<int>(fine.digit);
+  }
+  sum = fold_warp(sum);
+  lost_squares = fold_warp(lost_squares);
+  if (lane_index() == 0) {
+    out.starts[column] = -128 * sum;
+    out.b[column] = out.c[column] = 0.0F;
+  }
+  QueryBound fine = fine_bound(coarse, scale, lost_squares);
+  fine.share = kTwoDigitShare;
+  return fine;
+}
+
+// Rows behind the last query get zero codes, but for second digits.
 template <Precision kPrecision>
 __global__ __launch_bounds__(kThreads) void code_queries(Queries::View out) {
   constexpr bool half = kPrecision == Precision::float16;
   const int64_t d_pad = padded_dim(out.dim);
   for (int64_t i = first_row_of_warp(); i < out.padded; i += rows_per_sweep()) {
     uint8_t* code = out.codes + i * out.pitch;
+    const int64_t first_fine = digit_columns(out.count);
+    if (out.digits == 2 && i >= first_fine && i < first_fine + out.count) continue;
     if (i >= out.count) {
       for (int64_t j = lane_index(); j < out.pitch; j += kWarpSize) code[j] = 0;
       if (lane_index() == 0) {
@@ -117,9 +150,13 @@ __global__ __launch_bounds__(kThreads) void code_queries(Queries::View out) {
       });
       sum = fold_warp(sum);
     }
+    QueryBound bound = query_bound(out.metric, stats, half ? kHalfQueryShare : kQueryShare);
+    if constexpr (!half) {
+      if (out.digits == 2) bound = code_fine_digits(out, i, stats.scale, bound);
+    }
     if (lane_index() != 0) continue;
     out.starts[i] = -128 * sum;
-    out.bounds[i] = query_bound(out.metric, stats, half ? kHalfQueryShare : kQueryShare);
+    out.bounds[i] = bound;
     const QueryTerms terms = query_terms(out.metric, out.bounds[i], 0.0F);
     out.b[i] = terms.b;
     out.c[i] = terms.c;
@@ -210,13 +247,15 @@ Queries::Queries(const MatrixView& rows, Metric metric, NonFinite* found, cudaSt
   });
 }
 
-bool Queries::use(Precision precision) {
-  if (view_.precision == precision) return false;
+bool Queries::use(Precision precision, int digits) {
+  static_assert(2 * kMostTwoDigits <= kTileQueries);  // second digits fill the last tile
+  if (view_.precision == precision && view_.digits == digits) return false;
   const int64_t pitch = code_bytes(precision, view_.dim);
   if (codes_.size() < view_.padded * pitch) {
     codes_ = DeviceBuffer<uint8_t>(view_.padded * pitch, stream_);
   }
   view_.precision = precision;
+  view_.digits = digits;
   view_.pitch = pitch;
   view_.codes = codes_.data();
   if (precision == Precision::float32) {

@@ -53,8 +53,9 @@ class Queries {
  public:
   Queries(const MatrixView& rows, Metric metric, NonFinite* found, cudaStream_t stream);
 
-  // Codes the queries for a gallery. True: as they were not before, so that terms made of `bounds` are to be made again.
-  bool use(Precision precision);
+  // Codes the queries for a gallery, as two_digits_fit (core/tile_plan.hpp) allows with one digit or two. True: as they were
+  // not before, so that terms made of `bounds` are to be made again.
+  bool use(Precision precision, int digits = 1);
 
   struct View {
     int64_t count;
@@ -62,15 +63,18 @@ class Queries {
     int64_t padded;  // count rounded up to whole tiles; codes of the rest are 0
     Metric metric;
     Precision precision;  // automatic: none yet
+    int digits;           // of a query's codes; 2 (core/digits.hpp): the row scan's alone
     int64_t pitch;        // bytes of a query's codes
     float* rows;          // [count, dim]
     double* norms;        // [count] sqrt(dot(q, q))
     double* squares;      // [count] dot(q, q)
-    uint8_t* codes;       // [padded, pitch]
+    uint8_t* codes;       // [padded, pitch]; second digits from row digit_columns(count) on
     int32_t* starts;      // [padded] -128 * sum of 8-bit codes
     QueryBound* bounds;   // [count]
     float* b;             // [padded]
     float* c;             // [padded]
+
+    IDSIM_HD bool integer_sums() const { return precision == Precision::int8 && digits == 1; }
   };
   const View& view() const { return view_; }
 

@@ -6,6 +6,7 @@
 #include "core/device_plan.hpp"
 #include "cuda/direct.cuh"
 #include "cuda/launch.cuh"
+#include "cuda/row_scan.cuh"
 #include "cuda/tile.cuh"
 #include "cuda/warp.cuh"
 
@@ -43,14 +44,14 @@ struct WriteKeys {
   template <class P>
   __device__ void operator()(const P& p, int64_t row0, int64_t query0) const {
 #pragma unroll
-    for (int j = 0; j < kQueryFragments; ++j) {
+    for (int j = 0; j < P::kQueryCount; ++j) {
 #pragma unroll
       for (int e = 0; e < 2; ++e) {
         const int64_t at = query0 + p.query(j, e);  // counts from `first`
         if (at >= n) continue;
         const KeyTerms query = key_terms(queries.bounds[first + at]);
 #pragma unroll
-        for (int i = 0; i < kRowFragments; ++i) {
+        for (int i = 0; i < P::kRowCount; ++i) {
 #pragma unroll
           for (int half = 0; half < 2; ++half) {
             const int64_t row = row0 + p.row(i, 2 * half);
@@ -109,6 +110,9 @@ void Sample::keys(const Queries::View& queries, const Gallery& gallery, const Ex
   const int64_t padded = (n + kTileQueries - 1) / kTileQueries * kTileQueries;
   const TileScan tiles = tile_scan(codes_.data(), rule_.count, queries, first, padded);
   const WriteKeys epilogue{rule_, terms_.data(), queries, gallery, exclusion, first, n, keys};
+  if (queries.digits == 2) {
+    return launch_two_digits("scanning a sample", tiles, n, epilogue, stream_);
+  }
   with_codes(queries.precision, [&](auto codes) {
     launch_tiles<decltype(codes)>("scanning a sample", tiles, epilogue, stream_);
   });

@@ -108,7 +108,7 @@ __device__ ScoreRange range_of(const Queries::View& queries, const Gallery& gall
                                const ListedPair& pair) {
   return score_range(queries.metric, queries.bounds[pair.query], gallery.coded.scale[pair.slot],
                      gallery.coded.residual[pair.slot], gallery.coded.norm[pair.slot],
-                     sum_as<double>(pair.dot, queries.precision));
+                     sum_as<double>(pair.dot, queries.integer_sums()));
 }
 
 template <DType kType>

@@ -125,9 +125,8 @@ __global__ __launch_bounds__(kBlockThreads) void refine(Queries::View queries, G
       if (overflow) {
         if (std::isnan(gallery.coded.u[slot])) continue;
       } else {
-        const RowTerms x{gallery.coded.u[slot], gallery.coded.v[slot],
-                         metric == Metric::l2 ? gallery.coded.w[slot] : 0.0F};
-        const auto dot = sum_as<float>(candidates[i].dot, queries.precision);
+        const RowTerms x = listed_terms(metric, queries.digits, gallery.coded, slot);
+        const auto dot = sum_as<float>(candidates[i].dot, queries.integer_sums());
         if (!(dot >= row_limit({a, b, c}, x))) continue;
       }
       const int64_t row = gallery.row(slot);
@@ -231,8 +230,12 @@ __global__ __launch_bounds__(kBlockThreads) void write_results(TopK::Lists lists
 }  // namespace
 
 TopK::TopK(const MatrixView& queries, Metric metric, int64_t k, float threshold,
-           const Exclusion& exclusion, NonFinite* found, cudaStream_t stream)
-    : k_(k), exclusion_(exclusion), stream_(stream), queries_(queries, metric, found, stream) {
+           const Exclusion& exclusion, NonFinite* found, cudaStream_t stream, int most_digits)
+    : k_(k),
+      exclusion_(exclusion),
+      stream_(stream),
+      most_digits_(most_digits),
+      queries_(queries, metric, found, stream) {
   const int64_t q = count(), padded = queries_.view().padded;
   lists_.k = k;
   lists_.stride = result_room(k);
@@ -282,7 +285,10 @@ void TopK::feed(const Gallery& gallery) {
 }
 
 void TopK::use(Precision precision) {
-  if (!queries_.use(precision)) return;
+  const bool two = most_digits_ == 2 && precision == Precision::int8 &&
+                   two_digits_fit(count(), code_bytes(precision, queries_.view().dim),
+                                  device_attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin));
+  if (!queries_.use(precision, two ? 2 : 1)) return;
   launch("setting thresholds", set_terms, blocks_for(queries_.view().padded, kBlockThreads),
          kBlockThreads, 0, stream_, queries_.view(), filter_);
 }
@@ -314,6 +320,14 @@ void TopK::list(const Gallery& slab) {
                          epilogue, stream_);
   }
   const TileScan tiles = tile_scan(slab.coded.codes, slab.count(), queries, 0, queries.padded);
+  if (queries.digits == 2) {
+    const auto scan_digits = [&](const auto& epilogue) {
+      launch_two_digits("scanning", tiles, count(), epilogue, stream_);
+    };
+    return queries.metric == Metric::l2
+               ? scan_digits(ListCandidates<true, 2>{slab.coded, queries, filter_, slab.count()})
+               : scan_digits(ListCandidates<false, 2>{slab.coded, queries, filter_, slab.count()});
+  }
   const TilePlan plan = plan_tiles({count(), slab.count(), queries.pitch}, tile_device());
   const auto scan = [&](const auto& epilogue) {
     with_codes(queries.precision, [&](auto codes) {

@@ -26,8 +26,9 @@ struct Counts {
 class TopK {
  public:
   // queries: memory that the device can read; only used here. found: updated. threshold: worst score to return.
+  // most_digits: 1 keeps few queries from being coded as two digits.
   TopK(const MatrixView& queries, Metric metric, int64_t k, float threshold,
-       const Exclusion& exclusion, NonFinite* found, cudaStream_t stream);
+       const Exclusion& exclusion, NonFinite* found, cudaStream_t stream, int most_digits = 2);
 
   // Codes the queries for a gallery; feed does so itself, but when the gallery has taken its memory.
   void use(Precision precision);
@@ -71,6 +72,7 @@ class TopK {
   int64_t k_;
   Exclusion exclusion_;
   cudaStream_t stream_;
+  int most_digits_;
   Queries queries_;
   DeviceBuffer<float> scores_, reach_, a_;
   DeviceBuffer<int64_t> ids_;

@@ -115,10 +115,13 @@ def test_first_measurements(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
 
 def test_the_model_of_survivors():
     assert model.bound(512) == pytest.approx(0.0148, rel=0.05)
+    assert model.bound(512, digits=2) == pytest.approx(0.0074, rel=0.05)
     assert model.bound(512, "float16") == pytest.approx(5.4e-4, rel=0.05)
     assert model.survivors(5, 32, 10) == 5
     some, more = (model.survivors(rows, 64, 10) for rows in (20_000, 200_000))
     assert model.survivors(200_000, 64, 10, precision="float16") < more
+    assert model.survivors(200_000, 64, 10, digits=2) < 0.75 * more
+    assert (model.digits_of(32), model.digits_of(33)) == (2, 1)
     assert 10 < some < more < 2000
 
 

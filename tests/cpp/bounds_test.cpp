@@ -1,12 +1,14 @@
 // The certified filter of core/bounds.hpp never drops a pair that it must keep: for every pair of random and
 // adversarial rows, with the pair's own canonical score as the reach, the float32 test of the tile kernels
 // passes, whether or not the kernel fuses its operations. And it does drop what is far below. The range of
-// scores that codes allow holds the canonical one, with one digit of the query or two.
+// scores that codes allow holds the canonical one, with one digit of the query or two. So does the float32 test with
+// two digits, whose margin is half as wide.
 #include <limits>
 #include <vector>
 
 #include "check.hpp"
 #include "core/bounds.hpp"
+#include "core/digits.hpp"
 #include "core/nibbles.hpp"
 #include "core/score.hpp"
 #include "cpu/isa.hpp"
@@ -53,13 +55,13 @@ float canonical(Metric metric, const Embedding& q, const Embedding& x) {
   return idsim::l2_score(qq, idsim::dot_reference(x.x.data(), x.x.data(), d), dot);
 }
 
-bool passes(int32_t dot, const RowTerms& row, const QueryTerms& query) {
-  return static_cast<float>(dot) >= idsim::row_limit(query, row);
+bool passes(float dot, const RowTerms& row, const QueryTerms& query) {
+  return dot >= idsim::row_limit(query, row);
 }
 
-bool passes_fused(int32_t dot, const RowTerms& row, const QueryTerms& query) {
+bool passes_fused(float dot, const RowTerms& row, const QueryTerms& query) {
   const float bound = std::fma(query.a, row.u, std::fma(query.c, row.w, -(query.b * row.v)));
-  return static_cast<float>(dot) >= bound;
+  return dot >= bound;
 }
 
 struct Pair {
@@ -78,8 +80,13 @@ bool inside(Metric metric, const idsim::ScoreRange& range, float score) {
                               : range.certain <= score && score <= range.possible;
 }
 
-// The range by two digits of the query.
-idsim::ScoreRange fine_range(Metric metric, const Pair& pair) {
+// A query's bound by two digits, and the product of the second one with a row.
+struct Fine {
+  QueryBound bound;
+  int32_t rest;
+};
+
+Fine second_digits(Metric metric, const Pair& pair) {
   const RowStats& stats = pair.query.stats;
   const int64_t d_pad = pair.query.code.size();
   std::vector<int8_t> coarse(static_cast<size_t>(d_pad)), fine(static_cast<size_t>(d_pad));
@@ -91,6 +98,12 @@ idsim::ScoreRange fine_range(Metric metric, const Pair& pair) {
                                               idsim::query_bound(metric, stats), fine.data());
   const int32_t rest = idsim::cpu::portable_kernels().dot_i8(pair.row.code.data(), fine.data(),
                                                              static_cast<int>(d_pad));
+  return {bound, rest};
+}
+
+// The range by two digits of the query.
+idsim::ScoreRange fine_range(Metric metric, const Pair& pair) {
+  const auto [bound, rest] = second_digits(metric, pair);
   const RowStats& row = pair.row.stats;
   const idsim::ProductRange product =
       idsim::product_range(metric, bound, row.scale, row.residual, row.norm,
@@ -99,11 +112,27 @@ idsim::ScoreRange fine_range(Metric metric, const Pair& pair) {
           idsim::possible_score(metric, bound, product)};
 }
 
+// A query and a row as the float32 test with two digits has them.
+struct FineTest {
+  float dot;
+  RowTerms row;
+  QueryBound bound;
+};
+
+FineTest fine_test(Metric metric, const Pair& pair, const RowTerms& row) {
+  auto [bound, rest] = second_digits(metric, pair);
+  bound.share = idsim::kTwoDigitShare;
+  return {idsim::two_digits_rounded(pair.dot, rest),
+          idsim::two_digit_terms(metric, row, pair.row.stats.norm), bound};
+}
+
 void check_pair(Metric metric, const Pair& pair, const char* what) {
   const char* name = kNames[static_cast<int>(metric)];
   const RowStats& row = pair.row.stats;
   const RowTerms terms = idsim::row_terms(metric, row.scale, row.residual, row.norm);
   const QueryBound bound = idsim::query_bound(metric, pair.query.stats);
+  const FineTest fine = fine_test(metric, pair, terms);
+  const auto dot = static_cast<float>(pair.dot);
   const float score = canonical(metric, pair.query, pair.row);
   const auto d = static_cast<long>(pair.query.x.size());
   for (const float reach :
@@ -112,10 +141,13 @@ void check_pair(Metric metric, const Pair& pair, const char* what) {
     const bool reaches = metric == Metric::l2 ? score <= reach : score >= reach;
     if (!reaches) continue;  // a reach of NaN, from infinite scores
     const QueryTerms query = idsim::query_terms(metric, bound, reach);
-    expect(passes(pair.dot, terms, query), "%s, %s, d = %ld: score %a, reach %a, dropped", what,
-           name, d, static_cast<double>(score), static_cast<double>(reach));
-    expect(passes_fused(pair.dot, terms, query),
-           "%s, %s, d = %ld: score %a, reach %a, dropped (fused)", what, name, d,
+    expect(passes(dot, terms, query), "%s, %s, d = %ld: score %a, reach %a, dropped", what, name, d,
+           static_cast<double>(score), static_cast<double>(reach));
+    expect(passes_fused(dot, terms, query), "%s, %s, d = %ld: score %a, reach %a, dropped (fused)",
+           what, name, d, static_cast<double>(score), static_cast<double>(reach));
+    const QueryTerms by_two = idsim::query_terms(metric, fine.bound, reach);
+    expect(passes(fine.dot, fine.row, by_two) && passes_fused(fine.dot, fine.row, by_two),
+           "%s, %s, d = %ld: score %a, reach %a, dropped (two digits)", what, name, d,
            static_cast<double>(score), static_cast<double>(reach));
   }
   const idsim::ScoreRange range =
@@ -224,7 +256,8 @@ void check_selective(Random& random) {
         const Embedding& row = rows[static_cast<size_t>(j)];
         const RowTerms terms =
             idsim::row_terms(metric, row.stats.scale, row.stats.residual, row.stats.norm);
-        passed += passes(integer_dot(rows[static_cast<size_t>(i)], row), terms, query) ? 1 : 0;
+        const auto dot = static_cast<float>(integer_dot(rows[static_cast<size_t>(i)], row));
+        passed += passes(dot, terms, query) ? 1 : 0;
       }
     }
     expect(passed == 0, "%s: %d of %d pairs far below the reach pass",
@@ -251,6 +284,39 @@ void check_second_digit(Random& random) {
   expect(fine < 0.53 * coarse, "two digits leave %g of the range", fine / coarse);
 }
 
+// How far a test lets a pair fall short of its reach: of q.x, in the metric's scaling.
+double slack_of_test(Metric metric, const Pair& pair, const QueryBound& bound, const RowTerms& row,
+                     float reach) {
+  const double unit = metric == Metric::cosine ? 1.0 / pair.row.stats.norm : 1.0;
+  const double norm = pair.row.stats.norm * unit, t = static_cast<double>(reach);
+  const double needed =
+      metric == Metric::l2 ? 0.5 * (bound.norm * bound.norm + norm * norm - t * t) : t;
+  const float limit = idsim::row_limit(idsim::query_terms(metric, bound, reach), row);
+  return needed - static_cast<double>(limit) * bound.scale *
+                      (static_cast<double>(pair.row.stats.scale) * unit);
+}
+
+// So does it in the float32 test, for every metric.
+void check_second_digit_of_test(Random& random) {
+  std::vector<Embedding> rows;
+  for (int i = 0; i < 40; ++i) rows.emplace_back(random_values(random, 512, 1.0F));
+  for (const Metric metric : kMetrics) {
+    double coarse = 0.0, fine = 0.0;
+    for (size_t i = 1; i < rows.size(); ++i) {
+      const Pair pair{rows[i], rows[i - 1], integer_dot(rows[i], rows[i - 1])};
+      const RowStats& row = pair.row.stats;
+      const RowTerms terms = idsim::row_terms(metric, row.scale, row.residual, row.norm);
+      const FineTest test = fine_test(metric, pair, terms);
+      const float reach = canonical(metric, pair.query, pair.row);
+      coarse +=
+          slack_of_test(metric, pair, idsim::query_bound(metric, pair.query.stats), terms, reach);
+      fine += slack_of_test(metric, pair, test.bound, test.row, reach);
+    }
+    expect(fine < 0.53 * coarse, "%s: two digits leave %g of what the test lets pass",
+           kNames[static_cast<int>(metric)], fine / coarse);
+  }
+}
+
 // Rows with NaN or Inf never pass, whatever the query.
 void check_skipped() {
   for (const float odd : {kInfinity, -kInfinity, std::numeric_limits<float>::quiet_NaN()}) {
@@ -262,8 +328,10 @@ void check_skipped() {
         const Embedding query({value, 0.0F, 0.0F});
         const QueryBound bound = idsim::query_bound(metric, query.stats);
         const QueryTerms least = idsim::query_terms(metric, bound, easier(metric, 0.0F, kInfinity));
-        expect(!passes(0, terms, least) && !passes_fused(0, terms, least), "a row with %g passes",
-               static_cast<double>(odd));
+        const RowTerms by_two = idsim::two_digit_terms(metric, terms, row.stats.norm);
+        expect(
+            !passes(0, terms, least) && !passes_fused(0, terms, least) && !passes(0, by_two, least),
+            "a row with %g passes", static_cast<double>(odd));
       }
     }
   }
@@ -288,6 +356,7 @@ int main() {
   }
   check_selective(random);
   check_second_digit(random);
+  check_second_digit_of_test(random);
   check_skipped();
   return idsim::test::finish("bounds_test");
 }

@@ -142,13 +142,13 @@ Results on_cpu(const Case& c, const std::vector<float>& queries, const std::vect
 }
 
 Results on_device(const Case& c, const std::vector<float>& queries, const std::vector<float>& rows,
-                  cuda::Counts* counts) {
+                  cuda::Counts* counts, int most_digits = 2) {
   cuda::Exclusion exclusion;
   exclusion.self = c.self;
   const DeviceRows device(view_of(rows, c.d), c.metric, c.precision);
   cuda::DeviceBuffer<cuda::NonFinite> found(1, nullptr);
   cuda::TopK scan(view_of(queries, c.d), c.metric, c.k, c.threshold, exclusion, found.data(),
-                  nullptr);
+                  nullptr, most_digits);
   for (int part = c.parts; part-- > 0;) {  // the last first
     const int64_t begin = c.n * part / c.parts, end = c.n * (part + 1) / c.parts;
     scan.feed(slice(device.gallery, begin, end - begin));
@@ -187,6 +187,31 @@ void check_topk(const Case& c) {
       static_cast<int>(c.kind), static_cast<int>(c.metric), static_cast<long long>(c.n),
       static_cast<long long>(c.k), static_cast<int>(c.precision), counts.candidates,
       counts.rescored, counts.overflows, same ? "" : "  DIFFERENT");
+}
+
+// Two digits of a query halve the margin: fewer rows pass, and the answer is that of one digit.
+void check_two_digits(Metric metric, int64_t q, bool are_used) {
+  const float none = (metric == Metric::l2 ? 1.0F : -1.0F) * std::numeric_limits<float>::infinity();
+  const Case c{Rows::random, metric, q, 4000, 256, 5, none, false, 1};
+  const std::vector<float> rows = make_rows(c.kind, c.n, c.d, 11);
+  std::vector<float> queries = make_rows(c.kind, c.q, c.d, 23);
+  if (q > 5)
+    std::copy_n(queries.data(), c.d, queries.data() + 5 * c.d);  // zero ties with every row
+  cuda::Counts one{}, two{};
+  const Results with_one = on_device(c, queries, rows, &one, 1);
+  const Results with_two = on_device(c, queries, rows, &two, 2);
+  expect(with_one.ids == with_two.ids && with_one.scores == with_two.scores,
+         "metric %d q %lld: the number of digits changes the answer", static_cast<int>(metric),
+         static_cast<long long>(q));
+  const auto share = static_cast<double>(two.candidates) / static_cast<double>(one.candidates);
+  expect(are_used ? share < 0.75 : share == 1.0,
+         "metric %d q %lld: two digits let %llu rows pass, one %llu", static_cast<int>(metric),
+         static_cast<long long>(q), two.candidates, one.candidates);
+  expect(are_used ? two.rescored < one.rescored : two.rescored == one.rescored,
+         "metric %d q %lld: %llu rows scored with two digits, %llu with one",
+         static_cast<int>(metric), static_cast<long long>(q), two.rescored, one.rescored);
+  std::printf("metric %d q %lld: %llu candidates by one digit, %llu by two\n",
+              static_cast<int>(metric), static_cast<long long>(q), one.candidates, two.candidates);
 }
 
 std::vector<int64_t> labels(int64_t n, int64_t groups) {
@@ -359,6 +384,8 @@ int main() {
       check_topk({kind, metric, 9, 6000, 64, 5, none, false, 1});
     }
     check_topk({kind, Metric::cosine, 131, 1500, 100, 10, -inf, true, 3});
+    check_topk({kind, Metric::dot, 20, 1500, 100, 10, -inf, true, 3});
+    check_topk({kind, Metric::l2, 31, 1100, 70, 5, inf, false, 2});
     check_topk({kind, Metric::cosine, 3, 700, 70, 900, -inf, false, 2});
     check_topk({kind, Metric::cosine, 5, 3000, 32, 1, 0.3F, false, 1});
   }
@@ -385,11 +412,19 @@ int main() {
   check_memory();
   check_lost_context();
   // Every shape of the row scan; 129 are too many, 100 of 1024 dimensions too large for the emulator's shared memory.
-  for (const int64_t q : {1, 8, 13, 31, 64, 65, 128, 129}) {
+  for (const int64_t q : {1, 8, 13, 31, 32, 33, 64, 65, 128, 129}) {
     check_topk({Rows::random, Metric::cosine, q, 1030, 448, 4, -inf, false, 1});
   }
   check_topk({Rows::clustered, Metric::l2, 128, 1001, 100, 4, inf, false, 1});
   check_topk({Rows::random, Metric::cosine, 100, 300, 1024, 4, -inf, false, 1});
+  // Two digits do not fit, one does.
+  check_topk({Rows::random, Metric::cosine, 20, 300, 2048, 4, -inf, false, 1});
+  for (const Metric metric : {Metric::cosine, Metric::dot, Metric::l2}) {
+    check_two_digits(metric, 16, true);
+  }
+  check_two_digits(Metric::cosine, 1, true);
+  check_two_digits(Metric::cosine, 32, true);
+  check_two_digits(Metric::cosine, 33, false);
   for (const Rows kind : kAllRows) {
     check_tail(kind, Metric::cosine, 70, 500, 64, {0.2F, 0.9F, 0.5F});
     check_tail(kind, Metric::dot, 5, 300, 100, {20.0F});

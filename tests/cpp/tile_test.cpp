@@ -205,6 +205,25 @@ void check_plans() {
          static_cast<long long>(few.splits));
 }
 
+// Where two digits fit, the row scan has its queries in shared memory with both, and the columns of its fragments are theirs.
+void check_two_digits() {
+  constexpr int64_t shared = 99 * 1024;
+  for (int64_t queries = 1; queries <= idsim::kMostTwoDigits; ++queries) {
+    const int64_t columns = 2 * idsim::digit_columns(queries);
+    expect(columns >= 2 * queries && columns == 8 * idsim::few_fragments(columns) &&
+               columns <= idsim::kMostFewQueries,
+           "%lld queries: %lld columns", static_cast<long long>(queries),
+           static_cast<long long>(columns));
+    const int64_t most = shared / columns;
+    expect(idsim::two_digits_fit(queries, most, shared) &&
+               !idsim::two_digits_fit(queries, most + 1, shared),
+           "%lld queries: not as many bytes as fit", static_cast<long long>(queries));
+    expect(idsim::plan_tiles({queries, 1000, most}, {true, 132, shared}).kernel == TileKernel::rows,
+           "%lld queries are not few", static_cast<long long>(queries));
+  }
+  expect(!idsim::two_digits_fit(idsim::kMostTwoDigits + 1, 64, shared), "too many queries");
+}
+
 }  // namespace
 
 int main() {
@@ -213,5 +232,6 @@ int main() {
   check_edges();
   check_closeness(random);
   check_plans();
+  check_two_digits();
   return idsim::test::finish("tile_test");
 }
