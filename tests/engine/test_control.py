@@ -116,7 +116,7 @@ for delay in [float(part) for part in sys.argv[2].split(",")]:
             call()
     except KeyboardInterrupt:
         seconds, after = time.monotonic() - sent[1], starved()
-        waited = sum(after[task] - before for task, before in sent[0].items() if task in after)
+        waited = max(after[task] - before for task, before in sent[0].items() if task in after)
         worst = max(worst, seconds - waited)
     sender.join()
     again = index.search(queries[:3], 2)
@@ -131,7 +131,7 @@ print(worst)
 
 @pytest.mark.parametrize("call", ["search", "index", "build", "distribution", "count"])
 def test_interrupt_comes_within_a_quarter_second(call):
-    """Seconds in which other processes had the cores are not counted: on an idle machine there are none."""
+    """The time for which a thread waited for a core is not counted: on an idle machine there is none."""
     delays = "0.02,0.05,0.11,0.17,0.3"
     worst = []
     for _ in range(3):  # other work on the machine also takes memory bandwidth
