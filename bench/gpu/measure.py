@@ -75,9 +75,9 @@ def open_document(path: Path, device: str, *, resume: bool) -> dict[str, Any]:
         raise ValueError(f"{path} exists: go on with --resume, or name another folder")
     document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     for key, what in (("device", "on"), ("tiles", "with tiles of")):
-        if document[key] != new[key]:
+        if document.get(key) != new[key]:
             raise ValueError(
-                f"{path} was measured {what} {document[key]}, this is {new[key]}: name another folder"
+                f"{path} was measured {what} {document.get(key)}, this is {new[key]}: name another folder"
             )
     return document
 

@@ -29,7 +29,7 @@ from idsim.benchmark.device_peaks import DevicePeaks
 torch = pytest.importorskip("torch")
 
 EFFORT = Effort(seconds=0.0, rounds=(1, 1), pause=0.0, full=True, device=True)
-SMALL = [Case(3, 2000, dim=32, k=4), Case(2, 2000, dim=32, k=2000), Case(3, 10**9, dim=32)]
+SMALL = [Case(3, 2000, dim=32, k=4), Case(2, 2000, dim=32, k=2000), Case(3, 10**11, dim=32)]
 
 
 @pytest.fixture(autouse=True)
@@ -267,7 +267,7 @@ def test_logs_and_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
 
 
 def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    assert main(["--list", "--select", "q=65536 d=512 n=10000000"]) == 0
+    assert main(["--list", "--select", "q=65536 d=512 n=10000000 k=10"]) == 0
     assert capsys.readouterr().out == "q=65536 n=10000000 d=512 k=10 random prepared\n"
     assert main(["--list", "--select", "q=3"]) == 2
     for wrong in (["bench"], ["--out", str(tmp_path)], ["walk", "--out", str(tmp_path)]):
