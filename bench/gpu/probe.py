@@ -227,7 +227,7 @@ def probe(
     device: str = "cuda",
     rows: int = 1_000_000,
     queries: int = 4096,
-    seconds: float = 30.0,
+    seconds: float = 10.0,
 ) -> int:
     """Take the measurements, writing each when it is done, and print them.
 
