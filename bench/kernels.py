@@ -80,7 +80,7 @@ def compile_all(folder: Path, options: Sequence[str]) -> str:
     """Compile the backend anew in a folder and return what the compiler said."""
     configure = [
         "cmake", "-S", str(ROOT), "-B", str(folder), "-G", "Ninja", "-DIDSIM_PYTHON=OFF", "-DIDSIM_CUDA=ON",
-        "-DCMAKE_CUDA_FLAGS=-Xptxas=-v", *options,
+        "-DCMAKE_CUDA_FLAGS=-Xptxas=-v -no-compress", *options,
     ]  # fmt: skip
     build = ["cmake", "--build", str(folder), "--target", "idsim_cuda", "--clean-first"]
     said = ""

@@ -37,7 +37,7 @@ from idsim.benchmark.measure import too_slow_in
 from idsim.errors import IdsimError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 MAX_QUERIES = 4096
 
@@ -57,8 +57,10 @@ def commit() -> str | None:
 class Galleries:
     """Rows of the cases; the last gallery is kept, and all are kept on disk when a folder is given."""
 
-    def __init__(self, folder: Path | None, most_queries: int = MAX_QUERIES) -> None:
-        self._folder, self._most_queries = folder, most_queries
+    def __init__(
+        self, folder: Path | None, most_queries: int = MAX_QUERIES, make: Callable[..., Any] = make_rows
+    ) -> None:
+        self._folder, self._most_queries, self._make = folder, most_queries, make
         self._key: tuple[str, int, int] | None = None
         self._rows: tuple[np.ndarray, np.ndarray] | None = None
 
@@ -79,12 +81,12 @@ class Galleries:
     def _load(self, key: tuple[str, int, int]) -> tuple[np.ndarray, np.ndarray]:
         data, rows, dim = key
         if self._folder is None:
-            return make_rows(data, rows, dim, self._most_queries)
+            return self._make(data, rows, dim, self._most_queries)
         stem = self._folder / f"{data}-{rows}-{dim}-{self._most_queries}"
         files = [stem.with_suffix(f".{part}.npy") for part in ("queries", "gallery")]
         if not all(file.exists() for file in files):
             self._folder.mkdir(parents=True, exist_ok=True)
-            for file, array in zip(files, make_rows(data, rows, dim, self._most_queries), strict=True):
+            for file, array in zip(files, self._make(data, rows, dim, self._most_queries), strict=True):
                 partial = file.with_suffix(".partial.npy")
                 np.save(partial, array)
                 partial.replace(file)

@@ -4,8 +4,9 @@ Call the stages one by one or several together; each call ends within ``--minute
 once, so that a call that is cut off loses one case. `build` compiles the package for the device at hand and installs
 it; `test` runs the tests that need a device; `sanitize` runs a few of them under the tools of compute-sanitizer;
 `probe` takes the first measurements, beside what was predicted; `bench` measures the table against every rival that is
-installed, the most worthy cases first, and goes on with ``--resume``; `stream` searches galleries that lie on the host
-and on disk. Results: FOLDER/gpu.json, probe.json, stream.json and logs; a short table comes last.
+installed, the most worthy cases first, and goes on with ``--resume``; `stream` searches galleries that lie on the host,
+in part on the host, and on disk. Where a device has two kinds of tiles, tests and measurements are made with both.
+Results: FOLDER/gpu.json, probe.json, stream.json and logs; a short table comes last.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--resume", action="store_true", help="measure the cases that the result file does not have"
     )
     parser.add_argument("--select", action="append", default=[], help='words of a case name, "q=32 d=512"')
-    parser.add_argument("--data-dir", type=Path, help="keep the galleries here between calls (60 GB)")
+    parser.add_argument("--data-dir", type=Path, help="keep the galleries here between calls (100 GB)")
     parser.add_argument("--list", action="store_true", help="print the names of the cases and stop")
     chosen = parser.parse_args(arguments)
     if chosen.list:

@@ -1,7 +1,9 @@
 """The stage ``probe``: the first measurements on a device; docs/design/cuda-predictions.md says what was predicted.
 
 1. Products of int8, float16 and bfloat16 kept up for seconds: does the power limit change which type is best?
-2. The scan of 8-bit codes with and without survivors: what listing and scoring them costs, its share of the int8 peak.
+2. The scan of 8-bit codes, with each kind of tiles that the device has: with and without survivors (what listing and
+   scoring them costs), its share of the int8 peak, the histogram of all pairs beside it, the fixed costs of a search,
+   and how much of the time does not grow with d: what comparing products costs, whatever they are made of.
 3. Survivors per query on random, sorted, repeated and constant galleries, against the model of the thresholds.
 4. The error of float16 products with float32 sums on rows of one sign, against the bound that a certificate needs.
 """
@@ -10,7 +12,9 @@ from __future__ import annotations
 
 import itertools
 import statistics
+import sys
 import time
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,9 +22,11 @@ import numpy as np
 import idsim
 from bench.gpu import model
 from bench.gpu.measure import describe
+from bench.gpu.rows import make_many_rows
 from bench.run import save_result
 from idsim.benchmark.cases import make_rows
 from idsim.benchmark.device_peaks import device_peaks, device_state, product_of
+from idsim.benchmark.device_tiles import check_tiles, tiers, using
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +35,9 @@ if TYPE_CHECKING:
     from bench.gpu.budget import Budget
 
 UNREACHED = 0.9999  # a threshold that no random row reaches
+SCAN_DIMS = (512, 128, 256, 1024)
+FEW_ROWS = 1000  # a search of so few costs its launches, the coding of queries and the wait alone
+NOTHING = "count, nothing survives"
 FLOAT16_UNIT = 2.0**-22  # per product and sum, relative to the sum of the sizes: tensor cores may truncate
 
 
@@ -81,22 +90,61 @@ def sustained(device: str, seconds: float, size: int) -> list[dict[str, Any]]:
 def scan_rates(
     device: str, rows: int, queries: int, dims: tuple[int, ...], rounds: int
 ) -> list[dict[str, Any]]:
-    """Return rates of a search with and without survivors, and of a count that nothing reaches."""
+    """Return rates of a search with and without survivors, of a count that nothing reaches and of a distribution.
+
+    One line for each kind of tiles, size and question; ``tiles`` is None where there is no choice of them.
+    """
     import torch
 
     found = []
     for dim in dims:
-        q, x = (torch.from_numpy(part).to(device) for part in make_rows("random", rows, dim, queries))
-        index = idsim.Index(x)
-        ways: dict[str, Callable[[], Any]] = {
-            "top-k": lambda q=q, index=index: index.search(q, 10),
-            "top-k, nothing survives": lambda q=q, index=index: index.search(q, 10, threshold=UNREACHED),
-            "count, nothing survives": lambda q=q, index=index: idsim.count_above(q, index, [UNREACHED]),
-        }
-        for name, way in ways.items():
-            seconds = _median(way, device, rounds)
-            rate = 2.0 * rows * queries * dim / seconds / 1e12
-            found.append({"dim": dim, "what": name, "seconds": seconds, "tops": rate})
+        q, x = (torch.from_numpy(part).to(device) for part in make_many_rows("random", rows, dim, queries))
+        for tier in tiers(device) or (None,):
+            with using(tier) if tier else nullcontext():
+                for name, way in _ways(q, x).items():
+                    seconds = _median(way, device, rounds)
+                    scanned = min(rows, FEW_ROWS) if name == "top-k, few rows" else rows
+                    rate = 2.0 * scanned * queries * dim / seconds / 1e12
+                    found.append({"dim": dim, "tiles": tier, "what": name, "seconds": seconds, "tops": rate})
+    return found
+
+
+def _ways(q: Any, x: Any) -> dict[str, Callable[[], Any]]:
+    """Return a search whole, and with one stage after another taken away."""
+    index, few = idsim.Index(x), idsim.Index(x[:FEW_ROWS])
+    return {
+        "top-k": lambda: index.search(q, 10),
+        "top-k, nothing survives": lambda: index.search(q, 10, threshold=UNREACHED),
+        NOTHING: lambda: idsim.count_above(q, index, [UNREACHED]),
+        "distribution": lambda: idsim.score_distribution(q, index),
+        "top-k, few rows": lambda: few.search(q, 10),
+    }
+
+
+def scan_stages(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return, from what `scan_rates` found, what the stages of a scan cost beside the products.
+
+    ``of_pairs``: share of the time at 512 dimensions that does not grow with them, from a straight line through the
+    times of `NOTHING` over all sizes. The others are times over that of `NOTHING`, less one.
+    """
+    found = []
+    for tier in dict.fromkeys(line["tiles"] for line in lines):
+        by = {(line["dim"], line["what"]): line["seconds"] for line in lines if line["tiles"] == tier}
+        dims = sorted({dim for dim, _ in by})
+        slope, constant = np.polyfit(dims, [by[dim, NOTHING] for dim in dims], 1)
+        found.append(
+            {
+                "tiles": tier,
+                "what": "of_pairs",
+                "dim": 512,
+                "share": float(constant / (constant + 512 * slope)),
+            }
+        )
+        found += [
+            {"tiles": tier, "what": what, "dim": dim, "share": by[dim, what] / by[dim, NOTHING] - 1}
+            for dim in dims
+            for what in ("top-k", "top-k, nothing survives", "distribution")
+        ]
     return found
 
 
@@ -185,20 +233,29 @@ def probe(
     device: str = "cuda",
     rows: int = 1_000_000,
     queries: int = 4096,
-    seconds: float = 30.0,
+    seconds: float = 10.0,
 ) -> int:
-    """Take the measurements, writing each when it is done, and print them."""
+    """Take the measurements, writing each when it is done, and print them.
+
+    Status 2: the environment asks for kernels that there are not.
+    """
+    try:
+        check_tiles(device)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
     small = not device.startswith("cuda")
     peaks = device_peaks(device, 64, 1 << 20) if small else device_peaks(device)
     document: dict[str, Any] = {**describe(device), "peaks": peaks.to_dict()}
     steps: dict[str, Callable[[], list[dict[str, Any]]]] = {
-        "scan": lambda: scan_rates(device, rows, queries, (512, 128), 5),
+        "scan": lambda: scan_rates(device, rows, queries, SCAN_DIMS, 5),
+        "stages": lambda: scan_stages(document["scan"]),
         "survivors": lambda: survivors(device, rows, 512, min(queries, 256), (10, 100, 1000)),
         "float16": lambda: float16_error(device, (128, 512, 1024), 256),
         "sustained": lambda: sustained(device, seconds, 64 if small else 8192),
     }
     for name, step in steps.items():
-        if budget.left < 60:
+        if budget.left < 60 or (name == "stages" and "scan" not in document):
             print(f"left out for lack of time: {name}")
             continue
         document[name] = step()

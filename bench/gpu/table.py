@@ -8,15 +8,22 @@ from bench.gpu.cases import goals
 from idsim.benchmark import Case
 from idsim.benchmark.device_peaks import DevicePeaks
 from idsim.benchmark.record import paired_ratio
-from idsim.benchmark.tools import OURS
+from idsim.benchmark.tools import OURS, is_ours
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 HEAD = (
     "| queries × rows | d | k | rows are | gallery | ms | TOP/s | GB/s | share of the device | best exact rival "
-    "| its wrong ids | best inexact rival | its wrong ids | bf16 product alone | torch bf16 | goal |"
+    "| its wrong ids | best inexact rival | its wrong ids | bf16 product alone | int8 product alone | torch bf16 "
+    "| other tiles | goal |"
 )
+BESIDE = ("product bfloat16", "product int8", "torch bfloat16")
+
+
+def is_other(name: str) -> bool:
+    """Return whether a tool is ours with the kernels that the environment did not choose."""
+    return is_ours(name) and name != OURS
 
 
 def _digits(value: float) -> str:
@@ -50,7 +57,8 @@ def _row(record: Mapping[str, Any], peaks: DevicePeaks) -> str:
         f"{case.queries:,} × {case.rows:,}", str(case.dim), str(case.k), case.data, case.mode,
         _digits(ours["median_ms"]), f"{ours['gflops'] / 1e3:.3g}", _digits(ours["gbs"]),
         f"{share:.0%} of {share_of}", _rival(record["best_exact"]), _rival(record["best_inexact"]),
-        *(f"{ratios[name]:.2f}×" if name in ratios else "–" for name in ("product bfloat16", "torch bfloat16")),
+        *(f"{ratios[name]:.2f}×" if name in ratios else "–" for name in BESIDE),
+        ", ".join(f"{ratio:.2f}× {name.partition(' ')[2]}" for name, ratio in ratios.items() if is_other(name)) or "–",
         _goal(case, ratios, ours["gbs"] / peaks.read if peaks.read else 0.0),
     ]  # fmt: skip
     return "| " + " | ".join(cells) + " |"

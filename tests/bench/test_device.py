@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from idsim.benchmark import Case, Effort, Peaks, measure_case
+import idsim
+from idsim.benchmark import Case, Effort, Peaks, device_tiles, measure_case
 from idsim.benchmark.cases import make_rows
 from idsim.benchmark.device import device_tools
 from idsim.benchmark.device_peaks import DevicePeaks, device_peaks, device_state
@@ -85,6 +87,64 @@ def test_chunks_and_blocks(name: str):
     assert np.array_equal(tool.search(state, queries, 10, {"block": 2, "chunk": 130}), whole)
     # A last chunk with fewer rows than k.
     assert np.array_equal(tool.search(state, queries, 10, {"block": 5, "chunk": 999}), whole)
+
+
+def test_products_of_8_bits_with_few_queries(monkeypatch: pytest.MonkeyPatch):
+    sizes = []
+
+    def int_mm(a: Any, b: Any) -> Any:
+        sizes.append(len(a))
+        return a.int() @ b.int()
+
+    monkeypatch.setattr(torch, "_int_mm", int_mm)
+    tool = tool_named("torch int8")
+    rng = np.random.default_rng(6)
+    queries, gallery = (rng.standard_normal((n, 32), dtype=np.float32) for n in (40, 1000))
+    state = tool.prepare(gallery, 1)
+    whole = np.asarray(tool.search(state, queries, 5, {"block": 40, "chunk": 1000}))
+    assert sizes == [40]
+    few = np.asarray(tool.search(state, queries[:3], 5, {"block": 3, "chunk": 1000}))
+    assert sizes == [40, 32]
+    assert few.shape == (3, 5)
+    assert np.mean(few[:, 0] == (queries[:3] @ gallery.T).argmax(axis=1)) > 0.5
+    assert whole.shape == (40, 5)
+
+
+def test_kinds_of_tiles(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("IDSIM_CUDA_TILES", raising=False)
+    assert device_tiles.tiers("cpu") == ()
+    for capability, have in (((8, 0), ("mma",)), ((9, 0), ("mma", "wgmma")), ((10, 0), ("mma",))):
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device, has=capability: has)
+        assert device_tiles.tiers("cuda") == have
+        assert device_tiles.other_tiles("cuda") == have[1:]
+    with device_tiles.using("wgmma"):
+        with device_tiles.using("mma"):
+            assert device_tiles.chosen_tiles() == "mma"
+        assert os.environ["IDSIM_CUDA_TILES"] == "wgmma"
+        assert device_tiles.other_tiles("cuda") == ("mma",)
+    assert "IDSIM_CUDA_TILES" not in os.environ
+
+
+def test_ours_with_other_tiles(monkeypatch: pytest.MonkeyPatch):
+    """The variable is set while rows are prepared and while they are searched, and not longer."""
+    asked = []
+
+    def spy(kind: str, way: Any) -> Any:
+        def call(*arguments: Any) -> Any:
+            asked.append((kind, os.environ.get("IDSIM_CUDA_TILES")))
+            return way(*arguments)
+
+        return call
+
+    monkeypatch.delenv("IDSIM_CUDA_TILES", raising=False)
+    monkeypatch.setattr("idsim.benchmark.device.other_tiles", lambda device: ("wgmma",))
+    monkeypatch.setattr(idsim, "Index", spy("Index", idsim.Index))
+    monkeypatch.setattr(idsim, "search", spy("search", idsim.search))
+    queries, gallery = make_rows("random", 300, 16, 2)
+    for tool in device_tools("cpu")[:2]:
+        tool.search(tool.prepare(gallery, 1), queries, 3, {})
+    assert asked == [("Index", None), ("search", None), ("Index", "wgmma"), ("search", "wgmma")]
+    assert "IDSIM_CUDA_TILES" not in os.environ
 
 
 def test_settings_fit_into_memory():

@@ -22,6 +22,7 @@ __all__ = ["rival_tools"]
 CHUNKS = (65_536, 262_144, 1_048_576)  # gallery rows whose scores are selected from at a time
 BLOCKS = (1024, 8192)  # queries at a time, where not all of them
 SCORE_BYTES = 4 << 30  # most that a tool's matrix of scores may take
+LEAST_INT8_ROWS = 32  # PyTorch wants more than 16 for an 8-bit product on a device
 
 
 def product_settings(queries: int, rows: int) -> Sequence[Setting]:
@@ -40,7 +41,8 @@ def few_settings(queries: int, rows: int) -> Sequence[Setting]:
 class Product:
     """Scores by PyTorch's matrix product, chunk by chunk, and its topk over each chunk, then over their best.
 
-    ``select=False`` is the bare product: what no search by products can be faster than.
+    ``select=False`` is the bare product: what no search by products can be faster than. The vendor's product of 8-bit
+    codes wants more than 16 rows; fewer queries are filled up with zeros.
     """
 
     def __init__(self, rows: DeviceRows, dtype: str, *, tf32: bool = False, select: bool = True) -> None:
@@ -60,10 +62,9 @@ class Product:
 
     def _block(self, queries: Any, rows: Any, k: int, chunk: int) -> Any:
         torch = torch_module()
-        product = torch._int_mm if self.dtype == "int8" else torch.mm
         best, ids = [], []
         for start in range(0, len(rows), chunk):
-            scores = product(queries, rows[start : start + chunk].T)
+            scores = self._product(queries, rows[start : start + chunk].T)
             if self.select:
                 values, at = scores.topk(min(k, scores.shape[1]), dim=1)
                 best.append(values)
@@ -72,6 +73,14 @@ class Product:
             return ids[0] if self.select else None
         at = torch.cat(best, dim=1).topk(k, dim=1).indices
         return torch.cat(ids, dim=1).gather(1, at)
+
+    def _product(self, queries: Any, columns: Any) -> Any:
+        torch = torch_module()
+        if self.dtype != "int8":
+            return torch.mm(queries, columns)
+        missing = max(0, LEAST_INT8_ROWS - len(queries))
+        filled = torch.nn.functional.pad(queries, (0, 0, 0, missing)) if missing else queries
+        return torch._int_mm(filled, columns)[: len(queries)]
 
 
 class ArraySearch:
@@ -213,7 +222,7 @@ def rival_tools(rows: DeviceRows) -> list[Tool]:
         tool("torch tf32", (), Product(rows, "float32", tf32=True), product_settings),
         *(
             tool(f"torch {kind}", (), Product(rows, kind), product_settings)
-            for kind in ("float16", "bfloat16")
+            for kind in ("float16", "bfloat16", "int8")
         ),
         *(
             tool(f"product {kind}", (), Product(rows, kind, select=False), product_settings)

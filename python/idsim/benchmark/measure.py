@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from idsim.benchmark.record import best_rival, case_record
-from idsim.benchmark.tools import OURS, Float32, Setting, Tool
+from idsim.benchmark.tools import OURS, Float32, Setting, Tool, is_ours
 from idsim.benchmark.truth import count_wrong, expected, is_identical
 
 if TYPE_CHECKING:
@@ -182,11 +182,11 @@ class _Runner:
 
 def _too_slow(entry: _Entry, entries: Sequence[_Entry], effort: Effort) -> str | None:
     """Return why a rival is not worth more time, judged by the trials."""
-    if entry.tool.name == OURS:
+    if is_ours(entry.tool.name):
         return None
     if entry.estimate > effort.most_seconds:
         return f"a trial predicts {entry.estimate:.3g} s, more than {effort.most_seconds:g} s"
-    rivals = [e for e in entries if e.tool.name != OURS and e.tool.exact == entry.tool.exact]
+    rivals = [e for e in entries if not is_ours(e.tool.name) and e.tool.exact == entry.tool.exact]
     best = min((other.estimate for other in rivals), default=math.inf)
     if effort.full or entry.estimate <= effort.limit(entry.tool) * best:
         return None

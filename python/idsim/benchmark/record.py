@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from idsim.benchmark.tools import OURS
+from idsim.benchmark.tools import OURS, is_ours
 
 if TYPE_CHECKING:
     from idsim.benchmark.cases import Case
@@ -24,7 +24,7 @@ def best_rival(results: Sequence[Result], *, exact: bool) -> Result | None:
     on the checked sample up to float32 rounding. ``exact=False``: among all the others. A tool whose answer was
     not checked, for it gives none, is no rival.
     """
-    rivals = [result for result in results if result["tool"] != OURS and result["checked"]]
+    rivals = [result for result in results if not is_ours(result["tool"]) and result["checked"]]
     trusted = [r for r in rivals if r["exact_method"] and not r["wrong_beyond_rounding"]]
     pool = trusted if exact else [r for r in rivals if not r["exact_method"]]
     return min(pool, key=lambda result: float(result["median_ms"]), default=None)

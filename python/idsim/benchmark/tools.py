@@ -10,13 +10,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["OURS", "Float32", "Ids", "Setting", "Tool", "one_setting"]
+__all__ = ["OURS", "Float32", "Ids", "Setting", "Tool", "is_ours", "one_setting"]
 
 Float32 = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]
 Setting = Mapping[str, Any]
 
 OURS = "idsim"
+
+
+def is_ours(name: str) -> bool:
+    """Return whether a tool is idsim, or idsim made to work in another way, such as "idsim wgmma": no rival."""
+    return name == OURS or name.startswith(f"{OURS} ")
 
 
 @dataclass(frozen=True)
