@@ -232,7 +232,7 @@ Answers on_device(const Case& c, const Setting& s) {
   if (c.grouped) options.query_groups = s.query_groups;
   std::unique_ptr<cuda::PreparedGallery> index;
   if (c.from == From::index || c.from == From::mapped_index) index = make_index(c, rows);
-  const int64_t budget = c.from == From::host_in_parts ? int64_t{3} << 20 : int64_t{1} << 30;
+  const int64_t budget = c.from == From::host_in_parts ? 400 * c.n : int64_t{1} << 30;
   const auto feed = [&](cuda::Scan& scan) {
     if (index != nullptr) return scan.feed(*index, kFirstId, s.groups.data(), budget);
     scan.feed(rows, kFirstId, s.groups.data(), true, budget, {});
@@ -314,7 +314,7 @@ int main() {
   expect(cuda::wants_order(0, Precision::float16) && !cuda::wants_order(0, Precision::float32),
          "which precisions are ordered");
   constexpr Precision int8 = Precision::int8, half = Precision::float16;
-  check_order(Metric::cosine, int8, 20'000, 16);
+  check_order(Metric::cosine, int8, 16'400, 16);
   for (const Metric metric : {Metric::cosine, Metric::dot, Metric::l2}) {
     for (const int64_t n : {101, 128, 8193}) check_order(metric, half, n, 8);
     check_order(metric, int8, 700, 100);
@@ -323,8 +323,8 @@ int main() {
   check_answers({Metric::cosine, int8, 8191, From::host, true, false, false});
   check_answers({Metric::cosine, int8, 8192, From::index, false, true, false});
   check_answers({Metric::cosine, half, 8193, From::host, true, false, true});
-  check_answers({Metric::cosine, int8, 20'000, From::host_in_parts, false, false, true});
-  check_answers({Metric::cosine, int8, 20'000, From::mapped_index, true, false, true});
+  check_answers({Metric::cosine, int8, 16'400, From::host_in_parts, false, false, true});
+  check_answers({Metric::cosine, int8, 16'400, From::mapped_index, true, false, true});
   check_answers({Metric::dot, int8, 8197, From::index, true, true, false});
   check_answers({Metric::dot, half, 9000, From::host_in_parts, false, true, true});
   check_answers({Metric::l2, int8, 9000, From::host_in_parts, true, false, false});
