@@ -61,12 +61,13 @@ def meaning(text: str, name: str) -> str:
 def launches(text: str, file: str, kernels: set[str]) -> list[Launch]:
     """Return the launches of a source file; kernels and sizes may be handed over as local variables."""
     found = []
-    for call in re.finditer(r"\blaunch\(\s*(?:\"[^\"]*\"|\w+),", text):
-        if "void launch(" in text[call.start() - 5 : call.end()]:
-            continue
+    for call in re.finditer(r"(?<!void )\blaunch(_clusters)?\(\s*(?:\"[^\"]*\"|\w+),", text):
         arguments = arguments_at(text, call.end())
+        if arguments[-1] == "given...":  # handed on by `launch` itself
+            continue
         before = text[: call.start()]
-        kernel, shared = meaning(before, arguments[0]), meaning(before, arguments[3])
+        # Of clusters, their size comes before the threads.
+        kernel, shared = meaning(before, arguments[0]), meaning(before, arguments[4 if call[1] else 3])
         shared = re.sub(r"\b\w+_bytes\b(?!\()", lambda name, known=before: meaning(known, name[0]), shared)
         named = [name for name in re.findall(r"\w+", kernel) if name in kernels]
         found += [Launch(file, name, shared) for name in named or [kernel.split("<")[0]]]

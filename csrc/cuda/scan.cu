@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "core/error.hpp"
+#include "core/tile_plan.hpp"
 #include "cuda/device.hpp"
 #include "cuda/fetch.hpp"
 #include "cuda/ordering.hpp"
@@ -139,7 +140,9 @@ void Scan::feed(const Matrix& rows, int64_t first_id, const int64_t* groups, boo
       s.looks() ? chosen_precision(s.precision, work, true) : Precision::int8;
   if (s.looks()) s.use(precision);
   const auto form = rows.on_device ? GalleryForm::device_rows : GalleryForm::host_rows;
-  const bool ordered = wants_order(s.target.device, precision);
+  // For few queries of a top-k search, which the row scan takes, reading the rows twice would cost more than all else.
+  const bool row_scan = s.wanted() > 0 && count() <= kMostFewQueries;
+  const bool ordered = !row_scan && wants_order(s.target.device, precision);
   const auto parts = made_of_parts(form, rows, precision, budget, [&](const PartPlan& plan) {
     return std::make_unique<RowParts>(rows, plan.rows, s.metric, precision, ordered, stream);
   });

@@ -66,6 +66,18 @@ def test_search(rows, metric, precision):
         assert_same(index.search(queries, 9, exclude=labels), expected)
 
 
+@pytest.mark.parametrize("precision", ["int8", "float16"])
+def test_queries_of_more_than_one_block(precision):
+    """So many that products of warp groups make them."""
+    queries, gallery = grid_rows(np.random.default_rng(8), 260, 8300, 40)
+    gallery[40, 3] = np.nan
+    expected = idsim.search(queries, gallery, 9, nonfinite="skip", device="cpu")
+    got = idsim.search(queries, gallery, 9, nonfinite="skip", device="cuda", precision=precision)
+    assert_same(got, expected)
+    index = idsim.Index(gallery, device="cuda", nonfinite="skip", precision=precision)
+    assert_same(index.search(queries, 9), expected)
+
+
 def test_fixed_thresholds(rows):
     queries, gallery = rows
     labels = np.arange(len(queries)) % 3, np.arange(len(gallery)) // 5 % 3
