@@ -12,23 +12,20 @@
 
 #include <cuda_runtime.h>
 
-#include <algorithm>
 #include <cstdint>
-#include <limits>
 
-#include "core/tile_bound.hpp"
 #include "core/tile_plan.hpp"
 #include "cuda/codes.cuh"
 #include "cuda/launch.cuh"
 #include "cuda/ptx/barrier.cuh"
 #include "cuda/ptx/cluster.cuh"
-#include "cuda/ptx/reduce.cuh"
 #include "cuda/ptx/registers.cuh"
 #include "cuda/ptx/shared.cuh"
 #include "cuda/ptx/tensor_copy.cuh"
 #include "cuda/ptx/wgmma.cuh"
 #include "cuda/tensor_map.hpp"
 #include "cuda/tile.cuh"
+#include "cuda/tile_hits.cuh"
 
 namespace idsim::cuda {
 
@@ -168,11 +165,6 @@ __device__ void copy_all(const CUtensorMap* queries, const CUtensorMap* rows, co
 
 // --- Multiplying ---
 
-// Element `e` of a lane's fragment: query lane / 4 + 8 * half(e) of the warp's 16, row column(e) of the tile.
-__device__ constexpr int element_of(int i, int half) { return i / 2 * 4 + 2 * half + i % 2; }
-__device__ inline int column_of(int i, int lane) { return i / 2 * 8 + lane % 4 * 2 + i % 2; }
-inline constexpr int kColumns = 32;  // of a lane, for each query
-
 template <class Shape>
 __device__ __forceinline__ void release(ptx::Barrier* empty, int lane) {
   if constexpr (Shape::kCluster == 1) {
@@ -226,59 +218,6 @@ __device__ __forceinline__ void skip_tile(const GroupScan& scan, const GroupsMem
   }
 }
 
-// The terms of a tile's rows, four to a lane, on their way while the tile is multiplied.
-struct HeldTerms {
-  RowTerms rows[4];
-
-  template <class Lister>
-  __device__ __forceinline__ void load(const Lister& lister, int64_t row0, int64_t n_rows,
-                                       int lane) {
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const int64_t row = row0 + 32 * i + lane;
-      rows[i] = row < n_rows ? lister.row_terms(row) : skipped_row();
-    }
-  }
-  __device__ __forceinline__ TileTerms reduced() const {
-    TileTerms all;
-#pragma unroll
-    for (int i = 0; i < 4; ++i) all = joined(all, tile_terms(rows[i]));
-    return {ptx::warp_least(all.least_u), ptx::warp_most(all.most_u), ptx::warp_most(all.most_v),
-            ptx::warp_least(all.least_w)};
-  }
-};
-
-// Queries of a lane and what their sums lack.
-template <class Sum>
-struct HeldQuery {
-  int64_t number;
-  QueryTerms terms;
-  Sum start;
-};
-
-// The pairs of one query whose products reach `least`, one by one.
-template <class Sum, class Lister>
-__device__ __forceinline__ void list_hits(const Sum (&acc)[64], int half, Sum least,
-                                          const HeldQuery<Sum>& query, int64_t row0, int64_t n_rows,
-                                          const Lister& lister, int lane) {
-  unsigned hits = 0;
-#pragma unroll
-  for (int i = 0; i < kColumns; ++i) hits |= unsigned{acc[element_of(i, half)] >= least} << i;
-  while (hits != 0) {
-    const int i = __ffs(static_cast<int>(hits)) - 1;
-    hits &= hits - 1;
-    Sum sum = acc[element_of(0, half)];
-#pragma unroll
-    for (int j = 1; j < kColumns; ++j) sum = j == i ? acc[element_of(j, half)] : sum;
-    const int64_t row = row0 + column_of(i, lane);
-    if (row >= n_rows) continue;
-    const Sum dot = sum + query.start;
-    if (static_cast<float>(dot) >= row_limit(query.terms, lister.row_terms(row))) {
-      lister.keep(query.number, row, dot);
-    }
-  }
-}
-
 template <class Shape, class Lister>
 __device__ void multiply_all(const GroupScan& scan, const GroupsMemory& memory,
                              const Lister& lister) {
@@ -299,10 +238,7 @@ __device__ void multiply_all(const GroupScan& scan, const GroupsMemory& memory,
     for (int i = 0; i < kQueries; ++i) {
       const int64_t query =
           unit.query0 + first + i / 2 * kFragmentQueries + warp % 4 * 16 + lane / 4 + i % 2 * 8;
-      const bool real = query < scan.n_queries;
-      held[i].number = query;
-      held[i].terms = real ? lister.query_terms(query) : impossible_query();
-      held[i].start = real ? Codes::start(scan.starts, query) : Sum{0};
+      held[i] = held_query<Codes>(query, scan.n_queries, scan.starts, lister);
     }
     ptx::barrier_wait(memory.queries_full, parity);
     parity ^= 1U;
@@ -319,19 +255,10 @@ __device__ void multiply_all(const GroupScan& scan, const GroupsMemory& memory,
       ptx::wgmma_wait<0>();
       release<Shape>(&memory.empty[reading], lane);
 #pragma unroll
-      for (int f = 0; f < Shape::kFragments; ++f) ptx::hold(acc[f]);
-#pragma unroll
-      for (int i = 0; i < kQueries; ++i) {
-        const Sum(&products)[64] = acc[i / 2];
-        const Sum least = Codes::least(tile_limit(held[i].terms, terms), held[i].start);
-        Sum greatest = products[element_of(0, i % 2)];
-#pragma unroll
-        for (int j = 1; j < kColumns; ++j) {
-          greatest = Codes::greater(greatest, products[element_of(j, i % 2)]);
-        }
-        if (greatest >= least) {
-          list_hits(products, i % 2, least, held[i], row0, scan.n_rows, lister, lane);
-        }
+      for (int f = 0; f < Shape::kFragments; ++f) {
+        ptx::hold(acc[f]);
+        list_reached<Codes>(acc[f], 0, held[2 * f], terms, row0, scan.n_rows, lister, lane);
+        list_reached<Codes>(acc[f], 1, held[2 * f + 1], terms, row0, scan.n_rows, lister, lane);
       }
       __syncwarp();
     }
