@@ -2,9 +2,9 @@
 
     python -m bench.gpu.tile_hits [--dim 512] [--threshold 0.188]
 
-Random unit rows, 8-bit codes, the thresholds of ``csrc/core/tile_bound.hpp`` for cosine. A warp looks at 16 queries and
-the 128 rows of a tile at a time; where one of these pairs reaches the tile's threshold it looks at pairs one by one. The
-default is what the tenth best of a million random rows reaches at 512 dimensions.
+Random unit rows, 8-bit codes, the thresholds of ``csrc/core/tile_bound.hpp`` for cosine. A warp looks at 16 queries
+and the 128 rows of a tile at a time; where one of these pairs reaches the tile's threshold it looks at pairs one by
+one. The default is what the tenth best of a million random rows reaches at 512 dimensions.
 """
 
 from __future__ import annotations
