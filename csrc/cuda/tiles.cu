@@ -13,15 +13,6 @@ namespace {
 
 constexpr const char* kVariable = "IDSIM_CUDA_TILES";
 
-int capability(int device) {
-  int major = 0, minor = 0;
-  check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device),
-        "asking for an attribute");
-  check(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device),
-        "asking for an attribute");
-  return 10 * major + minor;
-}
-
 }  // namespace
 
 TileTier tile_tier(int device) {
@@ -31,12 +22,13 @@ TileTier tile_tier(int device) {
   if (asked != "wgmma") {
     throw CudaError(std::string(kVariable) + " is \"" + text + "\": it can be mma or wgmma");
   }
-  const int has = capability(device);
-  if (has != 90) {
-    throw CudaError(std::string(kVariable) +
-                    " is wgmma, which needs compute capability 9.0; device " +
-                    std::to_string(device) + " has " + std::to_string(has / 10) + "." +
-                    std::to_string(has % 10));
+  const DeviceScope scope(device);
+  const int major = device_attribute(cudaDevAttrComputeCapabilityMajor);
+  const int minor = device_attribute(cudaDevAttrComputeCapabilityMinor);
+  if (major != 9 || minor != 0) {
+    throw CudaError(
+        std::string(kVariable) + " is wgmma, which needs compute capability 9.0; device " +
+        std::to_string(device) + " has " + std::to_string(major) + "." + std::to_string(minor));
   }
   return TileTier::wgmma;
 }

@@ -5,14 +5,18 @@
 #include <cstring>
 #include <limits>
 #include <map>
+#include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "check.hpp"
+#include "core/error.hpp"
 #include "core/half.hpp"
 #include "core/tile_plan.hpp"
 #include "cuda/codes.cuh"
 #include "cuda/tile_sm90.cuh"
+#include "cuda/tiles.hpp"
 
 namespace idsim::test {
 namespace {
@@ -166,12 +170,40 @@ void check(const Case& c) {
   }
 }
 
+// What asking for tiles says on a device of a capability; empty: it is granted.
+std::string refusal(const char* asked, const char* capability) {
+  setenv("IDSIM_CUDA_TILES", asked, 1);
+  setenv("IDSIM_EMULATED_CAPABILITY", capability, 1);
+  std::string said;
+  try {
+    const bool groups = cuda::tile_tier(0) == cuda::TileTier::wgmma;
+    expect(groups == (std::string_view(asked) == "wgmma"), "%s are other tiles", asked);
+  } catch (const CudaError& error) {
+    said = error.what();
+  }
+  unsetenv("IDSIM_CUDA_TILES");
+  return said;
+}
+
+void check_choice() {
+  expect(
+      refusal("", "90").empty() && refusal("mma", "80").empty() && refusal("wgmma", "90").empty(),
+      "tiles that a device has are refused");
+  expect(refusal("wgmma", "80").find("needs compute capability 9.0; device 0 has 8.0") !=
+             std::string::npos,
+         "an older device has products of warp groups");
+  expect(!refusal("wgmma", "100").empty(), "a newer device has products of warp groups");
+  expect(refusal("fast", "90").find("is \"fast\": it can be mma or wgmma") != std::string::npos,
+         "unknown tiles");
+}
+
 }  // namespace
 }  // namespace idsim::test
 
 int main() {
   using namespace idsim;
   using namespace idsim::test;
+  check_choice();
   setenv("IDSIM_EMULATED_CAPABILITY", "90", 1);
   // Queries and rows that do not fill their blocks, d that does not fill 128 bytes, several units for a block.
   check<cuda::Int8Codes>({256, 130, 300, 64, 2, 3, 4});
