@@ -266,9 +266,8 @@ def test_an_index_keeps_the_codes_that_it_was_made_with(rows, precision):
     kept = index.precision if precision == "auto" else precision
     assert index.precision == kept
     assert index.info()["tiers"][0] == f"{kept} codes"
-    stats = (
-        30 if os.environ.get("IDSIM_CUDA_TILES") == "wgmma" else 28
-    )  # with an order of the codes or without
+    ordered = os.environ.get("IDSIM_CUDA_TILES") == "wgmma"
+    stats = 30 if ordered else 28
     assert index.info()["code_bytes"] == len(gallery) * (128 * (1 + (kept == "float16")) + stats)
     assert_same(index.search(queries, 7), idsim.search(queries, gallery, 7, device="cpu"))
     assert_same(idsim.search(queries, index, 7, precision=kept), index.search(queries, 7))
