@@ -87,12 +87,12 @@ constexpr int cluster_of(int block_queries) { return 256 / block_queries; }
 
 // Shares of the gallery that let the last blocks end together. Time is counted in tiles: every unit begins by loading its
 // queries, which takes about two tiles for 256 of them, and by filling its stages.
-inline int64_t planned_splits(int64_t query_blocks, int64_t tiles, int64_t at_once) {
+inline int64_t planned_splits(int64_t clusters, int64_t tiles, int64_t at_once) {
   constexpr int64_t begin = 3;
   int64_t best = 1, best_time = 0;
-  const int64_t most = std::min(tiles, std::max<int64_t>(4 * at_once / query_blocks, 1));
+  const int64_t most = std::min(tiles, std::max<int64_t>(4 * at_once / clusters, 1));
   for (int64_t splits = 1; splits <= most; ++splits) {
-    const int64_t turns = (query_blocks * splits + at_once - 1) / at_once;
+    const int64_t turns = (clusters * splits + at_once - 1) / at_once;
     const int64_t time = turns * ((tiles + splits - 1) / splits + begin);
     if (splits > 1 && time >= best_time) continue;
     best = splits;
@@ -120,10 +120,7 @@ inline TilePlan plan_groups(const TileShape& shape, const TileDevice& device, in
   plan.shared_bytes = taken + plan.stages * kStageBox;
   const int64_t in_cluster = int64_t{block_queries} * plan.cluster;
   plan.query_blocks = (shape.queries + in_cluster - 1) / in_cluster * plan.cluster;
-  const int64_t clusters = std::max(device.multiprocessors / plan.cluster, 1);
-  const int64_t tiles = (shape.rows + 127) / 128;
-  plan.splits = planned_splits(plan.query_blocks / plan.cluster, tiles, clusters);
-  plan.blocks = std::min(plan.query_blocks / plan.cluster * plan.splits, clusters) * plan.cluster;
+  spread(plan, shape.rows, device.multiprocessors / plan.cluster);
   return plan;
 }
 

@@ -29,10 +29,12 @@ Encode find_encode() {
 
 CUtensorMap map_of_codes(const void* codes, int64_t rows, int64_t pitch, int box_rows) {
   static const Encode encode = find_encode();
-  const std::string what =
-      "a tensor map of " + std::to_string(rows) + " rows of " + std::to_string(pitch) + " bytes";
+  const auto what = [&] {
+    return "a tensor map of " + std::to_string(rows) + " rows of " + std::to_string(pitch) +
+           " bytes";
+  };
   if (rows < 1 || rows > std::numeric_limits<int32_t>::max()) {
-    throw CudaError(what + ": the device counts rows from 1 to 2147483647");
+    throw CudaError(what() + ": the device counts rows from 1 to 2147483647");
   }
   const cuuint64_t sizes[2] = {static_cast<cuuint64_t>(pitch), static_cast<cuuint64_t>(rows)};
   const cuuint64_t strides[1] = {static_cast<cuuint64_t>(pitch)};
@@ -44,7 +46,7 @@ CUtensorMap map_of_codes(const void* codes, int64_t rows, int64_t pitch, int box
              steps, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
              CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   if (result != CUDA_SUCCESS) {
-    throw CudaError(what + " with boxes of " + std::to_string(box_rows) +
+    throw CudaError(what() + " with boxes of " + std::to_string(box_rows) +
                     " rows: the CUDA driver refuses it (error " +
                     std::to_string(static_cast<int>(result)) + ")");
   }
